@@ -1,0 +1,68 @@
+//! Runs a job on the backend chosen at run time.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use burn::tensor::Tensor;
+use burn::tensor::backend::AutodiffBackend;
+
+use crate::config::BackendName;
+use crate::error::{Error, Result};
+use crate::panics;
+
+/// Work that is generic over the backend.
+pub trait Job {
+    /// What comes out.
+    type Output;
+
+    /// Does the work on `device`.
+    fn run<B: AutodiffBackend>(self, device: B::Device) -> Result<Self::Output>;
+}
+
+/// Runs `job` on the backend `name`.
+///
+/// # Errors
+/// When this program was built without that backend, or the machine has no such device.
+pub fn run_on<J: Job>(name: BackendName, job: J) -> Result<J::Output> {
+    match name {
+        #[cfg(feature = "flex")]
+        BackendName::Flex => start::<burn::backend::Autodiff<burn_flex::Flex>, J>(name, job),
+        #[cfg(feature = "ndarray")]
+        BackendName::Ndarray => {
+            start::<burn::backend::Autodiff<burn_ndarray::NdArray<f32>>, J>(name, job)
+        }
+        #[cfg(feature = "cuda")]
+        BackendName::Cuda => {
+            start::<burn::backend::Autodiff<burn_cuda::Cuda<f32, i32>>, J>(name, job)
+        }
+        #[cfg(feature = "wgpu")]
+        BackendName::Wgpu => {
+            start::<burn::backend::Autodiff<burn_wgpu::Wgpu<f32, i32>>, J>(name, job)
+        }
+        #[allow(unreachable_patterns)]
+        missing => {
+            let feature = format!("{missing:?}").to_lowercase();
+            Err(Error::value("backend", "a backend this program was built with", &feature)
+                .hint(format!("build it with `cargo build --release --features {feature}`")))
+        }
+    }
+}
+
+/// Tries the device first: a backend without its driver panics at the first use.
+#[allow(dead_code)]
+fn start<B: AutodiffBackend, J: Job>(name: BackendName, job: J) -> Result<J::Output> {
+    let tried = catch_unwind(AssertUnwindSafe(|| {
+        let device = B::Device::default();
+        B::seed(&device, 0);
+        let sum = Tensor::<B::InnerBackend, 1>::ones([2], &device).sum().into_data();
+        (device, sum.iter::<f32>().next())
+    }));
+    match tried {
+        Ok((device, Some(2.0))) => job.run::<B>(device),
+        _ => {
+            let label = format!("{name:?}").to_lowercase();
+            let cause = panics::take().unwrap_or_else(|| "a wrong sum in the first test".into());
+            Err(Error::run(format!("backend {label}: no usable device or driver: {cause}"))
+                .hint("check the driver (`nvidia-smi`, `vulkaninfo`), or use --backend flex"))
+        }
+    }
+}

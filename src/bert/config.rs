@@ -1,0 +1,188 @@
+//! `config.json` of a Hugging Face BERT checkpoint.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// No published BERT comes near these; they bound what a file can make us allocate.
+const MAX_SIZE: usize = 1 << 20;
+const MAX_LAYERS: usize = 256;
+
+/// The sizes and constants of a BERT encoder, with the names of Hugging Face's `BertConfig`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BertConfig {
+    /// Number of word pieces.
+    pub vocab_size: usize,
+    /// Width of a token's vector.
+    pub hidden_size: usize,
+    /// Number of encoder layers.
+    pub num_hidden_layers: usize,
+    /// Attention heads per layer; divides `hidden_size`.
+    pub num_attention_heads: usize,
+    /// Width of the feed-forward layer.
+    pub intermediate_size: usize,
+    /// Longest sequence, in tokens.
+    #[serde(default = "default_positions")]
+    pub max_position_embeddings: usize,
+    /// Number of token types (segments).
+    #[serde(default = "default_types")]
+    pub type_vocab_size: usize,
+    /// Added to the variance in layer normalisation.
+    #[serde(default = "default_eps")]
+    pub layer_norm_eps: f64,
+    /// Activation of the feed-forward layer; only the exact `gelu` is supported.
+    #[serde(default = "default_activation")]
+    pub hidden_act: String,
+    /// Standard deviation of freshly initialised weights.
+    #[serde(default = "default_range")]
+    pub initializer_range: f64,
+    /// The padding token's number.
+    #[serde(default)]
+    pub pad_token_id: usize,
+}
+
+fn default_positions() -> usize {
+    512
+}
+fn default_types() -> usize {
+    2
+}
+fn default_eps() -> f64 {
+    1e-12
+}
+fn default_activation() -> String {
+    "gelu".into()
+}
+fn default_range() -> f64 {
+    0.02
+}
+
+impl BertConfig {
+    /// Reads and checks `config.json` in the folder `dir`.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is not JSON, describes another architecture, or has sizes that
+    /// contradict each other.
+    pub fn from_dir(dir: &Path) -> Result<Self> {
+        let path = dir.join("config.json");
+        let text = std::fs::read_to_string(&path).map_err(|e| {
+            Error::io(&path, "read", e)
+                .hint("name a folder that holds a Hugging Face BERT checkpoint")
+        })?;
+        let value: serde_json::Value =
+            serde_json::from_str(&text).map_err(|e| Error::content(&path, e.line(), "JSON", e))?;
+        if let Some(kind) = value.get("model_type").and_then(|v| v.as_str())
+            && kind != "bert"
+        {
+            return Err(Error::content(&path, None, "model_type \"bert\"", format!("{kind:?}")));
+        }
+        let config: Self = serde_json::from_value(value)
+            .map_err(|e| Error::content(&path, None, "a BERT configuration", e))?;
+        config.check(&path)?;
+        Ok(config)
+    }
+
+    fn check(&self, path: &Path) -> Result<()> {
+        let sizes = [
+            ("vocab_size", self.vocab_size, MAX_SIZE),
+            ("hidden_size", self.hidden_size, MAX_SIZE),
+            ("num_hidden_layers", self.num_hidden_layers, MAX_LAYERS),
+            ("num_attention_heads", self.num_attention_heads, MAX_SIZE),
+            ("intermediate_size", self.intermediate_size, MAX_SIZE),
+            ("max_position_embeddings", self.max_position_embeddings, MAX_SIZE),
+            ("type_vocab_size", self.type_vocab_size, MAX_SIZE),
+        ];
+        for (name, value, max) in sizes {
+            if value == 0 || value > max {
+                return Err(Error::content(path, None, format!("{name} from 1 to {max}"), value));
+            }
+        }
+        if self.hidden_size % self.num_attention_heads != 0 {
+            return Err(Error::content(
+                path,
+                None,
+                "a hidden_size that num_attention_heads divides",
+                format!("{} and {}", self.hidden_size, self.num_attention_heads),
+            ));
+        }
+        if self.hidden_act != "gelu" {
+            return Err(Error::content(
+                path,
+                None,
+                "hidden_act \"gelu\"",
+                format!("{:?}", self.hidden_act),
+            ));
+        }
+        Ok(())
+    }
+
+    /// The `config.json` of a `BertForSequenceClassification` with these `labels` (empty: one
+    /// regression output), as a JSON object.
+    pub fn to_classifier_json(&self, labels: &[&str], dropout: f64) -> serde_json::Value {
+        let names: Vec<&str> = if labels.is_empty() { vec!["LABEL_0"] } else { labels.to_vec() };
+        let id2label: serde_json::Map<_, _> =
+            names.iter().enumerate().map(|(i, n)| (i.to_string(), (*n).into())).collect();
+        let label2id: serde_json::Map<_, _> =
+            names.iter().enumerate().map(|(i, n)| ((*n).to_string(), i.into())).collect();
+        let problem = if labels.is_empty() { "regression" } else { "single_label_classification" };
+        serde_json::json!({
+            "architectures": ["BertForSequenceClassification"],
+            "model_type": "bert",
+            "vocab_size": self.vocab_size,
+            "hidden_size": self.hidden_size,
+            "num_hidden_layers": self.num_hidden_layers,
+            "num_attention_heads": self.num_attention_heads,
+            "intermediate_size": self.intermediate_size,
+            "max_position_embeddings": self.max_position_embeddings,
+            "type_vocab_size": self.type_vocab_size,
+            "layer_norm_eps": self.layer_norm_eps,
+            "hidden_act": self.hidden_act,
+            "initializer_range": self.initializer_range,
+            "pad_token_id": self.pad_token_id,
+            "hidden_dropout_prob": 0.1,
+            "attention_probs_dropout_prob": 0.1,
+            "classifier_dropout": dropout,
+            "id2label": id2label,
+            "label2id": label2id,
+            "problem_type": problem,
+            "torch_dtype": "float32",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<BertConfig> {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("config.json"), json).unwrap();
+        BertConfig::from_dir(dir.path())
+    }
+
+    const GOOD: &str = r#"{"model_type": "bert", "vocab_size": 10, "hidden_size": 8,
+        "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16, "unknown": 1}"#;
+
+    #[test]
+    fn defaults_are_those_of_hugging_face() {
+        let config = read(GOOD).unwrap();
+        assert_eq!(config.layer_norm_eps, 1e-12);
+        assert_eq!((config.max_position_embeddings, config.type_vocab_size), (512, 2));
+    }
+
+    #[test]
+    fn contradictory_or_foreign_configurations_are_refused() {
+        for (from, to, expected) in [
+            ("\"bert\"", "\"roberta\"", "model_type"),
+            ("\"num_attention_heads\": 2", "\"num_attention_heads\": 3", "divides"),
+            ("\"hidden_size\": 8", "\"hidden_size\": 0", "hidden_size from 1"),
+            ("\"unknown\": 1", "\"hidden_act\": \"relu\"", "hidden_act"),
+            ("\"vocab_size\": 10,", "", "vocab_size"),
+        ] {
+            let error = read(&GOOD.replace(from, to)).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! BERT as a burn module: configuration, forward pass, and the Hugging Face names of its tensors.
+
+pub mod config;
+pub mod model;
+pub mod names;
+pub mod weights;
+
+pub use config::BertConfig;
+pub use model::{BertClassifier, ClassifierConfig};

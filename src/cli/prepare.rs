@@ -1,0 +1,46 @@
+//! `platon prepare`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::output::PrepareBars;
+use crate::error::{Error, Result};
+use crate::glue::prepare::{Options, prepare};
+use crate::glue::task::{TASKS, task};
+
+#[derive(Args)]
+pub struct PrepareArgs {
+    /// Tasks to prepare; without any, all those whose folder exists.
+    tasks: Vec<String>,
+    /// Folder with one folder of raw GLUE files per task.
+    #[arg(long, default_value = "glue-data")]
+    data_dir: PathBuf,
+    /// Folder with the tokenizer: tokenizer.json or vocab.txt.
+    #[arg(long)]
+    tokenizer: PathBuf,
+}
+
+pub fn run(args: &PrepareArgs) -> Result<ExitCode> {
+    let tasks = if args.tasks.is_empty() {
+        let present: Vec<_> =
+            TASKS.iter().filter(|t| args.data_dir.join(t.folder).is_dir()).collect();
+        if present.is_empty() {
+            return Err(Error::value(
+                "data-dir",
+                "a folder that holds MRPC, RTE or another task's folder",
+                args.data_dir.display(),
+            ));
+        }
+        present
+    } else {
+        args.tasks.iter().map(|name| task(name)).collect::<Result<Vec<_>>>()?
+    };
+    let options = Options { data_dir: &args.data_dir, tokenizer: &args.tokenizer };
+    let bars = PrepareBars::new(true);
+    for task in tasks {
+        prepare(task, None, &options, &|progress| bars.show(progress))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,118 @@
+//! The flags that override a recipe; their names are the keys of `RunConfig`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::config::Layer;
+use crate::error::{Error, Result};
+
+/// Settings of a run. What is not given comes from the recipe, or else from the default.
+#[derive(Args, Serialize, Default)]
+pub struct Settings {
+    /// Folder with one folder of raw GLUE files per task.
+    #[arg(long, help_heading = "Data")]
+    data_dir: Option<PathBuf>,
+    /// Training samples of more tokens are dropped.
+    #[arg(long, help_heading = "Data")]
+    max_seq_len: Option<usize>,
+
+    /// Hugging Face folder to start from: config.json, model.safetensors, tokenizer.
+    #[arg(long, help_heading = "Model")]
+    init_checkpoint: Option<PathBuf>,
+    /// Draw the weights afresh; take only sizes and tokenizer from the checkpoint.
+    #[arg(long, help_heading = "Model", num_args = 0..=1, default_missing_value = "true")]
+    from_scratch: Option<bool>,
+    /// Dropout before the last layer of the head.
+    #[arg(long, help_heading = "Model")]
+    dropout_p: Option<f64>,
+    /// Dropout inside the encoder.
+    #[arg(long, help_heading = "Model")]
+    bert_dropout_p: Option<f64>,
+
+    /// What decides which weights go: platon, magnitude or none.
+    #[arg(long, help_heading = "Pruning")]
+    pruner: Option<String>,
+    /// Remaining ratio before pruning.
+    #[arg(long, help_heading = "Pruning")]
+    initial_threshold: Option<f64>,
+    /// Remaining ratio at the end.
+    #[arg(long, help_heading = "Pruning")]
+    final_threshold: Option<f64>,
+    /// Unit of the two warm-ups, in updates.
+    #[arg(long, help_heading = "Pruning")]
+    warmup_steps: Option<usize>,
+    /// Updates before pruning, in warmup-steps.
+    #[arg(long, help_heading = "Pruning")]
+    initial_warmup: Option<usize>,
+    /// Updates at the final ratio, in warmup-steps.
+    #[arg(long, help_heading = "Pruning")]
+    final_warmup: Option<usize>,
+    /// Smoothing of the importance, in [0, 1).
+    #[arg(long, help_heading = "Pruning")]
+    beta1: Option<f64>,
+    /// Smoothing of the uncertainty, in [0, 1).
+    #[arg(long, help_heading = "Pruning")]
+    beta2: Option<f64>,
+    /// Window over which sensitivities are averaged, in updates.
+    #[arg(long, alias = "deltaT", help_heading = "Pruning")]
+    delta_t: Option<usize>,
+
+    /// Samples per update.
+    #[arg(long, help_heading = "Optimisation")]
+    batch_size: Option<usize>,
+    /// Passes over the training set.
+    #[arg(long, help_heading = "Optimisation")]
+    epochs: Option<usize>,
+    /// Full learning rate.
+    #[arg(long, help_heading = "Optimisation")]
+    learning_rate: Option<f64>,
+    /// Share of the updates over which the learning rate rises.
+    #[arg(long, help_heading = "Optimisation")]
+    warmup: Option<f64>,
+    /// Course of the learning rate: warmup_linear, linear, constant or cosine.
+    #[arg(long, help_heading = "Optimisation")]
+    warmup_schedule: Option<String>,
+    /// Decoupled weight decay.
+    #[arg(long, help_heading = "Optimisation")]
+    weight_decay: Option<f64>,
+    /// Adamax's epsilon.
+    #[arg(long, help_heading = "Optimisation")]
+    adam_eps: Option<f64>,
+    /// Largest norm of all gradients together; 0 for no clipping.
+    #[arg(long, help_heading = "Optimisation")]
+    global_grad_clipping: Option<f64>,
+    /// Seeds initial weights, batch order and dropout.
+    #[arg(long, help_heading = "Optimisation")]
+    seed: Option<u64>,
+
+    /// Updates between two log lines.
+    #[arg(long, help_heading = "Logging")]
+    log_per_updates: Option<usize>,
+    /// Updates between two evaluations, besides those at each epoch's end; 0 for never.
+    #[arg(long, help_heading = "Logging")]
+    eval_per_updates: Option<usize>,
+    /// Samples per batch of an evaluation.
+    #[arg(long, help_heading = "Logging")]
+    batch_size_eval: Option<usize>,
+
+    /// Run folder; without it checkpoints/runs/TASK-PRUNER-RATIO, numbered where it exists.
+    #[arg(long, help_heading = "Run")]
+    output_dir: Option<PathBuf>,
+    /// flex, ndarray, cuda or wgpu.
+    #[arg(long, help_heading = "Run")]
+    backend: Option<String>,
+    /// Stop after so many updates, the schedules being those of the full run.
+    #[arg(long, help_heading = "Run")]
+    max_steps: Option<usize>,
+}
+
+impl Settings {
+    /// The flags that were given, as a layer over the recipe.
+    pub fn layer(&self) -> Result<Layer> {
+        let settings =
+            toml::Table::try_from(self).map_err(|e| Error::value("command line", "settings", e))?;
+        Ok(Layer { origin: "command line".into(), settings })
+    }
+}

@@ -1,0 +1,131 @@
+//! The one error type: every variant names the place, what was expected and what was found.
+
+use std::fmt::Display;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What the library's functions return.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that can go wrong, each printed as one line that ends in a remedy where there is one.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The operating system refused to read or write a file.
+    #[error("{}: cannot {action}: {source}{}", path.display(), hint_suffix(.hint))]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was attempted, as a verb: `read`, `write`, `create`.
+        action: &'static str,
+        /// The operating system's answer.
+        source: io::Error,
+        /// A remedy.
+        hint: Option<String>,
+    },
+    /// A file was read, but its content is not what it must be.
+    #[error("{}{}: expected {expected}, found {found}{}", path.display(), line_suffix(.line), hint_suffix(.hint))]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: Option<usize>,
+        /// What would have been right.
+        expected: String,
+        /// What stands there.
+        found: String,
+        /// A remedy.
+        hint: Option<String>,
+    },
+    /// An option or a recipe's value cannot be used.
+    #[error("{name}: expected {expected}, found {found}{}", hint_suffix(.hint))]
+    Value {
+        /// The option's or value's name.
+        name: String,
+        /// What would have been right.
+        expected: String,
+        /// What was given.
+        found: String,
+        /// A remedy.
+        hint: Option<String>,
+    },
+    /// The run itself failed: a missing device, a diverged loss, an inner thread that died.
+    #[error("{message}{}", hint_suffix(.hint))]
+    Run {
+        /// What happened.
+        message: String,
+        /// A remedy.
+        hint: Option<String>,
+    },
+}
+
+impl Error {
+    /// An operating-system error at `path` while trying to `action` it.
+    pub fn io(path: impl AsRef<Path>, action: &'static str, source: io::Error) -> Self {
+        Self::Io { path: path.as_ref().to_path_buf(), action, source, hint: None }
+    }
+
+    /// A file's content is wrong; `line` counts from 1.
+    pub fn content(
+        path: impl AsRef<Path>,
+        line: impl Into<Option<usize>>,
+        expected: impl Display,
+        found: impl Display,
+    ) -> Self {
+        Self::Content {
+            path: path.as_ref().to_path_buf(),
+            line: line.into(),
+            expected: expected.to_string(),
+            found: found.to_string(),
+            hint: None,
+        }
+    }
+
+    /// An option or recipe value is wrong.
+    pub fn value(name: impl Display, expected: impl Display, found: impl Display) -> Self {
+        Self::Value {
+            name: name.to_string(),
+            expected: expected.to_string(),
+            found: found.to_string(),
+            hint: None,
+        }
+    }
+
+    /// The run failed.
+    pub fn run(message: impl Display) -> Self {
+        Self::Run { message: message.to_string(), hint: None }
+    }
+
+    /// Adds a remedy, printed after the error as `(hint: ...)`.
+    #[must_use]
+    pub fn hint(mut self, remedy: impl Display) -> Self {
+        match &mut self {
+            Self::Io { hint, .. }
+            | Self::Content { hint, .. }
+            | Self::Value { hint, .. }
+            | Self::Run { hint, .. } => *hint = Some(remedy.to_string()),
+        }
+        self
+    }
+}
+
+fn line_suffix(line: &Option<usize>) -> String {
+    line.map_or(String::new(), |n| format!(":{n}"))
+}
+
+fn hint_suffix(hint: &Option<String>) -> String {
+    hint.as_ref().map_or(String::new(), |h| format!(" (hint: {h})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_content_error_is_one_line_with_place_expectation_and_remedy() {
+        let error = Error::content("a.tsv", 3, "4 fields", "2 fields").hint("download it again");
+        assert_eq!(
+            error.to_string(),
+            "a.tsv:3: expected 4 fields, found 2 fields (hint: download it again)"
+        );
+    }
+}

@@ -1,0 +1,48 @@
+//! Files that appear whole or not at all.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// Writes `content` to `path` through a temporary file beside it, synced and renamed, so that a
+/// crash leaves either the old file or the new one. Missing parent folders are made.
+pub fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(|e| Error::io(parent, "create", e))?;
+    }
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(format!(".{}.tmp", std::process::id()));
+    let temporary = path.with_file_name(name);
+    let written = File::create(&temporary)
+        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&temporary, path));
+    written.map_err(|e| {
+        // Best effort: the first error is the one to report.
+        let _ = fs::remove_file(&temporary);
+        Error::io(path, "write", e).hint("check the free space and the permissions of the folder")
+    })
+}
+
+/// Writes `value` as indented JSON, whole or not at all.
+pub fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
+    let mut text = serde_json::to_vec_pretty(value)
+        .map_err(|e| Error::run(format!("{}: cannot be written as JSON: {e}", path.display())))?;
+    text.push(b'\n');
+    write_whole(path, &text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_write_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("folder");
+        fs::create_dir(&target).unwrap();
+        assert!(write_whole(&target, b"x").is_err(), "a folder cannot be replaced by a file");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}

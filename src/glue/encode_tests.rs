@@ -1,0 +1,138 @@
+use std::fs;
+
+use super::*;
+use crate::glue::tsv::Label;
+
+const VOCAB: &str = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nb\ncafe\n##s\nX\nx\n";
+
+fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, content) in files {
+        fs::write(dir.path().join(name), content).unwrap();
+    }
+    dir
+}
+
+fn encoder(files: &[(&str, &str)]) -> Result<Encoder> {
+    Encoder::from_dir(folder(files).path())
+}
+
+fn row(text_a: &str, text_b: Option<&str>) -> Row {
+    let text_b = text_b.map(str::to_owned);
+    Row { uid: "u".into(), label: Label::Class(1), text_a: text_a.into(), text_b }
+}
+
+fn ids(encoder: &Encoder, text_a: &str, text_b: Option<&str>, max_tokens: usize) -> Vec<u32> {
+    let mut samples = encoder.encode_batch(&[row(text_a, text_b)], max_tokens).unwrap();
+    samples.remove(0).token_id
+}
+
+#[test]
+fn a_pair_is_marked_and_typed() {
+    let encoder = encoder(&[("vocab.txt", VOCAB)]).unwrap();
+    let samples = encoder.encode_batch(&[row("Cafés a", Some("b zzz"))], 512).unwrap();
+    let expected = Sample {
+        uid: "u".into(),
+        label: Label::Class(1),
+        token_id: vec![2, 7, 8, 5, 3, 6, 1, 3],
+        type_id: vec![0, 0, 0, 0, 0, 1, 1, 1],
+        attention_mask: vec![1; 8],
+    };
+    assert_eq!(samples, [expected]);
+    assert_eq!(ids(&encoder, "a", None, 512), [2, 5, 3]);
+    assert_eq!(encoder.vocab_size(), 11);
+}
+
+#[test]
+fn an_empty_second_text_is_none_as_in_transformers() {
+    let encoder = encoder(&[("vocab.txt", VOCAB)]).unwrap();
+    assert_eq!(ids(&encoder, "a", Some(""), 512), [2, 5, 3]);
+    assert_eq!(ids(&encoder, "a", Some(" "), 512), [2, 5, 3, 3]);
+    assert_eq!(ids(&encoder, "", Some("b"), 512), [2, 3, 6, 3]);
+}
+
+#[test]
+fn the_longest_text_is_truncated_first() {
+    let encoder = encoder(&[("vocab.txt", VOCAB)]).unwrap();
+    // Room for 4: the short text stays whole, the long one is cut to the rest.
+    assert_eq!(ids(&encoder, "a a a a a a", Some("b"), 7), [2, 5, 5, 5, 3, 6, 3]);
+    assert_eq!(ids(&encoder, "a", Some("b b b b b"), 7), [2, 5, 3, 6, 6, 6, 3]);
+    assert_eq!(ids(&encoder, "a a a a", Some("b b b b b"), 7), [2, 5, 5, 3, 6, 6, 3]);
+    assert_eq!(ids(&encoder, "a a a a", None, 5), [2, 5, 5, 5, 3]);
+    assert_eq!(ids(&encoder, "a a", None, 4), [2, 5, 5, 3]);
+    let text = encoder.encode_batch(&[row("a", Some("b"))], 2).unwrap_err().to_string();
+    assert_eq!(text, "max_tokens: expected at least 3 for the marks, found 2");
+}
+
+#[test]
+fn case_follows_the_configuration() {
+    let lower = encoder(&[("vocab.txt", VOCAB)]).unwrap();
+    let config = ("tokenizer_config.json", "{\"do_lower_case\": false}");
+    let cased = encoder(&[("vocab.txt", VOCAB), config]).unwrap();
+    assert_eq!(ids(&lower, "X", None, 512), [2, 10, 3]);
+    assert_eq!(ids(&cased, "X", None, 512), [2, 9, 3]);
+    assert_ne!(lower.fingerprint(), cased.fingerprint());
+}
+
+#[test]
+fn truncation_and_padding_in_the_file_are_not_used() {
+    let dir = folder(&[("vocab.txt", VOCAB)]);
+    let plain = Encoder::from_dir(dir.path()).unwrap();
+    let mut json: Value = serde_json::from_str(&plain.serialized).unwrap();
+    json["truncation"] = json!({"max_length": 4, "strategy": "LongestFirst", "stride": 0,
+        "direction": "Right"});
+    json["padding"] = json!({"strategy": {"Fixed": 9}, "direction": "Right",
+        "pad_to_multiple_of": null, "pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"});
+    fs::write(dir.path().join("tokenizer.json"), json.to_string()).unwrap();
+    let loaded = Encoder::from_dir(dir.path()).unwrap();
+    assert_eq!(ids(&loaded, "a a a a", None, 512), [2, 5, 5, 5, 5, 3]);
+    assert_eq!(loaded.fingerprint(), plain.fingerprint());
+}
+
+#[test]
+fn a_saved_folder_encodes_alike_from_either_file() {
+    let config = ("tokenizer_config.json", "{\"do_lower_case\": false}");
+    let before = encoder(&[("vocab.txt", VOCAB), config]).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    before.save_to(dir.path()).unwrap();
+    assert_eq!(Encoder::from_dir(dir.path()).unwrap().fingerprint(), before.fingerprint());
+    fs::remove_file(dir.path().join("tokenizer.json")).unwrap();
+    assert_eq!(Encoder::from_dir(dir.path()).unwrap().fingerprint(), before.fingerprint());
+    assert_eq!(fs::read_to_string(dir.path().join("vocab.txt")).unwrap(), VOCAB);
+    let text = fs::read_to_string(dir.path().join("tokenizer_config.json")).unwrap();
+    let config: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(config["do_lower_case"], false);
+    assert_eq!(config["model_max_length"], 512);
+    assert_eq!(config["cls_token"], "[CLS]");
+}
+
+#[test]
+fn a_folder_that_is_no_bert_tokenizer_is_refused() {
+    let text = |files: &[(&str, &str)]| encoder(files).unwrap_err().to_string();
+    assert!(text(&[]).contains("expected tokenizer.json or vocab.txt, found neither (hint: "));
+    for mark in REQUIRED {
+        let message = text(&[("vocab.txt", &VOCAB.replace(mark, "[other]"))]);
+        assert!(message.contains(&format!("vocab.txt: expected the token {mark} in")), "{message}");
+    }
+    let message = text(&[("vocab.txt", "[UNK]\n[CLS]\n[SEP]\na\na\n")]);
+    assert!(message.contains("vocab.txt:5: expected each token once, found \"a\" again"));
+    let config = ("tokenizer_config.json", "{\"do_lower_case\": \"no\"}");
+    let message = text(&[("vocab.txt", VOCAB), config]);
+    assert!(message.contains("expected true or false for do_lower_case"), "{message}");
+
+    let good: Value =
+        serde_json::from_str(&encoder(&[("vocab.txt", VOCAB)]).unwrap().serialized).unwrap();
+    let whole = |change: &dyn Fn(&mut Value)| {
+        let mut json = good.clone();
+        change(&mut json);
+        text(&[("tokenizer.json", &json.to_string())])
+    };
+    let message = whole(&|json| json["post_processor"] = Value::Null);
+    assert!(message.contains("expected [CLS] and [SEP] around an empty text"), "{message}");
+    let message = whole(&|json| {
+        json["model"] = json!({"type": "BPE", "vocab": {"a": 0}, "merges": []});
+    });
+    assert!(message.contains("tokenizer.json: expected"), "{message}");
+    let message = text(&[("tokenizer.json", "{")]);
+    assert!(message.contains("expected a tokenizer of Hugging Face's format"), "{message}");
+}

@@ -1,0 +1,13 @@
+//! GLUE from the official files to samples: raw TSV -> canonical TSV -> JSON lines of token ids.
+//!
+//! Nothing here prints or reads a command line; long work reports through a callback.
+
+pub mod batch;
+pub mod demo;
+pub mod encode;
+pub mod prepare;
+mod read;
+pub mod sample;
+mod table;
+pub mod task;
+pub mod tsv;

@@ -1,0 +1,249 @@
+//! Raw GLUE files to samples on disk, skipping what is up to date.
+//!
+//! `DATA/CoLA/train.tsv` -> `DATA/canonical_data/cola_train.tsv` ->
+//! `DATA/canonical_data/bert-base-uncased/cola_train.json`.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::files::write_json;
+use crate::glue::encode::{Encoder, MAX_TOKENS, write_samples};
+use crate::glue::read::{read_text, sha256_file};
+use crate::glue::task::{Part, Split, Task};
+use crate::glue::tsv::{read_raw, write_canonical};
+
+/// The folder of the prepared data inside the data folder.
+pub const CANONICAL: &str = "canonical_data";
+
+/// Raise this when the same source and tokenizer would give other files.
+const FORMAT: u32 = 1;
+/// Rows per unit of parallel work and of progress: small enough for a bar that moves.
+const CHUNK_ROWS: usize = 256;
+
+/// Where to read and write.
+#[derive(Debug, Clone, Copy)]
+pub struct Options<'a> {
+    /// Holds one folder of raw files per task; receives `canonical_data`.
+    pub data_dir: &'a Path,
+    /// The checkpoint folder with the tokenizer; the encoded data is named after it.
+    pub tokenizer: &'a Path,
+}
+
+/// What is being done, for a progress bar. Calls come from several threads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress<'a> {
+    /// An optional raw file is not there; its split is left out.
+    Missing {
+        /// `{task}_{split}`.
+        data_set: &'a str,
+        /// The file looked for.
+        path: &'a Path,
+    },
+    /// Nothing has changed since the last time.
+    UpToDate {
+        /// `{task}_{split}`.
+        data_set: &'a str,
+        /// The number of samples on disk.
+        rows: usize,
+    },
+    /// The raw file has been read and encoding begins.
+    Started {
+        /// `{task}_{split}`.
+        data_set: &'a str,
+        /// The number of rows to encode.
+        rows: usize,
+    },
+    /// Some more rows have been encoded.
+    Advanced {
+        /// `{task}_{split}`.
+        data_set: &'a str,
+        /// The number of rows since the last report.
+        rows: usize,
+    },
+    /// The samples are on disk.
+    Finished {
+        /// `{task}_{split}`.
+        data_set: &'a str,
+        /// The number of samples on disk.
+        rows: usize,
+    },
+}
+
+/// One prepared split.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prepared {
+    /// `{task}_{split}`.
+    pub data_set: String,
+    /// The JSON lines.
+    pub path: PathBuf,
+    /// The number of samples.
+    pub rows: usize,
+    /// Whether the files were up to date already.
+    pub skipped: bool,
+}
+
+/// What the encoded file was made from; written last, so that it vouches for a finished file.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Key {
+    format: u32,
+    source_sha256: String,
+    tokenizer_sha256: String,
+    max_tokens: usize,
+    rows: usize,
+    /// The encoded file's size, which a later edit or truncation changes.
+    encoded_bytes: u64,
+}
+
+/// The folder of the encoded data for a tokenizer: `DATA/canonical_data/{tokenizer's folder}`.
+///
+/// # Errors
+/// The tokenizer's folder does not exist or has no name.
+pub fn encoded_dir(options: &Options) -> Result<PathBuf> {
+    let folder = options.tokenizer;
+    // `.` and `..` have a name only once resolved.
+    let full = fs::canonicalize(folder).map_err(|e| {
+        Error::io(folder, "read", e).hint("name the checkpoint folder with the tokenizer files")
+    })?;
+    let name = folder
+        .file_name()
+        .or_else(|| full.file_name())
+        .ok_or_else(|| Error::value("tokenizer", "a folder with a name", folder.display()))?;
+    Ok(options.data_dir.join(CANONICAL).join(name))
+}
+
+/// Prepares a task's splits, all of them or those named, in the task's order. A missing test file
+/// is only reported, unless its split was named.
+///
+/// # Errors
+/// A split is unknown, a needed raw file is missing or malformed, the tokenizer cannot be loaded,
+/// or a file cannot be written. What was prepared before the error stays.
+pub fn prepare(
+    task: &Task,
+    splits: Option<&[&str]>,
+    options: &Options,
+    on_progress: &(dyn Fn(Progress<'_>) + Sync),
+) -> Result<Vec<Prepared>> {
+    let named = match splits {
+        Some(names) => Some(names.iter().map(|name| task.split(name)).collect::<Result<Vec<_>>>()?),
+        None => None,
+    };
+    let encoded_dir = encoded_dir(options)?;
+    let encoder = Encoder::from_dir(options.tokenizer)?;
+    let tokenizer_sha256 = encoder.fingerprint();
+    let mut done = Vec::new();
+    for split in task.splits {
+        if named.as_ref().is_some_and(|named| !named.contains(&split)) {
+            continue;
+        }
+        let data_set = task.data_set(split);
+        let raw = options.data_dir.join(task.folder).join(split.file);
+        if !raw.is_file() {
+            if named.is_some() || split.part != Part::Test {
+                return Err(missing(task, split, &raw));
+            }
+            on_progress(Progress::Missing { data_set: &data_set, path: &raw });
+            continue;
+        }
+        let job = Job {
+            task,
+            split,
+            canonical: options.data_dir.join(CANONICAL).join(format!("{data_set}.tsv")),
+            encoded: encoded_dir.join(format!("{data_set}.json")),
+            key: encoded_dir.join(format!("{data_set}.key.json")),
+            source_sha256: sha256_file(&raw)?,
+            tokenizer_sha256: &tokenizer_sha256,
+            raw,
+            data_set,
+        };
+        let rows = job.rows_up_to_date();
+        let skipped = rows.is_some();
+        let rows = match rows {
+            Some(rows) => {
+                on_progress(Progress::UpToDate { data_set: &job.data_set, rows });
+                rows
+            }
+            None => job.run(&encoder, on_progress)?,
+        };
+        done.push(Prepared { data_set: job.data_set, path: job.encoded, rows, skipped });
+    }
+    Ok(done)
+}
+
+/// One split's files and what its key must say.
+struct Job<'a> {
+    task: &'a Task,
+    split: &'a Split,
+    data_set: String,
+    raw: PathBuf,
+    canonical: PathBuf,
+    encoded: PathBuf,
+    key: PathBuf,
+    source_sha256: String,
+    tokenizer_sha256: &'a str,
+}
+
+impl Job<'_> {
+    /// The number of samples on disk if they are what would be written now.
+    fn rows_up_to_date(&self) -> Option<usize> {
+        // An unreadable key is as good as none: the split is made again.
+        let key: Key = serde_json::from_str(&read_text(&self.key).ok()?).ok()?;
+        let encoded_bytes = fs::metadata(&self.encoded).ok()?.len();
+        let rows = key.rows;
+        (key == self.key(rows, encoded_bytes) && self.canonical.is_file()).then_some(rows)
+    }
+
+    fn key(&self, rows: usize, encoded_bytes: u64) -> Key {
+        Key {
+            format: FORMAT,
+            source_sha256: self.source_sha256.clone(),
+            tokenizer_sha256: self.tokenizer_sha256.to_owned(),
+            max_tokens: MAX_TOKENS,
+            rows,
+            encoded_bytes,
+        }
+    }
+
+    fn run(&self, encoder: &Encoder, on_progress: &(dyn Fn(Progress<'_>) + Sync)) -> Result<usize> {
+        // The old key goes first: it must not vouch for files of an interrupted run.
+        match fs::remove_file(&self.key) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::io(&self.key, "remove", e));
+            }
+            _ => {}
+        }
+        let rows = read_raw(self.task, self.split, &self.raw)?;
+        write_canonical(self.task, &rows, &self.canonical)?;
+        let data_set = self.data_set.as_str();
+        on_progress(Progress::Started { data_set, rows: rows.len() });
+        let chunks = rows
+            .par_chunks(CHUNK_ROWS)
+            .map(|chunk| {
+                let samples = encoder.encode_batch(chunk, MAX_TOKENS)?;
+                on_progress(Progress::Advanced { data_set, rows: chunk.len() });
+                Ok(samples)
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let samples = chunks.concat();
+        write_samples(&self.encoded, &samples)?;
+        let encoded_bytes =
+            fs::metadata(&self.encoded).map_err(|e| Error::io(&self.encoded, "read", e))?.len();
+        let key = self.key(samples.len(), encoded_bytes);
+        write_json(&self.key, &key)?;
+        on_progress(Progress::Finished { data_set, rows: samples.len() });
+        Ok(samples.len())
+    }
+}
+
+fn missing(task: &Task, split: &Split, raw: &Path) -> Error {
+    let remedy = format!("put GLUE's {} of {} at {}", split.file, task.folder, raw.display());
+    Error::io(raw, "read", io::Error::from(io::ErrorKind::NotFound)).hint(remedy)
+}
+
+#[cfg(test)]
+#[path = "prepare_tests.rs"]
+mod tests;

@@ -1,0 +1,247 @@
+//! Encoded examples as JSON lines: uid, label, token ids, token types, attention mask.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use serde::ser::SerializeStruct;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::ser::Formatter;
+
+use crate::error::{Error, Result};
+use crate::files::write_whole;
+use crate::glue::read::read_text;
+use crate::glue::task::{Kind, SCORE_RANGE, Task};
+use crate::glue::tsv::{Label, expected_label};
+
+/// One example as the model reads it. The three lists have one length, in tokens.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    /// The identifier that predictions are reported under.
+    pub uid: String,
+    /// The class or score; a dummy on test rows.
+    pub label: Label,
+    /// Places in the vocabulary, `[CLS] a [SEP]` or `[CLS] a [SEP] b [SEP]`.
+    pub token_id: Vec<u32>,
+    /// 0 for the first text and its marks, 1 for the second.
+    pub type_id: Vec<u8>,
+    /// 1 for every token to attend to.
+    pub attention_mask: Vec<u8>,
+}
+
+impl Serialize for Sample {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut line = serializer.serialize_struct("Sample", 5)?;
+        line.serialize_field("uid", &self.uid)?;
+        match self.label {
+            Label::Class(class) => line.serialize_field("label", &class)?,
+            Label::Score(score) => line.serialize_field("label", &score)?,
+        }
+        line.serialize_field("token_id", &self.token_id)?;
+        line.serialize_field("type_id", &self.type_id)?;
+        line.serialize_field("attention_mask", &self.attention_mask)?;
+        line.end()
+    }
+}
+
+/// A line as it stands in the file; the task decides what its label means.
+#[derive(Deserialize)]
+struct Line {
+    uid: String,
+    label: serde_json::Number,
+    token_id: Vec<u32>,
+    type_id: Vec<u8>,
+    attention_mask: Vec<u8>,
+}
+
+/// Python's `json.dumps` layout: a space after each comma and colon, so that files compare equal.
+struct Spaced;
+
+impl Formatter for Spaced {
+    fn begin_array_value<W: ?Sized + Write>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
+        out.write_all(if first { b"" } else { b", " })
+    }
+
+    fn begin_object_key<W: ?Sized + Write>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
+        out.write_all(if first { b"" } else { b", " })
+    }
+
+    fn begin_object_value<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
+        out.write_all(b": ")
+    }
+}
+
+/// Writes one JSON object per line:
+/// `{"uid": "0", "label": 1, "token_id": [...], "type_id": [...], "attention_mask": [...]}`.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_samples(path: &Path, samples: &[Sample]) -> Result<()> {
+    let mut text = Vec::new();
+    for sample in samples {
+        let mut serializer = serde_json::Serializer::with_formatter(&mut text, Spaced);
+        sample.serialize(&mut serializer).map_err(|e| Error::io(path, "write", e.into()))?;
+        text.push(b'\n');
+    }
+    write_whole(path, &text)
+}
+
+/// Reads the samples of a task, checking each: the lists are of one length and not empty, types
+/// and mask are 0 or 1, the label is the task's. Token ids are not checked against a vocabulary.
+///
+/// # Errors
+/// The file cannot be read or holds no sample, or a line is malformed, named by its number.
+pub fn read_samples(task: &Task, path: &Path) -> Result<Vec<Sample>> {
+    let text = read_text(path)?;
+    let samples = text
+        .lines()
+        .enumerate()
+        .map(|(index, line)| {
+            parse(task, line).map_err(|(expected, found)| {
+                Error::content(path, index + 1, expected, found).hint("prepare the data again")
+            })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    if samples.is_empty() {
+        return Err(Error::content(path, None, "at least one sample", "none")
+            .hint("prepare the data again"));
+    }
+    Ok(samples)
+}
+
+/// The sample of one line, or what was expected and what was found.
+fn parse(task: &Task, line: &str) -> Result<Sample, (String, String)> {
+    let Line { uid, label, token_id, type_id, attention_mask } = serde_json::from_str(line)
+        .map_err(|e| {
+            // serde_json counts lines within the text it was given, which is one line here.
+            let reason = e.to_string();
+            let reason = reason.split(" at line ").next().unwrap_or(&reason);
+            ("a JSON sample".to_owned(), format!("{reason} at column {}", e.column()))
+        })?;
+    let tokens = token_id.len();
+    if tokens == 0 {
+        return Err(("at least one token".to_owned(), "none".to_owned()));
+    }
+    for (name, list) in [("type_id", &type_id), ("attention_mask", &attention_mask)] {
+        if list.len() != tokens {
+            let expected = format!("{name} of {tokens} numbers like token_id");
+            return Err((expected, list.len().to_string()));
+        }
+        if let Some(other) = list.iter().find(|value| **value > 1) {
+            return Err((format!("0 or 1 in {name}"), other.to_string()));
+        }
+    }
+    let checked = match task.kind {
+        Kind::Classification { labels } => label
+            .as_u64()
+            .and_then(|class| usize::try_from(class).ok())
+            .filter(|class| *class < labels.len())
+            .map(Label::Class)
+            .ok_or_else(|| format!("a label from 0 to {}", labels.len().saturating_sub(1))),
+        Kind::Regression => label
+            .as_f64()
+            .map(|score| score as f32)
+            .filter(|score| SCORE_RANGE.contains(score))
+            .map(Label::Score)
+            .ok_or_else(|| expected_label(task)),
+    };
+    let label = checked.map_err(|expected| (expected, label.to_string()))?;
+    Ok(Sample { uid, label, token_id, type_id, attention_mask })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::glue::task::task;
+
+    fn sample(label: Label) -> Sample {
+        Sample {
+            uid: "0".into(),
+            label,
+            token_id: vec![101, 7, 102],
+            type_id: vec![0, 0, 1],
+            attention_mask: vec![1, 1, 1],
+        }
+    }
+
+    fn read(name: &str, content: &str) -> Result<Vec<Sample>> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("dev.json");
+        fs::write(&path, content).unwrap();
+        read_samples(task(name).unwrap(), &path)
+    }
+
+    #[test]
+    fn a_line_looks_as_python_would_write_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("dev.json");
+        write_samples(&path, &[sample(Label::Class(1)), sample(Label::Score(3.0))]).unwrap();
+        let rest =
+            r#""token_id": [101, 7, 102], "type_id": [0, 0, 1], "attention_mask": [1, 1, 1]}"#;
+        let expected = format!(
+            "{{\"uid\": \"0\", \"label\": 1, {rest}\n{{\"uid\": \"0\", \"label\": 3.0, {rest}\n"
+        );
+        assert_eq!(fs::read_to_string(&path).unwrap(), expected);
+    }
+
+    proptest! {
+        #[test]
+        fn samples_come_back_as_they_were(
+            uid in "\\PC*",
+            class in 0usize..3,
+            score in 0f32..=5.0,
+            tokens in prop::collection::vec((any::<u32>(), 0u8..2, 0u8..2), 1..9),
+        ) {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("dev.json");
+            for (name, label) in [("mnli", Label::Class(class)), ("stsb", Label::Score(score))] {
+                let before = [Sample {
+                    uid: uid.clone(),
+                    label,
+                    token_id: tokens.iter().map(|t| t.0).collect(),
+                    type_id: tokens.iter().map(|t| t.1).collect(),
+                    attention_mask: tokens.iter().map(|t| t.2).collect(),
+                }];
+                write_samples(&path, &before).unwrap();
+                prop_assert_eq!(read_samples(task(name).unwrap(), &path).unwrap(), before);
+            }
+        }
+    }
+
+    #[test]
+    fn a_whole_number_is_a_score_but_a_fraction_is_no_class() {
+        let line =
+            r#"{"uid": "0", "label": 3, "token_id": [1], "type_id": [0], "attention_mask": [1]}"#;
+        assert_eq!(read("stsb", line).unwrap()[0].label, Label::Score(3.0));
+        let text = read("mnli", &line.replace("3,", "1.5,")).unwrap_err().to_string();
+        assert!(text.contains(":1: expected a label from 0 to 2, found 1.5"), "{text}");
+        let text = read("mnli", line).unwrap_err().to_string();
+        assert!(text.contains(":1: expected a label from 0 to 2, found 3"), "{text}");
+        let text = read("stsb", &line.replace("3,", "5.5,")).unwrap_err().to_string();
+        assert!(text.contains(":1: expected a score from 0 to 5, found 5.5"), "{text}");
+    }
+
+    #[test]
+    fn malformed_lines_are_named_with_their_number() {
+        let good =
+            r#"{"uid":"0","label":1,"token_id":[1,2],"type_id":[0,0],"attention_mask":[1,1]}"#;
+        for (from, to, expected) in [
+            ("[0,0]", "[0]", "expected type_id of 2 numbers like token_id, found 1"),
+            ("[1,1]", "[1,1,1]", "expected attention_mask of 2 numbers like token_id, found 3"),
+            ("[0,0]", "[0,2]", "expected 0 or 1 in type_id, found 2"),
+            ("[1,2]", "[]", "expected at least one token, found none"),
+            ("[1,2]", "[-1,2]", "expected a JSON sample, found invalid value: integer `-1`"),
+            ("\"label\":1,", "", "expected a JSON sample, found missing field `label`"),
+            ("}", "", "expected a JSON sample, found EOF while parsing an object at column"),
+        ] {
+            let text = read("rte", &format!("{good}\n{}\n", good.replace(from, to)));
+            let text = text.unwrap_err().to_string();
+            assert!(text.contains(&format!("dev.json:2: {expected}")), "{text}");
+        }
+        let text = read("rte", "").unwrap_err().to_string();
+        assert!(text.contains("expected at least one sample, found none"), "{text}");
+    }
+}

@@ -1,0 +1,264 @@
+//! What a GLUE task is: files, columns, labels, metrics. The nine tasks stand in `table`.
+
+use std::ops::RangeInclusive;
+
+use crate::error::{Error, Result};
+pub use crate::glue::table::TASKS;
+
+/// The scores a regression label (STS-B's similarity) may take.
+pub const SCORE_RANGE: RangeInclusive<f32> = 0.0..=5.0;
+
+/// What a task's labels are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// One of the named classes; a class's number is its place in the list.
+    Classification {
+        /// The names as the raw files write them.
+        labels: &'static [&'static str],
+    },
+    /// A number in [`SCORE_RANGE`].
+    Regression,
+}
+
+/// A whole-split quality measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Metric {
+    /// The share of right predictions.
+    Accuracy,
+    /// The harmonic mean of precision and recall of class 1.
+    F1,
+    /// Matthews' correlation coefficient.
+    Matthews,
+    /// Pearson's correlation coefficient.
+    Pearson,
+    /// Spearman's rank correlation coefficient.
+    Spearman,
+}
+
+impl Metric {
+    /// The name in score files and TensorBoard tags.
+    #[must_use]
+    pub const fn tag(self) -> &'static str {
+        match self {
+            Self::Accuracy => "ACC",
+            Self::F1 => "F1",
+            Self::Matthews => "MCC",
+            Self::Pearson => "Pearson",
+            Self::Spearman => "Spearman",
+        }
+    }
+}
+
+/// What a split is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// Labelled rows to learn from.
+    Train,
+    /// Labelled rows to choose the best model by.
+    Dev,
+    /// Rows whose labels only the GLUE server knows.
+    Test,
+}
+
+/// One raw file of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Split {
+    /// The name in data-set names: `train`, `dev`, `matched_dev`, ...
+    pub name: &'static str,
+    /// The raw file's name inside the task's folder.
+    pub file: &'static str,
+    /// What the split is used for.
+    pub part: Part,
+}
+
+/// A column of a raw file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Column {
+    /// Counted from the first column, which is 0.
+    First(usize),
+    /// Counted from the last column, which is 1.
+    Last(usize),
+}
+
+/// Where a row's identifier comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Uid {
+    /// The row's number, from 0, among the rows kept.
+    RowNumber,
+    /// The first column.
+    FirstColumn,
+}
+
+/// How to read the rows of a raw file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layout {
+    /// Whether the first line names the columns.
+    pub header: bool,
+    /// The fewest fields a row of the official file has.
+    pub fields: usize,
+    /// Whether rows with fewer fields are skipped rather than refused.
+    pub skip_short: bool,
+    /// The first text.
+    pub text_a: Column,
+    /// The second text, of tasks on pairs.
+    pub text_b: Option<Column>,
+    /// The label; `None` in test files.
+    pub label: Option<Column>,
+    /// A label that marks a row to skip.
+    pub skip_label: Option<&'static str>,
+    /// Where the row's identifier comes from.
+    pub uid: Uid,
+}
+
+/// One task of the benchmark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Task {
+    /// The name in data-set names and on the command line.
+    pub name: &'static str,
+    /// The folder of the raw files.
+    pub folder: &'static str,
+    /// Classification or regression.
+    pub kind: Kind,
+    /// What is measured, in the order it is reported.
+    pub metrics: &'static [Metric],
+    /// The measure by which the best model is chosen.
+    pub main: Metric,
+    /// The raw files, training first.
+    pub splits: &'static [Split],
+    /// How train and dev files are read.
+    pub labelled: Layout,
+    /// How test files are read.
+    pub test: Layout,
+}
+
+impl Task {
+    /// The number of the model's outputs: one per class, or 1 for regression.
+    #[must_use]
+    pub const fn outputs(&self) -> usize {
+        match self.kind {
+            Kind::Classification { labels } => labels.len(),
+            Kind::Regression => 1,
+        }
+    }
+
+    /// Whether a row holds two texts.
+    #[must_use]
+    pub const fn is_pair(&self) -> bool {
+        self.labelled.text_b.is_some()
+    }
+
+    /// The data set's name, `{task}_{split}`, such as `mnli_matched_dev`.
+    #[must_use]
+    pub fn data_set(&self, split: &Split) -> String {
+        format!("{}_{}", self.name, split.name)
+    }
+
+    /// How the raw file of `split` is read.
+    #[must_use]
+    pub const fn layout(&self, split: &Split) -> &Layout {
+        match split.part {
+            Part::Train | Part::Dev => &self.labelled,
+            Part::Test => &self.test,
+        }
+    }
+
+    /// The split called `name`, in any case.
+    ///
+    /// # Errors
+    /// The task has no such split.
+    pub fn split(&self, name: &str) -> Result<&'static Split> {
+        self.splits.iter().find(|split| split.name.eq_ignore_ascii_case(name)).ok_or_else(|| {
+            let names: Vec<_> = self.splits.iter().map(|split| split.name).collect();
+            let expected = format!("one of {}", names.join(", "));
+            Error::value(format!("split of {}", self.name), expected, name)
+        })
+    }
+}
+
+/// The task called `name`, in any case.
+///
+/// # Errors
+/// There is no such task; the error lists those there are.
+pub fn task(name: &str) -> Result<&'static Task> {
+    TASKS.iter().find(|task| task.name.eq_ignore_ascii_case(name)).ok_or_else(|| {
+        let names: Vec<_> = TASKS.iter().map(|task| task.name).collect();
+        Error::value("task", format!("one of {}", names.join(", ")), name)
+    })
+}
+
+/// The task and split of a data set's name, such as `mnli_matched_dev`.
+///
+/// # Errors
+/// The task or the split does not exist; the error lists those there are.
+pub fn data_set(name: &str) -> Result<(&'static Task, &'static Split)> {
+    let (task_name, split_name) = name.split_once('_').unwrap_or((name, ""));
+    let task = task(task_name)?;
+    let split = task.split(split_name).map_err(|_| {
+        let names: Vec<_> = task.splits.iter().map(|split| task.data_set(split)).collect();
+        Error::value("data set", format!("one of {}", names.join(", ")), name)
+    })?;
+    Ok((task, split))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_data_set_name_finds_its_task_and_split() {
+        let mut count = 0;
+        for task in TASKS {
+            for split in task.splits {
+                assert_eq!(data_set(&task.data_set(split)).unwrap(), (task, split));
+                count += 1;
+            }
+        }
+        assert_eq!(count, 8 * 3 + 5 + 2);
+    }
+
+    #[test]
+    fn names_are_found_in_any_case() {
+        assert_eq!(task("CoLA").unwrap().name, "cola");
+        assert_eq!(data_set("MNLI_Matched_Dev").unwrap().1.file, "dev_matched.tsv");
+    }
+
+    #[test]
+    fn an_unknown_name_is_answered_with_those_there_are() {
+        let message = task("sst2").unwrap_err().to_string();
+        assert_eq!(
+            message,
+            "task: expected one of cola, sst, mrpc, stsb, qqp, mnli, qnli, rte, wnli, demo, \
+             found sst2"
+        );
+        let message = data_set("rte").unwrap_err().to_string();
+        assert_eq!(message, "data set: expected one of rte_train, rte_dev, rte_test, found rte");
+    }
+
+    #[test]
+    fn the_main_metric_is_among_the_metrics_and_has_its_tag() {
+        for task in TASKS {
+            assert!(task.metrics.contains(&task.main), "{}", task.name);
+        }
+        let tags = |name| task(name).unwrap().metrics.iter().map(|m| m.tag()).collect::<Vec<_>>();
+        assert_eq!(tags("cola"), ["ACC", "MCC"]);
+        assert_eq!(tags("mrpc"), ["ACC", "F1"]);
+        assert_eq!(tags("stsb"), ["Pearson", "Spearman"]);
+    }
+
+    #[test]
+    fn outputs_are_one_per_class_and_one_for_regression() {
+        let outputs: Vec<_> = TASKS.iter().map(Task::outputs).collect();
+        assert_eq!(outputs, [2, 2, 2, 1, 2, 3, 2, 2, 2, 3]);
+    }
+
+    #[test]
+    fn the_first_class_is_the_dummy_of_test_rows() {
+        let first = |name: &str| match task(name).unwrap().kind {
+            Kind::Classification { labels } => labels[0],
+            Kind::Regression => "0.0",
+        };
+        assert_eq!(first("mnli"), "contradiction");
+        assert_eq!(first("qnli"), "not_entailment");
+        assert_eq!(first("qqp"), "0");
+    }
+}

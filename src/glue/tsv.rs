@@ -1,0 +1,203 @@
+//! Raw GLUE files to rows, and the canonical TSV in between: uid, label, text a[, text b].
+//!
+//! GLUE's files are tab-separated and never quoted: a quotation mark is part of the text.
+
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::files::write_whole;
+use crate::glue::read::read_text;
+use crate::glue::task::{Column, Kind, SCORE_RANGE, Split, Task, Uid};
+
+/// A row's label.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Label {
+    /// A class, counted from 0.
+    Class(usize),
+    /// A score in [`SCORE_RANGE`].
+    Score(f32),
+}
+
+/// One example before tokenization.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// The identifier that predictions are reported under.
+    pub uid: String,
+    /// The label; class 0 or the score 0 on test rows, whose labels are not public.
+    pub label: Label,
+    /// The first text.
+    pub text_a: String,
+    /// The second text, of tasks on pairs.
+    pub text_b: Option<String>,
+}
+
+/// Reads a raw GLUE file. Line ends may be LF or CRLF, and spaces before them are dropped.
+///
+/// # Errors
+/// The file cannot be read, is not UTF-8, holds no row, or a row has too few fields or a label
+/// that the task does not know; each of these names its line.
+pub fn read_raw(task: &Task, split: &Split, path: &Path) -> Result<Vec<Row>> {
+    let text = read_text(path)?;
+    let layout = task.layout(split);
+    let mut rows = Vec::new();
+    for (index, line) in lines(&text).enumerate().skip(usize::from(layout.header)) {
+        let fields: Vec<&str> = line.trim_end_matches([' ', '\r']).split('\t').collect();
+        if fields.len() < layout.fields {
+            if layout.skip_short {
+                continue;
+            }
+            return Err(too_few(path, index, layout.fields, fields.len()));
+        }
+        let get = |column| {
+            let field = match column {
+                Column::First(n) => fields.get(n),
+                Column::Last(n) => fields.len().checked_sub(n).and_then(|n| fields.get(n)),
+            };
+            field.copied().ok_or_else(|| too_few(path, index, layout.fields, fields.len()))
+        };
+        let label = match layout.label {
+            None => dummy(task),
+            Some(column) => {
+                let name = get(column)?.trim();
+                if layout.skip_label == Some(name) {
+                    continue;
+                }
+                parse_label(task, name).ok_or_else(|| wrong_label(task, path, index, name))?
+            }
+        };
+        let uid = match layout.uid {
+            Uid::RowNumber => rows.len().to_string(),
+            Uid::FirstColumn => get(Column::First(0))?.to_owned(),
+        };
+        let text_b = layout.text_b.map(&get).transpose()?.map(str::to_owned);
+        rows.push(Row { uid, label, text_a: get(layout.text_a)?.to_owned(), text_b });
+    }
+    if rows.is_empty() {
+        return Err(
+            Error::content(path, None, "at least one row", "none").hint("download the file again")
+        );
+    }
+    Ok(rows)
+}
+
+/// Writes the canonical TSV: uid, the label as the raw file names it, text a[, text b].
+///
+/// # Errors
+/// A label is not one of the task's, or the file cannot be written.
+pub fn write_canonical(task: &Task, rows: &[Row], path: &Path) -> Result<()> {
+    let mut text = String::new();
+    for Row { uid, label, text_a, text_b } in rows {
+        let name = label_name(task, *label)
+            .ok_or_else(|| Error::value("label", expected_label(task), format!("{label:?}")))?;
+        for field in [uid, "\t", &name, "\t", &one_line(text_a)] {
+            text.push_str(field);
+        }
+        if let Some(text_b) = text_b {
+            text.push('\t');
+            text.push_str(&one_line(text_b));
+        }
+        text.push('\n');
+    }
+    write_whole(path, text.as_bytes())
+}
+
+/// Reads the canonical TSV that [`write_canonical`] writes.
+///
+/// # Errors
+/// The file cannot be read, is not UTF-8, or a row's fields or label are not the task's; each of
+/// these names its line.
+pub fn read_canonical(task: &Task, path: &Path) -> Result<Vec<Row>> {
+    let text = read_text(path)?;
+    let expected = if task.is_pair() { 4 } else { 3 };
+    lines(&text)
+        .enumerate()
+        .map(|(index, line)| {
+            let mut fields = line.strip_suffix('\r').unwrap_or(line).split('\t');
+            let (uid, label, text_a) = (fields.next(), fields.next(), fields.next());
+            let text_b = if task.is_pair() { fields.next() } else { None };
+            match (uid, label, text_a, fields.next()) {
+                (Some(uid), Some(label), Some(text_a), None)
+                    if text_b.is_some() == task.is_pair() =>
+                {
+                    let label = parse_label(task, label.trim())
+                        .ok_or_else(|| wrong_label(task, path, index, label))?;
+                    let (uid, text_a) = (uid.to_owned(), text_a.to_owned());
+                    Ok(Row { uid, label, text_a, text_b: text_b.map(str::to_owned) })
+                }
+                _ => {
+                    let found = fields_word(line.split('\t').count());
+                    Err(Error::content(path, index + 1, fields_word(expected), found))
+                }
+            }
+        })
+        .collect()
+}
+
+/// Line ends before the end of the file are kept as empty lines, those at its end are not rows.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    let text = text.trim_end_matches(['\n', '\r']);
+    // Only LF ends a line: texts may hold other separators, which `str::lines` keeps as well.
+    text.split('\n').filter(move |_| !text.is_empty())
+}
+
+/// A text as one field; the tokenizer takes any white space for a space.
+fn one_line(text: &str) -> String {
+    text.replace(['\t', '\n', '\r'], " ")
+}
+
+fn dummy(task: &Task) -> Label {
+    match task.kind {
+        Kind::Classification { .. } => Label::Class(0),
+        Kind::Regression => Label::Score(0.0),
+    }
+}
+
+fn parse_label(task: &Task, name: &str) -> Option<Label> {
+    match task.kind {
+        Kind::Classification { labels } => {
+            labels.iter().position(|label| *label == name).map(Label::Class)
+        }
+        Kind::Regression => {
+            name.parse().ok().filter(|score| SCORE_RANGE.contains(score)).map(Label::Score)
+        }
+    }
+}
+
+fn label_name(task: &Task, label: Label) -> Option<String> {
+    match (task.kind, label) {
+        (Kind::Classification { labels }, Label::Class(class)) => {
+            labels.get(class).map(|name| (*name).to_owned())
+        }
+        // `{:?}` keeps the point of a whole number: 5.0, not 5.
+        (Kind::Regression, Label::Score(score)) => Some(format!("{score:?}")),
+        _ => None,
+    }
+}
+
+/// The labels of a task in words, for errors.
+pub(crate) fn expected_label(task: &Task) -> String {
+    match task.kind {
+        Kind::Classification { labels } => format!("a label of {}", labels.join(", ")),
+        Kind::Regression => {
+            format!("a score from {} to {}", SCORE_RANGE.start(), SCORE_RANGE.end())
+        }
+    }
+}
+
+fn wrong_label(task: &Task, path: &Path, index: usize, found: &str) -> Error {
+    Error::content(path, index + 1, expected_label(task), format!("{found:?}"))
+}
+
+fn too_few(path: &Path, index: usize, expected: usize, found: usize) -> Error {
+    let expected = format!("at least {}", fields_word(expected));
+    Error::content(path, index + 1, expected, fields_word(found))
+        .hint("fields are separated by single tabs; download the file again")
+}
+
+fn fields_word(count: usize) -> String {
+    format!("{count} field{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+#[path = "tsv_tests.rs"]
+mod tests;

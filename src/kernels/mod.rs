@@ -1,0 +1,3 @@
+//! Tensor operations that every backend needs and none provides as wanted.
+
+pub mod reduce;

@@ -1,0 +1,36 @@
+//! Sums over many elements, in stages.
+
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
+
+/// Elements added up at once. On wgpu over llvmpipe one reduction over more than 2^18 elements
+/// gives a wrong result, and in f32 short partial sums lose less.
+const WIDTH: usize = 1024;
+
+/// The sum of all elements of `values`.
+///
+/// # Shapes
+/// - `values`: `[n]`, any n
+/// - output: `[1]`
+pub fn sum<B: Backend>(values: Tensor<B, 1>) -> Tensor<B, 1> {
+    let [n] = values.dims();
+    if n <= WIDTH {
+        return values.sum();
+    }
+    let rows = n / WIDTH;
+    let full = rows * WIDTH;
+    let head = values.clone().slice([0..full]).reshape([rows, WIDTH]).sum_dim(1);
+    let head = sum(head.reshape([rows]));
+    if full == n { head } else { head + values.slice([full..n]).sum() }
+}
+
+/// The sum of the squares of all elements.
+///
+/// # Shapes
+/// - `values`: any
+/// - output: `[1]`
+pub fn sum_of_squares<B: Backend, const D: usize>(values: Tensor<B, D>) -> Tensor<B, 1> {
+    let n = values.shape().num_elements();
+    let flat = values.reshape([n]);
+    sum(flat.clone() * flat)
+}

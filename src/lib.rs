@@ -1,0 +1,31 @@
+//! `platon` prunes BERT on the GLUE benchmark while it is fine-tuned.
+//!
+//! It reproduces PLATON (Zhang et al., "PLATON: Pruning Large Transformer Models with Upper
+//! Confidence Bound of Weight Importance", ICML 2022, <https://arxiv.org/abs/2206.12562>) on burn.
+//! From the paper to the code:
+//!
+//! | paper | here |
+//! |---|---|
+//! | sensitivity, equation 4: `I = abs(w * g)` | [`pruning::optimizer`] |
+//! | smoothed importance and uncertainty, equations 6 to 8 | [`pruning::importance`] |
+//! | score `S = I * U`, equation 9 | [`pruning::importance::ScoreState::score`] |
+//! | global threshold and masks, equation 3 and algorithm 1 | [`pruning::threshold`] |
+//! | cubic schedule of the remaining ratio, equation 10 | [`pruning::schedule`] |
+//! | fine-tuning on GLUE, section 4 | [`train`], [`glue`], [`bert`] |
+
+pub mod adamax;
+pub mod backend;
+pub mod bert;
+pub mod cli;
+pub mod config;
+pub mod error;
+pub mod export;
+pub mod files;
+pub mod glue;
+pub mod kernels;
+pub mod learning_rate;
+pub mod metrics;
+pub mod panics;
+pub mod pruning;
+pub mod report;
+pub mod train;

@@ -1,0 +1,69 @@
+//! What the optimizer tells the outside about each update.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Metrics are computed on another thread, at most a few updates behind.
+const KEPT: usize = 64;
+
+/// The state of the pruning after one update.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PruningStatus {
+    /// The update, counted from 1.
+    pub step: usize,
+    /// Remaining ratio that the schedule asks for.
+    pub ratio: f64,
+    /// The score below which weights were set to zero at the last masking.
+    pub threshold: Option<f32>,
+    /// Share of the prunable weights set to zero at the last masking.
+    pub sparsity: f64,
+    /// Global gradient norm before clipping.
+    pub grad_norm: f64,
+}
+
+impl PruningStatus {
+    /// The status of a run that prunes nothing.
+    pub fn unpruned(step: usize, grad_norm: f64) -> Self {
+        Self { step, ratio: 1.0, threshold: None, sparsity: 0.0, grad_norm }
+    }
+}
+
+/// A handle to the statuses of the last updates and to the time spent on pruning.
+#[derive(Debug, Clone, Default)]
+pub struct PruningMonitor(Arc<Mutex<Record>>);
+
+#[derive(Debug, Default)]
+struct Record {
+    statuses: VecDeque<PruningStatus>,
+    seconds: f64,
+}
+
+impl PruningMonitor {
+    /// The status after update `step`, if it is one of the last few.
+    pub fn at(&self, step: usize) -> Option<PruningStatus> {
+        self.lock().statuses.iter().rev().find(|s| s.step == step).copied()
+    }
+
+    /// The newest status.
+    pub fn last(&self) -> Option<PruningStatus> {
+        self.lock().statuses.back().copied()
+    }
+
+    /// Seconds spent on scores, threshold and masks so far.
+    pub fn seconds(&self) -> f64 {
+        self.lock().seconds
+    }
+
+    pub(super) fn record(&self, status: PruningStatus, seconds: f64) {
+        let mut record = self.lock();
+        if record.statuses.len() == KEPT {
+            record.statuses.pop_front();
+        }
+        record.statuses.push_back(status);
+        record.seconds += seconds;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Record> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,169 @@
+//! The cubic schedule of the remaining ratio (PLATON, equation 10).
+
+use crate::error::{Error, Result};
+
+/// Remaining ratio r(t) of the updates t = 1, 2, ..., T.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RatioSchedule {
+    initial_ratio: f64,
+    final_ratio: f64,
+    delta_t: usize,
+    first: usize,
+    last: usize,
+    total: usize,
+}
+
+/// What the schedule asks for at one update.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Target {
+    /// Share of the prunable weights that may remain, in (0, 1].
+    pub ratio: f64,
+    /// Whether weights are masked at this update.
+    pub mask: bool,
+}
+
+/// The three phases of a pruning run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Nothing is pruned yet.
+    Before,
+    /// The ratio falls; masks are applied every `delta_t` updates.
+    Falling,
+    /// The final ratio; masks are applied at every update.
+    Final,
+}
+
+impl RatioSchedule {
+    /// A schedule over `total` updates T, with a = `initial_warmup * warmup_steps` updates before
+    /// pruning and z = `final_warmup * warmup_steps` at the final ratio.
+    ///
+    /// # Errors
+    /// Ratios outside (0, 1], a final ratio above the initial one, `delta_t` 0, a >= T (pruning
+    /// would never run) and a + z >= T (the ratio would jump straight to the final one).
+    pub fn new(
+        ratios: (f64, f64),
+        warmup_steps: usize,
+        initial_warmup: usize,
+        final_warmup: usize,
+        delta_t: usize,
+        total: usize,
+    ) -> Result<Self> {
+        let (initial_ratio, final_ratio) = ratios;
+        for (name, ratio) in
+            [("initial_threshold", initial_ratio), ("final_threshold", final_ratio)]
+        {
+            if !(ratio > 0.0 && ratio <= 1.0) {
+                return Err(Error::value(name, "a remaining ratio in (0, 1]", ratio)
+                    .hint("0.2 keeps 20 % of the weights"));
+            }
+        }
+        if final_ratio > initial_ratio {
+            return Err(Error::value(
+                "final_threshold",
+                format!("at most initial_threshold ({initial_ratio})"),
+                final_ratio,
+            ));
+        }
+        if delta_t == 0 {
+            return Err(Error::value("delta_t", "at least 1 update", 0));
+        }
+        let first = initial_warmup.saturating_mul(warmup_steps);
+        let last = final_warmup.saturating_mul(warmup_steps);
+        if first >= total {
+            return Err(Error::value(
+                "warmup_steps",
+                format!("initial_warmup * warmup_steps below the run's {total} updates"),
+                format!("{initial_warmup} * {warmup_steps} = {first}: pruning would never start"),
+            )
+            .hint("lower warmup_steps, or train for more epochs"));
+        }
+        if first.saturating_add(last) >= total {
+            return Err(Error::value(
+                "warmup_steps",
+                format!(
+                    "(initial_warmup + final_warmup) * warmup_steps below the run's {total} updates"
+                ),
+                format!(
+                    "({initial_warmup} + {final_warmup}) * {warmup_steps} = {}: the ratio would \
+                     jump straight to its final value",
+                    first.saturating_add(last)
+                ),
+            )
+            .hint("lower warmup_steps or final_warmup, or train for more epochs"));
+        }
+        Ok(Self { initial_ratio, final_ratio, delta_t, first, last, total })
+    }
+
+    /// What to do at update `step`, counted from 1.
+    pub fn at(&self, step: usize) -> Target {
+        match self.phase(step) {
+            Phase::Before => Target { ratio: self.initial_ratio, mask: false },
+            Phase::Final => Target { ratio: self.final_ratio, mask: true },
+            Phase::Falling => {
+                let span = (self.total - self.first - self.last) as f64;
+                let left = 1.0 - (step - self.first) as f64 / span;
+                let fall = (self.initial_ratio - self.final_ratio) * left.powi(3);
+                Target { ratio: self.final_ratio + fall, mask: step % self.delta_t == 0 }
+            }
+        }
+    }
+
+    /// The phase that update `step`, counted from 1, belongs to.
+    pub fn phase(&self, step: usize) -> Phase {
+        if step <= self.first {
+            Phase::Before
+        } else if step > self.total - self.last {
+            Phase::Final
+        } else {
+            Phase::Falling
+        }
+    }
+
+    /// The last update before pruning, and the last one while the ratio falls.
+    pub fn boundaries(&self) -> (usize, usize) {
+        (self.first, self.total - self.last)
+    }
+
+    /// Length of the window over which sensitivities are averaged, in updates.
+    pub fn delta_t(&self) -> usize {
+        self.delta_t
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schedule(total: usize) -> Result<RatioSchedule> {
+        RatioSchedule::new((1.0, 0.2), 20, 1, 4, 10, total)
+    }
+
+    #[test]
+    fn the_ratio_falls_cubically_between_the_phases() {
+        let s = schedule(240).unwrap();
+        assert_eq!(s.at(20), Target { ratio: 1.0, mask: false });
+        assert_eq!(
+            s.at(30),
+            Target { ratio: 0.2 + 0.8 * (1.0f64 - 10.0 / 140.0).powi(3), mask: true }
+        );
+        assert!(!s.at(31).mask);
+        assert_eq!(s.at(160), Target { ratio: 0.2, mask: true });
+        assert_eq!(s.at(161), Target { ratio: 0.2, mask: true });
+        assert_eq!(s.at(240), Target { ratio: 0.2, mask: true });
+        assert_eq!(s.boundaries(), (20, 160));
+    }
+
+    #[test]
+    fn impossible_schedules_are_refused_with_the_numbers() {
+        let error = |r: Result<RatioSchedule>| r.unwrap_err().to_string();
+        assert!(error(schedule(20)).contains("1 * 20 = 20: pruning would never start"));
+        assert!(error(schedule(100)).contains("(1 + 4) * 20 = 100"));
+        for ratio in [0.0, -0.1, 1.1, f64::NAN] {
+            let refused = error(RatioSchedule::new((1.0, ratio), 20, 1, 4, 10, 240));
+            assert!(refused.contains("(0, 1]"), "{refused}");
+        }
+        assert!(error(RatioSchedule::new((0.5, 0.6), 20, 1, 4, 10, 240)).contains("at most"));
+        assert!(error(RatioSchedule::new((1.0, 0.2), 20, 1, 4, 0, 240)).contains("delta_t"));
+        assert!(schedule(101).is_ok());
+    }
+}

@@ -1,0 +1,200 @@
+//! What a run reached: `report.json` and the table at its end.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::bert::names;
+use crate::bert::weights::StoredTensor;
+use crate::pruning::Pruner;
+
+/// The version of `report.json`.
+pub const FORMAT: u32 = 1;
+
+/// What remains of one weight matrix and its bias.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct MatrixReport {
+    /// Encoder layer, from 0.
+    pub layer: usize,
+    /// Hugging Face's name of the matrix inside the layer, as `attention.self.query`.
+    pub matrix: String,
+    /// Weights and biases.
+    pub weights: usize,
+    /// Those that are not zero.
+    pub remaining: usize,
+    /// `remaining / weights`.
+    pub ratio: f64,
+}
+
+/// The content of `report.json`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    /// Version of the file's form.
+    pub format: u32,
+    /// The task.
+    pub task: String,
+    /// What decided which weights went.
+    pub pruner: Pruner,
+    /// The remaining ratio asked for.
+    pub final_ratio: f64,
+    /// Share of the prunable weights that are zero in the saved model.
+    pub sparsity: f64,
+    /// Number of prunable weights.
+    pub prunable: usize,
+    /// Number of all parameters.
+    pub parameters: usize,
+    /// Scores of the last evaluation, times 100.
+    pub dev: Map<String, Value>,
+    /// Updates done.
+    pub steps: usize,
+    /// Mean seconds per update, from the assembly of its batch to the end of the optimizer's step.
+    pub seconds_per_step: f64,
+    /// Mean seconds per update spent on scores, threshold and masks.
+    pub pruning_seconds_per_step: f64,
+    /// Seconds of the whole training, evaluations included.
+    pub seconds: f64,
+    /// Largest amount of memory held, in bytes.
+    pub peak_rss_bytes: u64,
+    /// The weights' file, in bytes.
+    pub model_bytes: u64,
+    /// What remains of each matrix.
+    pub layers: Vec<MatrixReport>,
+}
+
+/// Counts what remains of every prunable matrix.
+pub fn count(tensors: &BTreeMap<String, StoredTensor>) -> Vec<MatrixReport> {
+    let mut counts: BTreeMap<(usize, &str), (usize, usize)> = BTreeMap::new();
+    for (name, tensor) in tensors {
+        if !names::is_prunable(name) {
+            continue;
+        }
+        if let Some(place) = names::layer_and_matrix(name) {
+            let (weights, remaining) = counts.entry(place).or_default();
+            *weights += tensor.values.len();
+            *remaining += tensor.values.iter().filter(|v| **v != 0.0).count();
+        }
+    }
+    counts
+        .into_iter()
+        .map(|((layer, matrix), (weights, remaining))| MatrixReport {
+            layer,
+            matrix: matrix.to_string(),
+            weights,
+            remaining,
+            ratio: remaining as f64 / weights.max(1) as f64,
+        })
+        .collect()
+}
+
+/// Share of zeros over all matrices together; 0 for none.
+pub fn sparsity(layers: &[MatrixReport]) -> f64 {
+    let weights: usize = layers.iter().map(|l| l.weights).sum();
+    let remaining: usize = layers.iter().map(|l| l.remaining).sum();
+    if weights == 0 { 0.0 } else { (weights - remaining) as f64 / weights as f64 }
+}
+
+impl Report {
+    /// The table for the end of a run.
+    pub fn table(&self) -> String {
+        let mut matrices: Vec<&str> = Vec::new();
+        for row in &self.layers {
+            if !matrices.contains(&row.matrix.as_str()) {
+                matrices.push(&row.matrix);
+            }
+        }
+        matrices.sort_by_key(|m| ORDER.iter().position(|o| o.0 == *m));
+        let label = |m: &str| ORDER.iter().find(|o| o.0 == m).map_or(m.to_string(), |o| o.1.into());
+        let mut out = String::from("remaining %");
+        for matrix in &matrices {
+            let _ = write!(out, "{:>10}", label(matrix));
+        }
+        out.push_str("       all\n");
+        let mut layers: Vec<usize> = self.layers.iter().map(|r| r.layer).collect();
+        layers.dedup();
+        let rows = layers.into_iter().map(Some).chain([None]);
+        for layer in rows {
+            let mine = |r: &&MatrixReport| layer.is_none_or(|l| r.layer == l);
+            let name = layer.map_or("all layers".to_string(), |l| format!("layer {l}"));
+            let _ = write!(out, "{name:<11}");
+            for matrix in &matrices {
+                let part = self.layers.iter().filter(mine).filter(|r| r.matrix == **matrix);
+                let _ = write!(out, "{:>10.2}", percent(part));
+            }
+            let _ = writeln!(out, "{:>10.2}", percent(self.layers.iter().filter(mine)));
+        }
+        let remaining: usize = self.layers.iter().map(|r| r.remaining).sum();
+        let scores: Vec<String> = self
+            .dev
+            .iter()
+            .map(|(k, v)| format!("{k} {:.2}", v.as_f64().unwrap_or(f64::NAN)))
+            .collect();
+        let rows = [
+            ("dev", scores.join("  ")),
+            (
+                "weights",
+                format!(
+                    "{remaining} of {} prunable remain, {} parameters in all",
+                    self.prunable, self.parameters
+                ),
+            ),
+            ("model", format!("{:.1} MB", self.model_bytes as f64 / 1e6)),
+            (
+                "time",
+                format!(
+                    "{:.0} s for {} updates; {:.4} s per update, {:.4} s of it pruning",
+                    self.seconds, self.steps, self.seconds_per_step, self.pruning_seconds_per_step
+                ),
+            ),
+            ("memory", format!("{:.0} MB at most", self.peak_rss_bytes as f64 / 1e6)),
+        ];
+        for (name, value) in rows {
+            let _ = writeln!(out, "{name:<11} {value}");
+        }
+        out
+    }
+}
+
+/// The matrices of a layer in the order of the computation, with short headings.
+const ORDER: [(&str, &str); 6] = [
+    ("attention.self.query", "query"),
+    ("attention.self.key", "key"),
+    ("attention.self.value", "value"),
+    ("attention.output.dense", "attn.out"),
+    ("intermediate.dense", "ffn.in"),
+    ("output.dense", "ffn.out"),
+];
+
+fn percent<'a>(rows: impl Iterator<Item = &'a MatrixReport>) -> f64 {
+    let (weights, remaining) =
+        rows.fold((0, 0), |(w, r), row| (w + row.weights, r + row.remaining));
+    100.0 * remaining as f64 / weights as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tensors() -> BTreeMap<String, StoredTensor> {
+        let tensor =
+            |values: &[f32]| StoredTensor { shape: vec![values.len()], values: values.into() };
+        BTreeMap::from([
+            ("bert.encoder.layer.0.attention.self.query.weight".into(), tensor(&[0.0, 1.0, 0.0])),
+            ("bert.encoder.layer.0.attention.self.query.bias".into(), tensor(&[1.0])),
+            ("bert.encoder.layer.1.output.dense.weight".into(), tensor(&[0.0, 0.0, -0.0, 2.0])),
+            ("bert.encoder.layer.1.output.LayerNorm.weight".into(), tensor(&[0.0])),
+            ("classifier.weight".into(), tensor(&[0.0])),
+        ])
+    }
+
+    #[test]
+    fn weights_and_biases_of_prunable_matrices_are_counted() {
+        let layers = count(&tensors());
+        let rows: Vec<_> =
+            layers.iter().map(|r| (r.layer, r.matrix.as_str(), r.weights, r.remaining)).collect();
+        assert_eq!(rows, [(0, "attention.self.query", 4, 2), (1, "output.dense", 4, 1)]);
+        assert_eq!(sparsity(&layers), 5.0 / 8.0);
+        assert_eq!(sparsity(&[]), 0.0);
+    }
+}

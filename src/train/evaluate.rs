@@ -1,0 +1,127 @@
+//! Scores of whole evaluation sets.
+
+use std::collections::BTreeMap;
+
+use burn::data::dataloader::DataLoader;
+use burn::tensor::backend::Backend;
+use burn_train::metric::ItemLazy;
+use serde_json::{Map, Value};
+
+use super::data::EvalSets;
+use super::step::infer;
+use crate::bert::BertClassifier;
+use crate::glue::batch::EvalLoader;
+use crate::glue::task::{Metric, Task};
+use crate::metrics::learner::{Predictions, SplitScore};
+use crate::metrics::scores;
+
+/// The scores of one evaluation set, times 100, in the task's order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SetScores {
+    /// The set, as `mnli_matched_dev`.
+    pub data_set: String,
+    /// Mean loss.
+    pub loss: f64,
+    /// Score by metric tag (`ACC`, `F1`, `MCC`, `Pearson`, `Spearman`).
+    pub scores: Vec<(&'static str, f64)>,
+}
+
+impl SetScores {
+    /// The scores as a JSON object; undefined ones are null.
+    pub fn to_json(&self) -> Map<String, Value> {
+        self.scores.iter().map(|(tag, v)| ((*tag).to_string(), (*v).into())).collect()
+    }
+}
+
+/// Runs `net` over all `sets`.
+pub fn evaluate<B: Backend>(
+    net: &BertClassifier<B>,
+    task: &'static Task,
+    sets: EvalSets,
+    batch_size: usize,
+    device: &B::Device,
+) -> Vec<SetScores> {
+    let EvalSets { names, samples } = sets;
+    let mut seen: BTreeMap<usize, Predictions> = BTreeMap::new();
+    for batch in EvalLoader::<B>::new(samples, batch_size, device.clone()).iter() {
+        let predictions = infer(net, batch).sync();
+        let data_set = predictions.data_set;
+        seen.entry(data_set)
+            .or_insert_with(|| Predictions { data_set, ..Predictions::default() })
+            .extend(&predictions);
+    }
+    seen.into_iter()
+        .zip(names)
+        .map(|((_, predictions), data_set)| SetScores {
+            data_set,
+            loss: predictions.loss(),
+            scores: task.metrics.iter().map(|m| (m.tag(), score_of(*m)(&predictions))).collect(),
+        })
+        .collect()
+}
+
+/// The metrics that burn-train shows for `sets`: loss and scores of each, in order. Their names
+/// carry the set's only where there are several.
+pub fn split_scores(task: &Task, sets: &[String]) -> Vec<SplitScore> {
+    let mut all = Vec::new();
+    for (n, set) in sets.iter().enumerate() {
+        all.push(SplitScore::new(score_name("Dev loss", set, sets.len()), n, false, |p| p.loss()));
+        for metric in task.metrics {
+            let name = score_name(metric.tag(), set, sets.len());
+            all.push(SplitScore::new(name, n, true, score_of(*metric)));
+        }
+    }
+    all
+}
+
+/// The name under which [`split_scores`] shows `tag` of the set called `set`.
+pub fn score_name(tag: &str, set: &str, sets: usize) -> String {
+    if sets == 1 { tag.to_string() } else { format!("{tag} {set}") }
+}
+
+fn score_of(metric: Metric) -> fn(&Predictions) -> f64 {
+    match metric {
+        Metric::Accuracy => |p| 100.0 * classes(p, scores::accuracy),
+        Metric::F1 => |p| 100.0 * classes(p, scores::f1),
+        Metric::Matthews => |p| 100.0 * classes(p, scores::matthews),
+        Metric::Pearson => |p| 100.0 * scores::pearson(&p.predicted, &p.expected),
+        Metric::Spearman => |p| 100.0 * scores::spearman(&p.predicted, &p.expected),
+    }
+}
+
+fn classes(p: &Predictions, score: fn(&[usize], &[usize]) -> f64) -> f64 {
+    let to_class = |values: &[f32]| values.iter().map(|v| *v as usize).collect::<Vec<_>>();
+    score(&to_class(&p.predicted), &to_class(&p.expected))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::glue::task::task;
+
+    #[test]
+    fn names_carry_the_set_only_where_there_are_several() {
+        let names = |task_name: &str, sets: &[&str]| {
+            let sets: Vec<String> = sets.iter().map(|s| s.to_string()).collect();
+            split_scores(task(task_name).unwrap(), &sets)
+                .iter()
+                .map(|s| burn_train::metric::Metric::name(s).to_string())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(names("stsb", &["stsb_dev"]), ["Dev loss", "Pearson", "Spearman"]);
+        assert_eq!(names("mnli", &["a", "b"]), ["Dev loss a", "ACC a", "Dev loss b", "ACC b"]);
+    }
+
+    #[test]
+    fn scores_are_times_100() {
+        let p = Predictions {
+            data_set: 0,
+            predicted: vec![1.0, 0.0, 1.0, 1.0],
+            expected: vec![1.0, 0.0, 0.0, 1.0],
+            loss_sum: 2.0,
+        };
+        assert_eq!(score_of(Metric::Accuracy)(&p), 75.0);
+        assert_eq!(score_of(Metric::F1)(&p), 80.0);
+        assert_eq!(p.loss(), 0.5);
+    }
+}

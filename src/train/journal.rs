@@ -1,0 +1,355 @@
+//! Writes what happens to the run folder and to the terminal: a burn-train renderer that keeps a
+//! log and `metrics.jsonl`, and passes everything on to the dashboard where there is one.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use burn::data::dataloader::Progress;
+use burn_train::Interrupter;
+use burn_train::metric::{MetricDefinition, MetricId};
+use burn_train::renderer::{
+    EvaluationName, EvaluationProgress, MetricState, MetricsRenderer, MetricsRendererEvaluation,
+    MetricsRendererTraining, ProgressType, TrainingProgress,
+};
+use serde_json::{Map, Value, json};
+
+use super::evaluate::{SetScores, score_name};
+use super::terminal;
+use crate::error::{Error, Result};
+use crate::glue::batch;
+
+/// Names of the gauges that the journal reads back.
+pub mod gauge {
+    /// The update's number.
+    pub const UPDATE: &str = "Update";
+    /// The batch's loss.
+    pub const LOSS: &str = "Loss";
+    /// The learning rate.
+    pub const LEARNING_RATE: &str = "Learning rate";
+    /// The remaining ratio that the schedule asks for.
+    pub const RATIO: &str = "Remaining ratio";
+    /// The share of weights set to zero at the last masking.
+    pub const SPARSITY: &str = "Sparsity";
+    /// The score below which they were.
+    pub const THRESHOLD: &str = "Threshold";
+    /// Updates per second, lately.
+    pub const SPEED: &str = "Updates per second";
+}
+
+/// Where lines for the user go.
+pub type Lines = Box<dyn Fn(&str) + Send + Sync>;
+
+/// The files of the journal and what it has seen, shared between the run and burn's renderer.
+#[derive(Clone)]
+pub struct Journal(Arc<Mutex<State>>);
+
+struct State {
+    log: (PathBuf, File),
+    points: (PathBuf, File),
+    lines: Option<Lines>,
+    plan: Arc<batch::Plan>,
+    log_every: usize,
+    sets: Vec<String>,
+    tags: Vec<&'static str>,
+    interrupter: Interrupter,
+    started: Instant,
+    losses: (f64, usize),
+    last: Map<String, Value>,
+    step: usize,
+    scores: Vec<SetScores>,
+    error: Option<Error>,
+}
+
+/// What the journal needs to know about the run.
+pub struct Setup {
+    /// The run folder.
+    pub dir: PathBuf,
+    /// The run's updates.
+    pub plan: Arc<batch::Plan>,
+    /// Updates between two logged points.
+    pub log_every: usize,
+    /// Evaluation sets, in the loader's order.
+    pub sets: Vec<String>,
+    /// Tags of the task's metrics.
+    pub tags: Vec<&'static str>,
+    /// Stops the run when a file cannot be written.
+    pub interrupter: Interrupter,
+    /// Receives the lines that a dashboard would hide; `None` while there is one.
+    pub lines: Option<Lines>,
+}
+
+impl Journal {
+    /// Opens `log.log` and `metrics.jsonl` in the run folder.
+    pub fn open(setup: Setup) -> Result<Self> {
+        let Setup { dir, plan, log_every, sets, tags, interrupter, lines } = setup;
+        Ok(Self(Arc::new(Mutex::new(State {
+            log: open(&dir.join("log.log"))?,
+            points: open(&dir.join("metrics.jsonl"))?,
+            lines,
+            plan,
+            log_every,
+            sets,
+            tags,
+            interrupter,
+            started: Instant::now(),
+            losses: (0.0, 0),
+            last: Map::new(),
+            step: 0,
+            scores: Vec::new(),
+            error: None,
+        }))))
+    }
+
+    /// Writes a line to the log, and to the terminal where no dashboard is in the way.
+    pub fn line(&self, text: &str) {
+        self.lock().line(text);
+    }
+
+    /// The last update that was processed.
+    pub fn step(&self) -> usize {
+        self.lock().step
+    }
+
+    /// The scores of the last evaluation.
+    pub fn scores(&self) -> Vec<SetScores> {
+        self.lock().scores.clone()
+    }
+
+    /// The first error that occurred while writing.
+    pub fn take_error(&self) -> Option<Error> {
+        self.lock().error.take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn open(path: &Path) -> Result<(PathBuf, File)> {
+    let file = OpenOptions::new().create(true).append(true).open(path);
+    Ok((path.to_path_buf(), file.map_err(|e| Error::io(path, "create", e))?))
+}
+
+impl State {
+    fn line(&mut self, text: &str) {
+        let now = humantime::format_rfc3339_seconds(SystemTime::now());
+        let written = self.log.1.write_all(format!("{now} {text}\n").as_bytes());
+        let path = self.log.0.clone();
+        self.check(&path, written);
+        if let Some(lines) = &self.lines {
+            lines(text);
+        }
+    }
+
+    fn point(&mut self, point: Map<String, Value>) {
+        let written = self.points.1.write_all(format!("{}\n", Value::Object(point)).as_bytes());
+        let path = self.points.0.clone();
+        self.check(&path, written);
+    }
+
+    /// A log that cannot be written ends the run: hours without a record are of no use.
+    fn check(&mut self, path: &Path, written: std::io::Result<()>) {
+        if let Err(source) = written
+            && self.error.is_none()
+        {
+            self.interrupter.stop(Some("the journal cannot be written"));
+            self.error = Some(Error::io(path, "write", source));
+        }
+    }
+
+    fn trained(&mut self, values: &HashMap<String, f64>) {
+        let get = |name: &str| values.get(name).copied().unwrap_or(f64::NAN);
+        let step = get(gauge::UPDATE) as usize;
+        self.step = step;
+        self.losses = (self.losses.0 + get(gauge::LOSS), self.losses.1 + 1);
+        let epoch = self.plan.epoch_of(step.saturating_sub(1)) + 1;
+        let state = json!({
+            "ratio": get(gauge::RATIO),
+            "sparsity": get(gauge::SPARSITY),
+            "threshold": get(gauge::THRESHOLD),
+            "learning_rate": get(gauge::LEARNING_RATE),
+        });
+        self.last = state.as_object().cloned().unwrap_or_default();
+        if step % self.log_every != 0 && step != self.plan.last_update() {
+            return;
+        }
+        let loss = self.losses.0 / self.losses.1 as f64;
+        self.losses = (0.0, 0);
+        let mut point = head(step, epoch, "train", loss);
+        point.extend(self.last.clone());
+        self.point(point);
+        let total = self.plan.last_update();
+        let left = self.started.elapsed().as_secs_f64() / step.max(1) as f64
+            * total.saturating_sub(step) as f64;
+        self.line(&format!(
+            "update {step}/{total}  epoch {epoch}  loss {loss:.4}  lr {:.2e}  remaining {:.4}  \
+             sparsity {:.4}  threshold {:.3e}  {:.2} updates/s  {} left",
+            get(gauge::LEARNING_RATE),
+            get(gauge::RATIO),
+            get(gauge::SPARSITY),
+            get(gauge::THRESHOLD),
+            get(gauge::SPEED),
+            duration(left),
+        ));
+    }
+
+    fn evaluated(&mut self, values: &HashMap<String, f64>) {
+        let step = self.step;
+        let epoch = self.plan.epoch_of(step.saturating_sub(1)) + 1;
+        let sets = self.sets.clone();
+        let mut all = Vec::new();
+        for set in &sets {
+            let get =
+                |tag| values.get(&score_name(tag, set, sets.len())).copied().unwrap_or(f64::NAN);
+            let scores = SetScores {
+                data_set: set.clone(),
+                loss: get("Dev loss"),
+                scores: self.tags.iter().map(|tag| (*tag, get(tag))).collect(),
+            };
+            let mut point = head(step, epoch, set, scores.loss);
+            point.extend(self.last.clone());
+            point.extend(scores.to_json());
+            self.point(point);
+            let list: Vec<String> =
+                scores.scores.iter().map(|(tag, value)| format!("{tag} {value:.2}")).collect();
+            self.line(&format!(
+                "update {step}  epoch {epoch}  {set}: loss {:.4}  {}",
+                scores.loss,
+                list.join("  ")
+            ));
+            all.push(scores);
+        }
+        self.scores = all;
+    }
+}
+
+fn head(step: usize, epoch: usize, split: &str, loss: f64) -> Map<String, Value> {
+    let head = json!({"step": step, "epoch": epoch, "split": split, "loss": loss});
+    head.as_object().cloned().unwrap_or_default()
+}
+
+/// `75` as `1:15`, `3675` as `1:01:15`.
+pub fn duration(seconds: f64) -> String {
+    let s = seconds.round() as u64;
+    match s / 3600 {
+        0 => format!("{}:{:02}", s / 60, s % 60),
+        h => format!("{h}:{:02}:{:02}", s / 60 % 60, s % 60),
+    }
+}
+
+/// burn-train's renderer: feeds the journal and passes on to `dashboard`.
+pub struct Renderer {
+    journal: Journal,
+    dashboard: Option<Box<dyn MetricsRenderer>>,
+    names: HashMap<MetricId, String>,
+    train: HashMap<String, f64>,
+    valid: HashMap<String, f64>,
+    settled: bool,
+}
+
+impl Renderer {
+    /// A renderer that writes to `journal`.
+    pub fn new(journal: Journal, dashboard: Option<Box<dyn MetricsRenderer>>) -> Self {
+        Self {
+            journal,
+            dashboard,
+            names: HashMap::new(),
+            train: HashMap::new(),
+            valid: HashMap::new(),
+            settled: false,
+        }
+    }
+
+    fn read(names: &HashMap<MetricId, String>, state: &MetricState) -> Option<(String, f64)> {
+        match state {
+            MetricState::Numeric(entry, value) => {
+                Some((names.get(&entry.metric_id)?.clone(), value.current()))
+            }
+            MetricState::Generic(_) => None,
+        }
+    }
+
+    /// burn's epochs are our chunks between evaluations: shows updates and true epochs instead.
+    fn indicators(&self) -> (TrainingProgress, Vec<ProgressType>) {
+        let state = self.journal.lock();
+        let (step, plan) = (state.step, &state.plan);
+        let update = Progress::new(step, plan.last_update());
+        let epoch = plan.epoch_of(step.saturating_sub(1)) + 1;
+        let epochs = plan.epoch_of(plan.last_update().saturating_sub(1)) + 1;
+        let shown = vec![
+            ProgressType::Detailed { tag: "Epoch".into(), progress: Progress::new(epoch, epochs) },
+            ProgressType::Detailed { tag: "Update".into(), progress: update.clone() },
+        ];
+        (TrainingProgress { progress: None, global_progress: update, iteration: Some(step) }, shown)
+    }
+}
+
+impl MetricsRendererTraining for Renderer {
+    fn update_train(&mut self, state: MetricState) {
+        self.train.extend(Self::read(&self.names, &state));
+        if let Some(dashboard) = &mut self.dashboard {
+            dashboard.update_train(state);
+        }
+    }
+
+    fn update_valid(&mut self, state: MetricState) {
+        self.valid.extend(Self::read(&self.names, &state));
+        if let Some(dashboard) = &mut self.dashboard {
+            dashboard.update_valid(state);
+        }
+    }
+
+    fn render_train(&mut self, _item: TrainingProgress, _progress: Vec<ProgressType>) {
+        self.journal.lock().trained(&self.train);
+        let (item, indicators) = self.indicators();
+        if let Some(dashboard) = &mut self.dashboard {
+            dashboard.render_train(item, indicators);
+            // By the first update the dashboard's thread runs and has set its terminal mode.
+            if !self.settled {
+                terminal::calm_dashboard_thread();
+                terminal::allow_interrupt_key();
+                self.settled = true;
+            }
+        }
+    }
+
+    fn render_valid(&mut self, item: TrainingProgress, progress: Vec<ProgressType>) {
+        if item.progress.as_ref().is_some_and(|p| p.items_processed == p.items_total) {
+            self.journal.lock().evaluated(&self.valid);
+        }
+        let mut indicators = self.indicators().1;
+        indicators.extend(
+            progress
+                .into_iter()
+                .filter(|p| matches!(p, ProgressType::Detailed { tag, .. } if tag == "Items")),
+        );
+        if let Some(dashboard) = &mut self.dashboard {
+            dashboard.render_valid(item, indicators);
+        }
+    }
+}
+
+impl MetricsRendererEvaluation for Renderer {
+    fn update_test(&mut self, _name: EvaluationName, _state: MetricState) {}
+
+    fn render_test(&mut self, _item: EvaluationProgress, _progress: Vec<ProgressType>) {}
+}
+
+impl MetricsRenderer for Renderer {
+    fn manual_close(&mut self) {
+        if let Some(dashboard) = &mut self.dashboard {
+            dashboard.manual_close();
+        }
+    }
+
+    fn register_metric(&mut self, definition: MetricDefinition) {
+        self.names.insert(definition.metric_id.clone(), definition.name.clone());
+        if let Some(dashboard) = &mut self.dashboard {
+            dashboard.register_metric(definition);
+        }
+    }
+}

@@ -1,0 +1,403 @@
+//! A whole run: data, model, training, and what it leaves in the run folder.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use burn::module::Module;
+use burn::record::{FullPrecisionSettings, NamedMpkFileRecorder};
+use burn::tensor::backend::AutodiffBackend;
+use burn_dataset::InMemDataset;
+use burn_train::checkpoint::KeepLastNCheckpoints;
+use burn_train::logger::MetricLogger;
+use burn_train::metric::MetricDefinition;
+use burn_train::metric::NumericEntry;
+use burn_train::metric::store::{EpochSummary, MetricsUpdate, Split};
+use burn_train::renderer::MetricsRenderer;
+use burn_train::{Interrupter, Learner, SupervisedTraining};
+
+use super::data::{EvalSets, dev_sets, training_set};
+use super::evaluate::{SetScores, score_name, split_scores};
+use super::journal::{Journal, Lines, Renderer, Setup, gauge};
+use super::step::{Clock, StepContext, Trainee};
+use super::terminal;
+use crate::adamax::AdamaxConfig;
+use crate::bert::weights::{self, Parts, StoredTensor};
+use crate::bert::{BertConfig, ClassifierConfig, names};
+use crate::config::RunConfig;
+use crate::error::{Error, Result};
+use crate::export;
+use crate::files::{write_json, write_whole};
+use crate::glue::batch::{self, EvalLoader, TrainLoader};
+use crate::glue::encode::Encoder;
+use crate::glue::prepare::{Options, Progress};
+use crate::glue::sample::Sample;
+use crate::glue::task::{Task, task};
+use crate::learning_rate::WarmupSchedule;
+use crate::metrics::learner::Gauge;
+use crate::panics;
+use crate::pruning::{
+    PlatonOptimizer, Pruner, PruningConfig, PruningMonitor, RatioSchedule, Scope, Smoothing,
+};
+use crate::report::{self, Report};
+
+/// How a run talks to its user.
+pub struct Console {
+    /// Receives the lines that are printed where there is no dashboard.
+    pub lines: Lines,
+    /// Whether burn-train's dashboard takes the terminal.
+    pub dashboard: bool,
+    /// Stops the run after the update it is at.
+    pub interrupter: Interrupter,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// All updates were done; the run folder is complete.
+    Finished(Box<Report>),
+    /// It was stopped before the end.
+    Stopped {
+        /// The last update done.
+        step: usize,
+        /// The last update planned.
+        of: usize,
+        /// Who stopped it.
+        reason: String,
+    },
+}
+
+/// Everything decided before the first update.
+pub struct Plan {
+    /// The task.
+    pub task: &'static Task,
+    /// The encoder's sizes.
+    pub bert: BertConfig,
+    /// Updates and evaluations.
+    pub updates: Arc<batch::Plan>,
+    /// The course of the remaining ratio.
+    pub schedule: RatioSchedule,
+    samples: Vec<Sample>,
+    dev: EvalSets,
+}
+
+impl Plan {
+    /// Reads and checks everything a run needs, preparing data that is missing.
+    pub fn new(config: &RunConfig, on_progress: &(dyn Fn(Progress<'_>) + Sync)) -> Result<Self> {
+        let task = task(&config.task)?;
+        let bert = BertConfig::from_dir(&config.init_checkpoint)?;
+        let options = Options { data_dir: &config.data_dir, tokenizer: &config.init_checkpoint };
+        let samples = training_set(task, &options, &bert, config.max_seq_len, on_progress)?;
+        let dev = dev_sets(task, &options, &bert, on_progress)?;
+        let updates = batch::Plan::new(
+            samples.len(),
+            config.batch_size,
+            config.epochs,
+            config.seed,
+            config.eval_per_updates,
+            (config.max_steps > 0).then_some(config.max_steps),
+        );
+        let schedule = ratio_schedule(config, updates.updates())?;
+        Ok(Self { task, bert, updates: Arc::new(updates), schedule, samples, dev })
+    }
+
+    /// A description for `--dry-run`: updates, phases, sizes, and the parameters to be pruned.
+    pub fn describe<B: AutodiffBackend>(&self, config: &RunConfig, device: &B::Device) -> String {
+        let net = classifier(self, config).init::<B>(device);
+        let scope = scope_of(&net);
+        let (first, last) = self.schedule.boundaries();
+        let total = self.updates.updates();
+        let mut out = String::new();
+        let sets: Vec<String> = self
+            .dev
+            .names
+            .iter()
+            .zip(&self.dev.samples)
+            .map(|(n, s)| format!("{n} {}", s.len()))
+            .collect();
+        let _ = writeln!(out, "training samples  {}", self.samples.len());
+        let _ = writeln!(out, "evaluation sets   {}", sets.join(", "));
+        let _ = writeln!(
+            out,
+            "updates           {total} ({} per epoch), evaluated {} times",
+            self.updates.updates_per_epoch(),
+            self.updates.chunks().len()
+        );
+        if self.updates.last_update() < total {
+            let _ = writeln!(out, "stops after       {}", self.updates.last_update());
+        }
+        if config.pruner == Pruner::None {
+            let _ = writeln!(out, "pruning           none");
+        } else {
+            let _ = writeln!(out, "before pruning    updates 1 to {first}");
+            let _ = writeln!(
+                out,
+                "ratio falls       updates {} to {last}, from {} to {}",
+                first + 1,
+                config.initial_threshold,
+                config.final_threshold
+            );
+            let _ = writeln!(out, "final ratio       updates {} to {total}", last + 1);
+        }
+        let _ = writeln!(out, "parameters        {}", net.num_params());
+        let _ = writeln!(
+            out,
+            "prunable          {} in {} tensors:",
+            scope.size(),
+            scope.members().len()
+        );
+        for member in scope.members() {
+            let _ = writeln!(out, "  {:>9}  {}", member.size, member.name);
+        }
+        out
+    }
+}
+
+fn ratio_schedule(config: &RunConfig, total: usize) -> Result<RatioSchedule> {
+    if config.pruner == Pruner::None {
+        return RatioSchedule::new((1.0, 1.0), 0, 0, 0, config.delta_t, total);
+    }
+    RatioSchedule::new(
+        (config.initial_threshold, config.final_threshold),
+        config.warmup_steps,
+        config.initial_warmup,
+        config.final_warmup,
+        config.delta_t,
+        total,
+    )
+}
+
+fn classifier(plan: &Plan, config: &RunConfig) -> ClassifierConfig {
+    ClassifierConfig {
+        bert: plan.bert.clone(),
+        outputs: plan.task.outputs(),
+        bert_dropout: config.bert_dropout_p,
+        head_dropout: config.dropout_p,
+    }
+}
+
+fn scope_of<B: AutodiffBackend, M: Module<B>>(module: &M) -> Scope {
+    Scope::new(module, |path| Some(names::hf_name(path)).filter(|name| names::is_prunable(name)))
+}
+
+/// Trains as `config` says and fills the run folder `config.output_dir`, which must exist.
+pub fn train<B: AutodiffBackend>(
+    config: &RunConfig,
+    plan: Plan,
+    device: &B::Device,
+    console: Console,
+) -> Result<Outcome> {
+    let started = Instant::now();
+    let Console { lines, dashboard, interrupter } = console;
+    let dir = config.output_dir.as_path();
+    let text = toml::to_string(config)
+        .map_err(|e| Error::run(format!("the settings cannot be written: {e}")))?;
+    write_whole(&dir.join("config.toml"), text.as_bytes())?;
+    let journal = Journal::open(Setup {
+        dir: dir.to_path_buf(),
+        plan: plan.updates.clone(),
+        log_every: config.log_per_updates,
+        sets: plan.dev.names.clone(),
+        tags: plan.task.metrics.iter().map(|m| m.tag()).collect(),
+        interrupter: interrupter.clone(),
+        lines: (!dashboard).then_some(lines),
+    })?;
+
+    let encoder = Encoder::from_dir(&config.init_checkpoint)?;
+    let net = initial_model::<B>(config, &plan, device, &journal)?;
+    let scope = scope_of(&net);
+    let inner = AdamaxConfig::new()
+        .with_epsilon(config.adam_eps)
+        .with_weight_decay(config.weight_decay)
+        .init::<B, Trainee<B>>();
+    let pruning = PruningConfig {
+        pruner: config.pruner,
+        schedule: plan.schedule.clone(),
+        smoothing: Smoothing { beta1: config.beta1, beta2: config.beta2 },
+        max_grad_norm: config.global_grad_clipping,
+    };
+    let optimizer = PlatonOptimizer::<_, B>::new(inner, pruning, scope);
+    let monitor = optimizer.monitor();
+    let clock = Clock::default();
+    let context = StepContext::new(config.seed, monitor.clone(), clock.clone());
+    let rate = WarmupSchedule {
+        learning_rate: config.learning_rate,
+        warmup: config.warmup,
+        schedule: config.warmup_schedule,
+        total: plan.updates.updates(),
+        update: 0,
+    };
+    let learner = Learner::new(Trainee::new(net, context), optimizer, rate);
+
+    let Plan { task, bert, updates, samples, dev, .. } = plan;
+    let train_loader = TrainLoader::<B>::new(
+        Arc::new(InMemDataset::new(samples)),
+        updates.clone(),
+        device.clone(),
+    );
+    let valid_loader =
+        EvalLoader::<B::InnerBackend>::new(dev.samples, config.batch_size_eval, device.clone());
+    journal.line(&format!(
+        "{} updates of {} on {} training samples, seed {}",
+        updates.last_update(),
+        config.batch_size,
+        task.name,
+        config.seed
+    ));
+    let saved_terminal = terminal::TerminalState::save();
+    let mut training = SupervisedTraining::new(dir, Arc::new(train_loader), Arc::new(valid_loader))
+        .num_epochs(updates.chunks().len())
+        .with_application_logger(None)
+        .with_metric_logger(NoMetricFiles)
+        .with_interrupter(interrupter.clone())
+        .with_checkpointing_strategy(KeepLastNCheckpoints::new(2))
+        .with_file_checkpointer(NamedMpkFileRecorder::<FullPrecisionSettings>::new())
+        .renderer(Renderer::new(journal.clone(), dashboard_renderer(dashboard, &interrupter)));
+    for gauge in gauges() {
+        training = training.metric_train_numeric(gauge);
+    }
+    for score in split_scores(task, &dev.names) {
+        training = training.metric_valid_numeric(score);
+    }
+    // burn panics where it cannot go on; a killed dashboard is one such case.
+    let result = catch_unwind(AssertUnwindSafe(move || training.launch(learner)));
+    if result.is_err() {
+        saved_terminal.restore();
+    }
+    if let Some(error) = journal.take_error() {
+        return Err(error);
+    }
+    let result = result.map_err(|_| {
+        let cause = panics::take().unwrap_or_default();
+        let message =
+            format!("the training ended abnormally after update {}: {cause}", journal.step());
+        journal.line(&message);
+        Error::run(message).hint(format!("its log and last checkpoints are in {}", dir.display()))
+    })?;
+    // Dropping the renderer closes the dashboard, so that what follows can be seen.
+    drop(result.renderer);
+    if let Some(reason) = interrupter.get_message() {
+        let (step, of) = (journal.step(), updates.last_update());
+        journal.line(&format!("stopped after update {step} of {of}: {reason}"));
+        return Ok(Outcome::Stopped { step, of, reason });
+    }
+
+    let tensors = weights::collect(&result.model.net)?;
+    export::save_hugging_face(
+        &dir.join("model"),
+        &tensors,
+        &bert,
+        task,
+        config.dropout_p,
+        &encoder,
+    )?;
+    let timing = Timing { clock, monitor, seconds: started.elapsed().as_secs_f64() };
+    let report = make_report(config, &tensors, &journal.scores(), journal.step(), &timing, dir);
+    write_json(&dir.join("report.json"), &report)?;
+    Ok(Outcome::Finished(Box::new(report)))
+}
+
+fn initial_model<B: AutodiffBackend>(
+    config: &RunConfig,
+    plan: &Plan,
+    device: &B::Device,
+    journal: &Journal,
+) -> Result<crate::bert::BertClassifier<B>> {
+    B::seed(device, batch::mix(config.seed, u64::MAX));
+    let net = classifier(plan, config).init::<B>(device);
+    if config.from_scratch {
+        return Ok(net);
+    }
+    let path = config.init_checkpoint.join("model.safetensors");
+    let loaded = weights::load(net, &path, Parts::Encoder, device)?;
+    if !loaded.unused.is_empty() {
+        journal.line(&format!("{}: not used: {}", path.display(), loaded.unused.join(", ")));
+    }
+    Ok(loaded.model)
+}
+
+fn gauges() -> Vec<Gauge> {
+    vec![
+        Gauge::new(gauge::LOSS, false, |v| format!("{v:.4}"), |p, _| p.loss),
+        Gauge::new(gauge::RATIO, false, |v| format!("{v:.4}"), |p, _| p.ratio),
+        Gauge::new(gauge::SPARSITY, true, |v| format!("{v:.4}"), |p, _| p.sparsity),
+        Gauge::new(gauge::THRESHOLD, true, |v| format!("{v:.3e}"), |p, _| p.threshold),
+        Gauge::new(gauge::LEARNING_RATE, false, |v| format!("{v:.2e}"), |_, m| m.lr.unwrap_or(0.0)),
+        Gauge::new(gauge::SPEED, true, |v| format!("{v:.2}"), |p, _| p.speed),
+        Gauge::new(gauge::UPDATE, true, |v| format!("{v:.0}"), |p, _| p.step as f64),
+    ]
+}
+
+/// burn-train's dashboard, where it is wanted and was built in.
+fn dashboard_renderer(wanted: bool, interrupter: &Interrupter) -> Option<Box<dyn MetricsRenderer>> {
+    #[cfg(feature = "tui")]
+    if wanted {
+        use burn_train::renderer::tui::TuiMetricsRendererWrapper;
+        return Some(Box::new(TuiMetricsRendererWrapper::new(interrupter.clone(), None)));
+    }
+    let _ = (wanted, interrupter);
+    None
+}
+
+struct Timing {
+    clock: Clock,
+    monitor: PruningMonitor,
+    seconds: f64,
+}
+
+fn make_report(
+    config: &RunConfig,
+    tensors: &BTreeMap<String, StoredTensor>,
+    scores: &[SetScores],
+    steps: usize,
+    timing: &Timing,
+    dir: &Path,
+) -> Report {
+    let layers = report::count(tensors);
+    let dev = scores.iter().flat_map(|set| {
+        set.scores
+            .iter()
+            .map(|(tag, value)| (score_name(tag, &set.data_set, scores.len()), (*value).into()))
+    });
+    let weights = dir.join("model/model.safetensors");
+    Report {
+        format: report::FORMAT,
+        task: config.task.clone(),
+        pruner: config.pruner,
+        final_ratio: if config.pruner == Pruner::None { 1.0 } else { config.final_threshold },
+        sparsity: report::sparsity(&layers),
+        prunable: layers.iter().map(|l| l.weights).sum(),
+        parameters: tensors.values().map(|t| t.values.len()).sum(),
+        dev: dev.collect(),
+        steps,
+        seconds_per_step: timing.clock.mean(),
+        pruning_seconds_per_step: timing.monitor.seconds() / steps.max(1) as f64,
+        seconds: timing.seconds,
+        peak_rss_bytes: terminal::peak_rss_bytes(),
+        model_bytes: std::fs::metadata(weights).map_or(0, |m| m.len()),
+        layers,
+    }
+}
+
+/// Keeps burn from writing a file per metric and epoch: the journal has all of it.
+struct NoMetricFiles;
+
+impl MetricLogger for NoMetricFiles {
+    fn log(&mut self, _update: MetricsUpdate, _epoch: usize, _split: &Split) {}
+
+    fn read_numeric(
+        &mut self,
+        _name: &str,
+        _epoch: usize,
+        _split: &Split,
+    ) -> std::result::Result<Vec<NumericEntry>, String> {
+        Ok(Vec::new())
+    }
+
+    fn log_metric_definition(&mut self, _definition: MetricDefinition) {}
+
+    fn log_epoch_summary(&mut self, _summary: EpochSummary) {}
+}

@@ -1,0 +1,244 @@
+//! One training and one evaluation step, as burn-train calls them.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use burn::module::{AutodiffModule, Module};
+use burn::nn::loss::{CrossEntropyLossConfig, MseLoss, Reduction};
+use burn::optim::{GradientsParams, LearningRate, Optimizer};
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::{Int, Tensor, TensorData};
+use burn_train::metric::ItemLazy;
+use burn_train::{InferenceStep, TrainOutput, TrainStep};
+
+use crate::bert::BertClassifier;
+use crate::glue::batch::{Batch, mix};
+use crate::glue::tsv::Label;
+use crate::metrics::learner::{Predictions, TrainPoint};
+use crate::pruning::PruningMonitor;
+
+/// The classifier with what its training step needs besides the batch.
+#[derive(Module, Debug)]
+pub struct Trainee<B: Backend> {
+    /// The model.
+    pub net: BertClassifier<B>,
+    #[module(skip)]
+    context: StepContext,
+}
+
+/// What stays the same from step to step.
+#[derive(Debug, Clone)]
+pub struct StepContext {
+    seed: u64,
+    monitor: PruningMonitor,
+    clock: Clock,
+}
+
+impl StepContext {
+    /// `seed` is the run's; `monitor` belongs to the optimizer, which is made after the model.
+    pub fn new(seed: u64, monitor: PruningMonitor, clock: Clock) -> Self {
+        Self { seed, monitor, clock }
+    }
+}
+
+/// Times updates from the assembly of the batch to the end of the optimizer's step.
+#[derive(Debug, Clone, Default)]
+pub struct Clock(Arc<Mutex<Times>>);
+
+#[derive(Debug, Default)]
+struct Times {
+    started: Option<Instant>,
+    seconds: f64,
+    updates: usize,
+    /// A running mean over the last few dozen updates.
+    recent: f64,
+}
+
+impl Clock {
+    fn start(&self, at: Instant) {
+        self.lock().started = Some(at);
+    }
+
+    fn stop(&self) {
+        let mut times = self.lock();
+        if let Some(started) = times.started.take() {
+            let seconds = started.elapsed().as_secs_f64();
+            times.seconds += seconds;
+            times.updates += 1;
+            let weight = 1.0 / times.updates.min(32) as f64;
+            times.recent += (seconds - times.recent) * weight;
+        }
+    }
+
+    /// Mean seconds per update; 0 before the first.
+    pub fn mean(&self) -> f64 {
+        let times = self.lock();
+        times.seconds / times.updates.max(1) as f64
+    }
+
+    /// Mean seconds per update, lately; 0 before the first.
+    pub fn recent(&self) -> f64 {
+        self.lock().recent
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Times> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<B: Backend> Trainee<B> {
+    /// Wraps a model for training.
+    pub fn new(net: BertClassifier<B>, context: StepContext) -> Self {
+        Self { net, context }
+    }
+}
+
+impl<B: AutodiffBackend> TrainStep for Trainee<B> {
+    type Input = Batch<B>;
+    type Output = StepOutput<B::InnerBackend>;
+
+    fn step(&self, batch: Batch<B>) -> TrainOutput<Self::Output> {
+        let context = &self.context;
+        context.clock.start(batch.started);
+        let device = batch.mask.device();
+        // Dropout depends on seed and update alone, whatever was drawn before.
+        B::seed(&device, mix(context.seed, batch.update as u64));
+        let logits = self.net.forward(batch.token_ids, batch.type_ids, batch.mask);
+        let loss = loss(logits, &batch.labels);
+        let output = StepOutput {
+            step: batch.update,
+            epoch: batch.epoch,
+            loss: loss.clone().inner(),
+            context: context.clone(),
+        };
+        TrainOutput::new(self, loss.backward(), output)
+    }
+
+    fn optimize<B1, O>(self, optim: &mut O, lr: LearningRate, grads: GradientsParams) -> Self
+    where
+        B1: AutodiffBackend,
+        O: Optimizer<Self, B1>,
+        Self: AutodiffModule<B1>,
+    {
+        let clock = self.context.clock.clone();
+        let updated = optim.step(lr, self, grads);
+        clock.stop();
+        updated
+    }
+}
+
+/// What one update leaves for the metrics.
+pub struct StepOutput<B: Backend> {
+    step: usize,
+    epoch: usize,
+    loss: Tensor<B, 1>,
+    context: StepContext,
+}
+
+impl<B: Backend> ItemLazy for StepOutput<B> {
+    type ItemSync = TrainPoint;
+
+    /// burn calls this once the optimizer has stepped, so the status of this update is there.
+    fn sync(self) -> TrainPoint {
+        let status = self.context.monitor.at(self.step);
+        let seconds = self.context.clock.recent();
+        TrainPoint {
+            step: self.step,
+            epoch: self.epoch,
+            loss: first(&self.loss.into_data()),
+            ratio: status.map_or(1.0, |s| s.ratio),
+            sparsity: status.map_or(0.0, |s| s.sparsity),
+            threshold: status.and_then(|s| s.threshold).map_or(0.0, f64::from),
+            speed: if seconds > 0.0 { 1.0 / seconds } else { 0.0 },
+        }
+    }
+}
+
+impl<B: Backend> InferenceStep for Trainee<B> {
+    type Input = Batch<B>;
+    type Output = EvalOutput<B>;
+
+    fn step(&self, batch: Batch<B>) -> EvalOutput<B> {
+        infer(&self.net, batch)
+    }
+}
+
+/// The model's answers to one batch of an evaluation.
+pub struct EvalOutput<B: Backend> {
+    data_set: usize,
+    logits: Tensor<B, 2>,
+    loss: Tensor<B, 1>,
+    labels: Vec<Label>,
+}
+
+impl<B: Backend> ItemLazy for EvalOutput<B> {
+    type ItemSync = Predictions;
+
+    fn sync(self) -> Predictions {
+        let [_, outputs] = self.logits.dims();
+        let logits: Vec<f32> = self.logits.into_data().iter::<f32>().collect();
+        let (predicted, expected) = logits
+            .chunks(outputs.max(1))
+            .zip(&self.labels)
+            .map(|(row, label)| match label {
+                Label::Class(class) => (argmax(row) as f32, *class as f32),
+                Label::Score(score) => (row.first().copied().unwrap_or(f32::NAN), *score),
+            })
+            .unzip();
+        Predictions {
+            data_set: self.data_set,
+            predicted,
+            expected,
+            loss_sum: first(&self.loss.into_data()) * self.labels.len() as f64,
+        }
+    }
+}
+
+/// The answers of `net` to one batch.
+pub fn infer<B: Backend>(net: &BertClassifier<B>, batch: Batch<B>) -> EvalOutput<B> {
+    let logits = net.forward(batch.token_ids, batch.type_ids, batch.mask);
+    let loss = loss(logits.clone(), &batch.labels);
+    EvalOutput { data_set: batch.data_set, logits, loss, labels: batch.labels }
+}
+
+/// Cross-entropy for classes, mean squared error for scores; the mean over the batch.
+///
+/// # Shapes
+/// - `logits`: `[batch, outputs]`
+/// - output: `[1]`
+fn loss<B: Backend>(logits: Tensor<B, 2>, labels: &[Label]) -> Tensor<B, 1> {
+    let device = logits.device();
+    let rows = labels.len();
+    let classes: Option<Vec<i64>> = labels
+        .iter()
+        .map(|label| match label {
+            Label::Class(class) => Some(*class as i64),
+            Label::Score(_) => None,
+        })
+        .collect();
+    if let Some(classes) = classes {
+        let targets = Tensor::<B, 1, Int>::from_data(TensorData::new(classes, [rows]), &device);
+        return CrossEntropyLossConfig::new().init(&device).forward(logits, targets);
+    }
+    let scores: Vec<f32> = labels
+        .iter()
+        .map(|label| match label {
+            Label::Class(class) => *class as f32,
+            Label::Score(score) => *score,
+        })
+        .collect();
+    let targets = Tensor::<B, 1>::from_data(TensorData::new(scores, [rows]), &device);
+    MseLoss::new().forward(logits.reshape([rows]), targets, Reduction::Mean)
+}
+
+fn argmax(row: &[f32]) -> usize {
+    let best = row
+        .iter()
+        .enumerate()
+        .fold((0, f32::NEG_INFINITY), |best, (n, v)| if *v > best.1 { (n, *v) } else { best });
+    best.0
+}
+
+fn first(data: &TensorData) -> f64 {
+    data.iter::<f64>().next().unwrap_or(f64::NAN)
+}

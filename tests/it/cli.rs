@@ -1,0 +1,194 @@
+//! The program as a user runs it.
+
+use std::collections::BTreeMap;
+
+use crate::dir::Dir;
+use crate::fixtures::read;
+
+#[cfg(feature = "ndarray")]
+const BACKEND: &str = "ndarray";
+#[cfg(not(feature = "ndarray"))]
+const BACKEND: &str = "flex";
+
+fn tiny() -> Dir {
+    Dir::new().with_tiny_demo(BACKEND)
+}
+
+/// Zeros among the prunable tensors, counted from the names alone.
+fn sparsity_of(dir: &Dir, model: &str) -> f64 {
+    let (tensors, metadata) = read(&dir.path(model));
+    assert_eq!(metadata["format"], "pt");
+    let (mut zeros, mut all) = (0, 0);
+    for (name, tensor) in tensors {
+        let dense = [
+            ".attention.self.",
+            ".attention.output.dense.",
+            ".output.dense.",
+            ".intermediate.dense.",
+        ];
+        if dense.iter().any(|part| name.contains(part)) {
+            zeros += tensor.values.iter().filter(|v| **v == 0.0).count();
+            all += tensor.values.len();
+        }
+    }
+    zeros as f64 / all as f64
+}
+
+#[test]
+fn a_run_leaves_a_complete_folder_that_evaluates_to_the_same_scores() {
+    let dir = tiny();
+    let ended = dir.platon_ok("train tiny --output-dir run --no-tui");
+    assert!(ended.stdout.contains("all layers"), "{}", ended.stdout);
+    assert!(ended.stderr.contains("update 12/12"), "{}", ended.stderr);
+
+    let report = dir.json("run/report.json");
+    assert_eq!((&report["task"], &report["pruner"]), (&"demo".into(), &"platon".into()));
+    assert_eq!((&report["steps"], &report["final_ratio"]), (&12.into(), &0.2.into()));
+    for key in ["seconds_per_step", "pruning_seconds_per_step", "peak_rss_bytes", "model_bytes"] {
+        assert!(report[key].as_f64().unwrap() > 0.0, "{key}");
+    }
+    let counted = sparsity_of(&dir, "run/model/model.safetensors");
+    assert_eq!(report["sparsity"].as_f64(), Some(counted));
+    assert!((counted - 0.8).abs() < 1e-3, "{counted}");
+    assert_eq!(report["layers"].as_array().unwrap().len(), 12);
+
+    let json = dir.platon_ok("evaluate run --json");
+    let scores: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(scores["ACC"], report["dev"]["ACC"]);
+    assert_eq!(scores["data_set"], "demo_dev");
+    let points: Vec<serde_json::Value> =
+        dir.read("run/metrics.jsonl").lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let steps = |split: &str| -> Vec<u64> {
+        points.iter().filter(|p| p["split"] == split).map(|p| p["step"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(steps("train"), [2, 4, 6, 8, 10, 12]);
+    assert_eq!(steps("demo_dev"), [4, 6, 8, 12], "every 4 updates, and at both epochs' ends");
+    for key in ["epoch", "loss", "ratio", "sparsity", "threshold", "learning_rate"] {
+        assert!(points.iter().all(|p| p[key].is_number()), "{key}");
+    }
+    let last = points.last().unwrap();
+    assert_eq!((&last["ACC"], &last["loss"]), (&report["dev"]["ACC"], &scores["loss"]));
+    assert!(dir.read("run/log.log").contains("update 12/12"));
+    assert!(dir.read("run/config.toml").contains("warmup_steps = 2"));
+    for file in ["config.json", "tokenizer.json", "vocab.txt"] {
+        assert!(dir.path(&format!("run/model/{file}")).is_file(), "{file}");
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_model_and_another_seed_another() {
+    let dir = tiny();
+    let model = |name: &str, seed: u32| {
+        dir.platon_ok(&format!("train tiny --output-dir {name} --seed {seed} --no-tui"));
+        let (tensors, _) = read(&dir.path(&format!("{name}/model/model.safetensors")));
+        let sorted: BTreeMap<_, _> = tensors.into_iter().map(|(k, v)| (k, v.values)).collect();
+        sorted
+    };
+    let first = model("a", 1);
+    assert_eq!(first, model("b", 1));
+    assert_ne!(first, model("c", 2));
+}
+
+#[test]
+fn runs_are_named_after_task_pruner_and_ratio_and_never_overwritten() {
+    let dir = tiny();
+    let args = "train tiny --max-steps 2 --no-tui";
+    dir.platon_ok(args);
+    dir.platon_ok(args);
+    dir.platon_ok("train tiny --max-steps 2 --no-tui --pruner none");
+    for name in ["demo-platon-0.2", "demo-platon-0.2-2", "demo-none"] {
+        assert_eq!(dir.json(&format!("checkpoints/runs/{name}/report.json"))["steps"], 2, "{name}");
+    }
+    let refused = dir.platon_refuses("train tiny --output-dir checkpoints/runs/demo-none --no-tui");
+    assert!(refused.contains("expected a new or empty folder"), "{refused}");
+}
+
+#[test]
+fn magnitude_pruning_reaches_the_same_ratio() {
+    let dir = tiny();
+    dir.platon_ok("train tiny --output-dir run --pruner magnitude --no-tui");
+    assert!((sparsity_of(&dir, "run/model/model.safetensors") - 0.8).abs() < 1e-3);
+    assert_eq!(dir.json("run/report.json")["pruner"], "magnitude");
+}
+
+#[test]
+fn a_dry_run_prints_settings_plan_and_parameters_and_leaves_no_run() {
+    let dir = tiny();
+    let out = dir.platon_ok("train tiny --dry-run --seed 5").stdout;
+    for part in [
+        "seed = 5",
+        "warmup_steps = 2",
+        "updates           12 (6 per epoch), evaluated 4 times",
+        "ratio falls       updates 3 to 8, from 1 to 0.2",
+        "final ratio       updates 9 to 12",
+        "bert.encoder.layer.1.output.dense.bias",
+        "prunable          99456 in 24 tensors",
+    ] {
+        assert!(out.contains(part), "{part} is not in:\n{out}");
+    }
+    assert!(!dir.path("checkpoints").exists());
+}
+
+#[test]
+fn wrong_settings_are_refused_in_one_line_before_any_work() {
+    let dir = tiny();
+    dir.write("recipes/odd.toml", "sed = 1\n").write("recipes/broken.toml", "a = 1\nb =\n");
+    for (args, expected) in [
+        ("train nowhere", "recipes/nowhere.toml"),
+        ("train odd", "recipes/odd.toml: expected a known setting, found \"sed\""),
+        ("train broken", "recipes/broken.toml:2: expected TOML"),
+        ("train tiny --keep-ratio 0.5", "expected one of tiny's recipes: 0.2, found 0.5"),
+        ("train tiny --final-threshold 0", "final_threshold: expected a remaining ratio in (0, 1]"),
+        (
+            "train tiny --final-threshold 1.5",
+            "final_threshold: expected a remaining ratio in (0, 1]",
+        ),
+        ("train tiny --warmup-steps 12", "1 * 12 = 12: pruning would never start"),
+        ("train tiny --warmup-steps 4", "(1 + 2) * 4 = 12: the ratio would jump"),
+        ("train tiny --beta1 1", "beta1: expected a number in [0, 1), found 1"),
+        ("train tiny --epochs 0", "epochs: expected at least 1"),
+        ("train tiny --pruner best", "command line: expected a valid pruner, found \"best\""),
+        ("train tiny --backend abacus", "command line: expected a valid backend"),
+        ("train tiny --init-checkpoint nowhere", "nowhere/config.json: cannot read"),
+        ("train tiny --data-dir nowhere", "nowhere/demo/train.tsv"),
+        (
+            "train tiny --max-seq-len 3",
+            "max_seq_len: expected training samples of at most 3 tokens",
+        ),
+        ("train tiny --from-scratch false", "glue-data/demo/model/model.safetensors: cannot read"),
+        ("evaluate nowhere", "nowhere/config.toml: cannot read"),
+        ("prepare sst --tokenizer glue-data/demo/model", "SST-2/train.tsv"),
+        ("prepare --data-dir nowhere --tokenizer glue-data/demo/model", "nowhere"),
+        ("prepare chess --tokenizer glue-data/demo/model", "chess"),
+    ] {
+        let line = if args.contains("--from-scratch") {
+            // The run folder has been announced by then.
+            dir.platon(args).stderr
+        } else {
+            dir.platon_refuses(args)
+        };
+        assert!(line.contains(expected), "platon {args}: {line}");
+    }
+}
+
+#[test]
+fn usage_errors_exit_with_2_and_help_with_0() {
+    let dir = Dir::new();
+    assert_eq!(dir.platon("train --no-such-flag").code, 2);
+    assert_eq!(dir.platon("").code, 2);
+    assert_eq!(dir.platon("--help").code, 0);
+    let help = dir.platon("train --help").stdout;
+    for heading in ["Data:", "Model:", "Pruning:", "Optimisation:", "Logging:", "Run:"] {
+        assert!(help.contains(heading), "{heading}");
+    }
+}
+
+#[test]
+fn a_backend_that_was_not_built_in_is_refused_with_the_command_that_builds_it() {
+    let dir = tiny();
+    if !cfg!(feature = "cuda") {
+        let ended = dir.platon("train tiny --backend cuda --output-dir run");
+        assert_eq!(ended.code, 1);
+        assert!(ended.stderr.contains("--features cuda"), "{}", ended.stderr);
+    }
+}

@@ -1,0 +1,98 @@
+//! A temporary folder with the program in it: small files in, output and files out.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+/// A folder that is removed at the end of the test.
+pub struct Dir(TempDir);
+
+/// How a run of the program ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Dir {
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, content: &str) -> &Self {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+        self
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+    }
+
+    pub fn json(&self, name: &str) -> serde_json::Value {
+        serde_json::from_str(&self.read(name)).unwrap()
+    }
+
+    /// Copies the first `rows` rows of the demo's files, its tokenizer, and a recipe for a run of
+    /// a second on NdArray or `backend`.
+    pub fn with_tiny_demo(self, backend: &str) -> Self {
+        let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+        for (file, rows) in [("train.tsv", 96), ("dev.tsv", 48)] {
+            let path = repository.join("glue-data/demo").join(file);
+            let text = std::fs::read_to_string(path).unwrap();
+            let head: Vec<&str> = text.lines().take(rows + 1).collect();
+            self.write(&format!("glue-data/demo/{file}"), &(head.join("\n") + "\n"));
+        }
+        for file in ["config.json", "vocab.txt"] {
+            let path = repository.join("glue-data/demo/model").join(file);
+            self.write(
+                &format!("glue-data/demo/model/{file}"),
+                &std::fs::read_to_string(path).unwrap(),
+            );
+        }
+        let recipe = format!(
+            "task = \"demo\"\ninit_checkpoint = \"glue-data/demo/model\"\nfrom_scratch = true\n\
+             backend = \"{backend}\"\nfinal_threshold = 0.2\nwarmup_steps = 2\n\
+             initial_warmup = 1\nfinal_warmup = 2\nbeta2 = 0.95\ndelta_t = 2\nbatch_size = 16\n\
+             epochs = 2\nlog_per_updates = 2\neval_per_updates = 4\nlearning_rate = 1e-3\n"
+        );
+        self.write("recipes/tiny.toml", &recipe);
+        self
+    }
+
+    /// Runs the program in this folder.
+    pub fn platon(&self, args: &str) -> Ended {
+        let output = Command::new(env!("CARGO_BIN_EXE_platon"))
+            .args(args.split_whitespace())
+            .current_dir(self.0.path())
+            .output()
+            .unwrap();
+        Ended {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Runs the program and expects success.
+    pub fn platon_ok(&self, args: &str) -> Ended {
+        let ended = self.platon(args);
+        assert_eq!(ended.code, 0, "platon {args}: {}", ended.stderr);
+        ended
+    }
+
+    /// Runs the program and expects exit code 1 with one line on stderr, which is returned.
+    pub fn platon_refuses(&self, args: &str) -> String {
+        let ended = self.platon(args);
+        assert_eq!(ended.code, 1, "platon {args}: {}", ended.stderr);
+        assert_eq!(ended.stderr.lines().count(), 1, "platon {args}: {}", ended.stderr);
+        ended.stderr
+    }
+}

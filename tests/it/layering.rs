@@ -1,0 +1,125 @@
+//! Imports point down only.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// What each top-level module may use of the crate. `main` uses `cli` alone.
+const ALLOWED: [(&str, &[&str]); 18] = [
+    ("error", &[]),
+    ("panics", &[]),
+    ("files", &["error"]),
+    ("kernels", &["error"]),
+    ("glue", &["error", "files"]),
+    ("metrics", &["error"]),
+    ("learning_rate", &["error"]),
+    ("bert", &["error", "files", "kernels"]),
+    ("adamax", &["error", "kernels"]),
+    ("pruning", &["error", "kernels"]),
+    ("config", &["error", "learning_rate", "pruning"]),
+    ("backend", &["config", "error", "panics"]),
+    ("report", &["bert", "pruning"]),
+    ("export", &["bert", "error", "files", "glue"]),
+    (
+        "train",
+        &[
+            "adamax",
+            "bert",
+            "config",
+            "error",
+            "export",
+            "files",
+            "glue",
+            "learning_rate",
+            "metrics",
+            "panics",
+            "pruning",
+            "report",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "backend", "bert", "config", "error", "export", "glue", "panics", "pruning", "report",
+            "train",
+        ],
+    ),
+    ("lib", &[]),
+    ("main", &["cli"]),
+];
+
+fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(dir).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// Source files with their top-level module and their code without comments.
+fn modules() -> Vec<(String, PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    files
+        .into_iter()
+        .map(|path| {
+            let relative = path.strip_prefix(&root).unwrap();
+            let top = relative.components().next().unwrap().as_os_str().to_str().unwrap();
+            let text = std::fs::read_to_string(&path).unwrap();
+            let code: Vec<&str> =
+                text.lines().filter(|l| !l.trim_start().starts_with("//")).collect();
+            (top.trim_end_matches(".rs").to_string(), path.clone(), code.join("\n"))
+        })
+        .collect()
+}
+
+/// First path segments after `prefix` in `code`.
+fn uses(code: &str, prefix: &str) -> BTreeSet<String> {
+    code.match_indices(prefix)
+        .map(|(at, _)| {
+            let rest = &code[at + prefix.len()..];
+            rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+        })
+        .filter(|name: &String| !name.is_empty())
+        .collect()
+}
+
+#[test]
+fn modules_use_only_what_lies_below_them() {
+    for (module, path, code) in modules() {
+        let allowed = ALLOWED.iter().find(|(name, _)| *name == module);
+        let (_, allowed) = allowed.unwrap_or_else(|| panic!("{} has no rule", path.display()));
+        let mut used = uses(&code, "crate::");
+        used.extend(uses(&code, "platon::"));
+        used.remove(&module);
+        for name in used {
+            assert!(allowed.contains(&name.as_str()), "{} uses {name}", path.display());
+        }
+    }
+}
+
+#[test]
+fn only_the_command_line_uses_clap_and_prints() {
+    for (module, path, code) in modules() {
+        if matches!(module.as_str(), "cli" | "main") {
+            continue;
+        }
+        for word in ["clap::", "indicatif::", "println!", "eprintln!", "print!(", "dbg!("] {
+            assert!(!code.contains(word), "{} has {word}", path.display());
+        }
+    }
+}
+
+#[test]
+fn pruning_knows_neither_bert_nor_adamax() {
+    for (module, path, code) in modules() {
+        if module == "pruning" {
+            for word in ["Bert", "bert", "Adamax", "adamax"] {
+                assert!(!code.contains(word), "{} has {word}", path.display());
+            }
+        }
+    }
+}

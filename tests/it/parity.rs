@@ -1,0 +1,193 @@
+//! The model against `transformers`.
+//!
+//! Expected arrays: `tests/fixtures/tiny_bert.py` and `tests/fixtures/minilm.py`.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use burn::backend::Autodiff;
+use burn::nn::loss::CrossEntropyLossConfig;
+use burn::optim::GradientsParams;
+use burn::tensor::backend::Backend;
+use burn::tensor::{Int, Tensor, TensorData};
+use platon::bert::weights::{self, Parts};
+use platon::bert::{BertClassifier, BertConfig, ClassifierConfig};
+
+use crate::backends::on_every_backend;
+use crate::fixtures::{Array, distance, external, fixture, read};
+
+on_every_backend!(
+    outputs_equal_those_of_transformers,
+    gradients_equal_those_of_transformers,
+    old_names_load_and_what_is_left_over_is_named,
+    a_missing_or_misshapen_tensor_is_named,
+    saved_weights_load_bit_for_bit,
+    a_real_checkpoint_gives_the_outputs_of_transformers,
+);
+
+fn load<B: Backend>(dir: &Path, outputs: usize, parts: Parts) -> BertClassifier<B> {
+    let device = B::Device::default();
+    let net = fresh::<B>(dir, outputs);
+    weights::load(net, &dir.join("model.safetensors"), parts, &device).unwrap().model
+}
+
+fn fresh<B: Backend>(dir: &Path, outputs: usize) -> BertClassifier<B> {
+    let bert = BertConfig::from_dir(dir).unwrap();
+    let config = ClassifierConfig { bert, outputs, bert_dropout: 0.0, head_dropout: 0.0 };
+    config.init(&B::Device::default())
+}
+
+fn ints<B: Backend>(array: &Array) -> Tensor<B, 2, Int> {
+    let values: Vec<i64> = array.values.iter().map(|v| *v as i64).collect();
+    Tensor::from_data(TensorData::new(values, array.shape.clone()), &B::Device::default())
+}
+
+/// Token ids, types and mask.
+type Inputs<B> = (Tensor<B, 2, Int>, Tensor<B, 2, Int>, Tensor<B, 2>);
+
+fn inputs<B: Backend>(arrays: &HashMap<String, Array>) -> Inputs<B> {
+    let mask = ints::<B>(&arrays["attention_mask"]).float();
+    (ints(&arrays["input_ids"]), ints(&arrays["token_type_ids"]), mask)
+}
+
+fn values<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> {
+    tensor.into_data().convert::<f32>().to_vec().unwrap()
+}
+
+/// The largest difference of the last layer at the positions that are not padding.
+fn hidden_distance<B: Backend>(got: Tensor<B, 3>, arrays: &HashMap<String, Array>) -> f32 {
+    let width = got.dims()[2];
+    let (got, expected) = (values(got), arrays["last_hidden_state"].f32());
+    let mut largest = 0.0f32;
+    for (n, mask) in arrays["attention_mask"].values.iter().enumerate() {
+        if *mask == 1.0 {
+            let token = n * width..(n + 1) * width;
+            largest = largest.max(distance(&got[token.clone()], &expected[token]));
+        }
+    }
+    largest
+}
+
+fn outputs_equal_those_of_transformers<B: Backend>() {
+    let dir = fixture("tiny_bert");
+    let (arrays, _) = read(&dir.join("expected.safetensors"));
+    let net = load::<B>(&dir, 3, Parts::All);
+    let (ids, types, mask) = inputs::<B>(&arrays);
+    let hidden = net.encoder().forward(ids.clone(), types.clone(), mask.clone());
+    let hidden = hidden_distance(hidden, &arrays);
+    let logits = distance(&values(net.forward(ids, types, mask)), &arrays["logits"].f32());
+    assert!(hidden < 1e-5, "last hidden state differs by {hidden}");
+    assert!(logits < 1e-5, "logits differ by {logits}");
+}
+
+fn gradients_equal_those_of_transformers<B: Backend>() {
+    let dir = fixture("tiny_bert");
+    let (arrays, _) = read(&dir.join("expected.safetensors"));
+    let net = load::<Autodiff<B>>(&dir, 3, Parts::All);
+    let (ids, types, mask) = inputs::<Autodiff<B>>(&arrays);
+    let labels: Vec<i64> = arrays["labels"].values.iter().map(|v| *v as i64).collect();
+    let n = labels.len();
+    let device = B::Device::default();
+    let labels = Tensor::<_, 1, Int>::from_data(TensorData::new(labels, [n]), &device);
+    let loss =
+        CrossEntropyLossConfig::new().init(&device).forward(net.forward(ids, types, mask), labels);
+    let grads = GradientsParams::from_grads(loss.backward(), &net);
+    let found = named_gradients::<B>(&net, &grads);
+    let mut compared = 0;
+    for (name, expected) in &arrays {
+        let Some(name) = name.strip_prefix("grad.") else { continue };
+        let difference = distance(&found[name].values, &expected.f32());
+        assert!(difference < 1e-5, "gradient of {name} differs by {difference}");
+        assert_eq!(found[name].shape, expected.shape, "{name}");
+        compared += 1;
+    }
+    assert_eq!(compared, 6);
+}
+
+/// Gradients under Hugging Face names, as `weights::collect` would lay them out.
+fn named_gradients<B: Backend>(
+    net: &BertClassifier<Autodiff<B>>,
+    grads: &GradientsParams,
+) -> std::collections::BTreeMap<String, weights::StoredTensor> {
+    struct Replace<'a>(&'a GradientsParams);
+    impl<B: Backend> burn::module::ModuleMapper<Autodiff<B>> for Replace<'_> {
+        fn map_float<const D: usize>(
+            &mut self,
+            param: burn::module::Param<Tensor<Autodiff<B>, D>>,
+        ) -> burn::module::Param<Tensor<Autodiff<B>, D>> {
+            let (id, tensor, mapper) = param.consume();
+            let grad =
+                self.0.get::<B, D>(id).map_or_else(|| tensor.zeros_like(), Tensor::from_inner);
+            burn::module::Param::from_mapped_value(id, grad, mapper)
+        }
+    }
+    weights::collect(&burn::module::Module::map(net.clone(), &mut Replace(grads))).unwrap()
+}
+
+fn old_names_load_and_what_is_left_over_is_named<B: Backend>() {
+    let dir = fixture("tiny_bert");
+    let (arrays, _) = read(&dir.join("expected.safetensors"));
+    let device = B::Device::default();
+    let file = dir.join("old_names.safetensors");
+    let loaded = weights::load(fresh::<B>(&dir, 3), &file, Parts::Encoder, &device).unwrap();
+    let (ids, types, mask) = inputs::<B>(&arrays);
+    let hidden = loaded.model.encoder().forward(ids, types, mask);
+    assert!(hidden_distance(hidden, &arrays) < 1e-5);
+    assert_eq!(
+        loaded.unused,
+        [
+            "cls.predictions.bias",
+            "embeddings.position_ids",
+            "pooler.dense.bias",
+            "pooler.dense.weight"
+        ]
+    );
+}
+
+fn a_missing_or_misshapen_tensor_is_named<B: Backend>() {
+    let dir = fixture("tiny_bert");
+    let device = B::Device::default();
+    let error = |outputs, file: &str| {
+        weights::load(fresh::<B>(&dir, outputs), &dir.join(file), Parts::All, &device)
+            .unwrap_err()
+            .to_string()
+    };
+    let missing = error(3, "old_names.safetensors");
+    assert!(missing.contains("expected a tensor classifier.weight, found none"), "{missing}");
+    let misshapen = error(2, "model.safetensors");
+    assert!(
+        misshapen.contains("tensor classifier.weight of shape [2, 32], found shape [3, 32]"),
+        "{misshapen}"
+    );
+    let foreign = error(3, "vocab.txt");
+    assert!(foreign.contains("expected a safetensors file"), "{foreign}");
+}
+
+fn saved_weights_load_bit_for_bit<B: Backend>() {
+    let dir = fixture("tiny_bert");
+    let before = weights::collect(&load::<B>(&dir, 3, Parts::All)).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    weights::save(&before, &path).unwrap();
+    let loaded =
+        weights::load(fresh::<B>(&dir, 3), &path, Parts::All, &B::Device::default()).unwrap();
+    assert!(loaded.unused.is_empty());
+    let after = weights::collect(&loaded.model).unwrap();
+    let (original, _) = read(&dir.join("model.safetensors"));
+    assert_eq!(after.len(), before.len());
+    for (name, tensor) in after {
+        assert_eq!(tensor.values, before[&name].values, "{name}");
+        assert_eq!(tensor.values, original[&name].f32(), "{name} differs from the original file");
+        assert_eq!(tensor.shape, original[&name].shape, "{name}");
+    }
+}
+
+fn a_real_checkpoint_gives_the_outputs_of_transformers<B: Backend>() {
+    let test = "a_real_checkpoint_gives_the_outputs_of_transformers";
+    let Some(dir) = external("PLATON_CHECKPOINT_DIR", test) else { return };
+    let (arrays, _) = read(&fixture("minilm/expected.safetensors"));
+    let net = load::<B>(&dir, 2, Parts::Encoder);
+    let (ids, types, mask) = inputs::<B>(&arrays);
+    let difference = hidden_distance(net.encoder().forward(ids, types, mask), &arrays);
+    assert!(difference < 1e-5, "last hidden state differs by {difference}");
+}

@@ -1,0 +1,332 @@
+//! The whole optimizer against an independent NumPy implementation.
+//!
+//! Expected arrays: `tests/fixtures/platon_numpy.py`, written from the formulas alone.
+
+use std::collections::HashMap;
+
+use burn::backend::Autodiff;
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
+use burn::optim::{GradientsParams, MultiGradientsParams, Optimizer};
+use burn::tensor::backend::{Backend, DeviceOps};
+use burn::tensor::{Tensor, TensorData};
+use platon::adamax::AdamaxConfig;
+use platon::learning_rate::{Schedule, WarmupSchedule};
+use platon::pruning::{PlatonOptimizer, Pruner, PruningConfig, RatioSchedule, Scope, Smoothing};
+
+use crate::backends::on_every_backend;
+use crate::fixtures::{Array, fixture, read};
+
+on_every_backend!(
+    default_settings_match_numpy,
+    beta2_zero_matches_numpy,
+    a_window_of_one_update_matches_numpy,
+    a_window_that_divides_nothing_matches_numpy,
+    ties_match_numpy,
+    exact_ties_match_numpy,
+    an_initial_ratio_below_one_matches_numpy,
+    magnitude_pruning_matches_numpy,
+    the_linear_schedule_without_clipping_matches_numpy,
+    a_restored_optimizer_goes_on_identically_inside_a_window,
+    several_devices_give_the_mean_gradient,
+    without_a_pruner_only_the_inner_optimizer_acts,
+);
+
+const NAMES: [&str; 6] = [
+    "layer.attention.self.query.weight",
+    "layer.attention.self.query.bias",
+    "layer.output.dense.weight",
+    "layer.output.dense.bias",
+    "layer.LayerNorm.weight",
+    "classifier.weight",
+];
+
+#[derive(Module, Debug)]
+struct Toy<B: Backend> {
+    query_weight: Param<Tensor<B, 2>>,
+    query_bias: Param<Tensor<B, 1>>,
+    dense_weight: Param<Tensor<B, 2>>,
+    dense_bias: Param<Tensor<B, 1>>,
+    norm_weight: Param<Tensor<B, 1>>,
+    classifier_weight: Param<Tensor<B, 2>>,
+}
+
+fn tensor<B: Backend, const D: usize>(array: &Array) -> Tensor<B, D> {
+    Tensor::from_data(TensorData::new(array.f32(), array.shape.clone()), &B::Device::default())
+}
+
+impl<B: Backend> Toy<B> {
+    fn new(arrays: &HashMap<String, Array>) -> Self {
+        let get = |n: usize| &arrays[&format!("init.{}", NAMES[n])];
+        Self {
+            query_weight: Param::from_tensor(tensor(get(0))),
+            query_bias: Param::from_tensor(tensor(get(1))),
+            dense_weight: Param::from_tensor(tensor(get(2))),
+            dense_bias: Param::from_tensor(tensor(get(3))),
+            norm_weight: Param::from_tensor(tensor(get(4))),
+            classifier_weight: Param::from_tensor(tensor(get(5))),
+        }
+    }
+
+    fn weights(&self) -> Vec<(ParamId, Vec<f32>)> {
+        struct Values(Vec<(ParamId, Vec<f32>)>);
+        impl<B: Backend> ModuleVisitor<B> for Values {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+                self.0.push((param.id, param.val().into_data().to_vec().unwrap()));
+            }
+        }
+        let mut values = Values(Vec::new());
+        self.visit(&mut values);
+        values.0
+    }
+}
+
+/// Registers the gradients of one update, times `factor`.
+fn gradients<B: Backend>(
+    toy: &Toy<Autodiff<B>>,
+    arrays: &HashMap<String, Array>,
+    update: usize,
+    factor: f64,
+) -> GradientsParams {
+    struct Register<'a> {
+        arrays: &'a HashMap<String, Array>,
+        update: usize,
+        factor: f64,
+        next: usize,
+        grads: GradientsParams,
+    }
+    impl<B: Backend> ModuleVisitor<Autodiff<B>> for Register<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<Autodiff<B>, D>>) {
+            let all = &self.arrays[&format!("grad.{}", NAMES[self.next])];
+            let shape = all.shape[1..].to_vec();
+            let array = Array { shape, values: all.row(self.update) };
+            let grad = tensor::<B, D>(&array).mul_scalar(self.factor);
+            self.grads.register(param.id, grad);
+            self.next += 1;
+        }
+    }
+    let grads = GradientsParams::new();
+    let mut register = Register { arrays, update, factor, next: 0, grads };
+    toy.visit(&mut register);
+    register.grads
+}
+
+struct Case {
+    arrays: HashMap<String, Array>,
+    inputs: HashMap<String, Array>,
+    settings: HashMap<String, String>,
+}
+
+impl Case {
+    fn read(name: &str) -> Self {
+        let (arrays, settings) = read(&fixture(&format!("platon_numpy/{name}.safetensors")));
+        let (inputs, _) = read(&fixture(&format!("platon_numpy/{}", settings["gradients"])));
+        Self { arrays, inputs, settings }
+    }
+
+    fn number(&self, key: &str) -> f64 {
+        self.settings[key].parse().unwrap_or_else(|e| panic!("{key}: {e}"))
+    }
+
+    fn count(&self, key: &str) -> usize {
+        self.number(key) as usize
+    }
+
+    fn config(&self) -> PruningConfig {
+        PruningConfig {
+            pruner: match self.settings["pruner"].as_str() {
+                "platon" => Pruner::Platon,
+                "magnitude" => Pruner::Magnitude,
+                other => panic!("{other}"),
+            },
+            schedule: RatioSchedule::new(
+                (self.number("initial_threshold"), self.number("final_threshold")),
+                self.count("warmup_steps"),
+                self.count("initial_warmup"),
+                self.count("final_warmup"),
+                self.count("delta_t"),
+                self.count("steps"),
+            )
+            .unwrap(),
+            smoothing: Smoothing { beta1: self.number("beta1"), beta2: self.number("beta2") },
+            max_grad_norm: self.number("global_grad_clipping"),
+        }
+    }
+
+    fn rate(&self) -> WarmupSchedule {
+        WarmupSchedule {
+            learning_rate: self.number("learning_rate"),
+            warmup: self.number("warmup"),
+            schedule: match self.settings["warmup_schedule"].as_str() {
+                "warmup_linear" => Schedule::WarmupLinear,
+                "linear" => Schedule::Linear,
+                other => panic!("{other}"),
+            },
+            total: self.count("steps"),
+            update: 0,
+        }
+    }
+
+    fn adamax(&self) -> AdamaxConfig {
+        AdamaxConfig::new()
+            .with_beta_1(self.number("adamax_beta1"))
+            .with_beta_2(self.number("adamax_beta2"))
+            .with_epsilon(self.number("adamax_eps"))
+            .with_weight_decay(self.number("weight_decay"))
+    }
+
+    fn scope<B: Backend>(&self, toy: &Toy<Autodiff<B>>) -> Scope {
+        Scope::new(toy, |path| {
+            let prunable = path.iter().any(|p| p.starts_with("query") || p.starts_with("dense"));
+            prunable.then(|| path.join("."))
+        })
+    }
+}
+
+type Inner<B> =
+    burn::optim::adaptor::OptimizerAdaptor<platon::adamax::Adamax, Toy<Autodiff<B>>, Autodiff<B>>;
+type Platon<B> = PlatonOptimizer<Inner<B>, Autodiff<B>>;
+
+fn start<B: Backend>(case: &Case) -> (Toy<Autodiff<B>>, Platon<B>) {
+    let toy = Toy::<Autodiff<B>>::new(&case.inputs);
+    let scope = case.scope::<B>(&toy);
+    assert_eq!(scope.size(), case.count("prunable_elements"));
+    let inner = case.adamax().init::<Autodiff<B>, Toy<Autodiff<B>>>();
+    (toy, PlatonOptimizer::new(inner, case.config(), scope))
+}
+
+fn follow<B: Backend>(name: &str) {
+    let case = Case::read(name);
+    let (mut toy, mut optimizer) = start::<B>(&case);
+    let monitor = optimizer.monitor();
+    let rate = case.rate();
+    let boundaries = &case.arrays["boundary"].values;
+    for update in 0..case.count("steps") {
+        let grads = gradients::<B>(&toy, &case.inputs, update, 1.0);
+        assert!((rate.at(update) - case.arrays["learning_rate"].values[update]).abs() < 1e-12);
+        toy = optimizer.step(rate.at(update), toy, grads);
+
+        let status = monitor.at(update + 1).unwrap();
+        assert!((status.ratio - case.arrays["ratio"].values[update]).abs() < 1e-12);
+        let norm = case.arrays["norm"].values[update];
+        assert!((status.grad_norm - norm).abs() <= 1e-5 * norm, "norm of update {}", update + 1);
+        let expected = case.arrays["threshold"].values[update];
+        if !expected.is_nan() {
+            let got = f64::from(status.threshold.unwrap());
+            assert!((got - expected).abs() <= 2e-5 * expected, "{got} is not {expected}");
+        }
+        let weights = toy.weights();
+        for ((id, values), name) in weights.iter().zip(NAMES).take(4) {
+            let zeros: Vec<f64> = values.iter().map(|w| f64::from(*w == 0.0)).collect();
+            let mask = case.arrays[&format!("mask.{name}")].row(update);
+            assert_eq!(zeros, mask, "{name} after update {}", update + 1);
+            let boundary = boundaries.iter().position(|b| *b as usize == update + 1);
+            if let (Some(n), "platon") = (boundary, case.settings["pruner"].as_str()) {
+                let expected = case.arrays[&format!("score.{name}")].row(n);
+                let score: Vec<f32> =
+                    optimizer.state(*id).unwrap().score().into_data().to_vec().unwrap();
+                // All parameters compete, so the largest score of all is the measure.
+                let largest = NAMES[..4]
+                    .iter()
+                    .flat_map(|n2| case.arrays[&format!("score.{n2}")].row(n))
+                    .fold(0.0, f64::max);
+                for (got, want) in score.iter().zip(expected) {
+                    let difference = (f64::from(*got) - want).abs();
+                    assert!(difference <= 1e-6 * largest, "{got} is not {want}, {name}");
+                }
+            }
+        }
+    }
+    for ((_, values), name) in toy.weights().iter().zip(NAMES) {
+        let expected = case.arrays[&format!("final.{name}")].f32();
+        let distance = crate::fixtures::distance(values, &expected);
+        assert!(distance < 1e-5, "{name} ends {distance} away");
+    }
+}
+
+fn default_settings_match_numpy<B: Backend>() {
+    follow::<B>("default");
+}
+
+fn beta2_zero_matches_numpy<B: Backend>() {
+    follow::<B>("beta2_zero");
+}
+
+fn a_window_of_one_update_matches_numpy<B: Backend>() {
+    follow::<B>("delta_t_one");
+}
+
+fn a_window_that_divides_nothing_matches_numpy<B: Backend>() {
+    follow::<B>("delta_t_seven");
+}
+
+fn ties_match_numpy<B: Backend>() {
+    follow::<B>("ties");
+}
+
+fn exact_ties_match_numpy<B: Backend>() {
+    follow::<B>("ties_exact");
+}
+
+fn an_initial_ratio_below_one_matches_numpy<B: Backend>() {
+    follow::<B>("initial_below_one");
+}
+
+fn magnitude_pruning_matches_numpy<B: Backend>() {
+    follow::<B>("magnitude");
+}
+
+fn the_linear_schedule_without_clipping_matches_numpy<B: Backend>() {
+    follow::<B>("linear_schedule");
+}
+
+fn a_restored_optimizer_goes_on_identically_inside_a_window<B: Backend>() {
+    let case = Case::read("default");
+    let (mut toy, mut optimizer) = start::<B>(&case);
+    let rate = case.rate();
+    let mut restored = None;
+    for update in 0..case.count("steps") {
+        if update == 165 {
+            // In the final phase, between two window boundaries: masks come from a cached decision.
+            let (_, fresh) = start::<B>(&case);
+            restored = Some((toy.clone(), fresh.load_record(optimizer.to_record())));
+        }
+        let grads = gradients::<B>(&toy, &case.inputs, update, 1.0);
+        toy = optimizer.step(rate.at(update), toy, grads);
+        if let Some((toy, optimizer)) = &mut restored {
+            let grads = gradients::<B>(toy, &case.inputs, update, 1.0);
+            *toy = optimizer.step(rate.at(update), toy.clone(), grads);
+        }
+    }
+    assert_eq!(toy.weights(), restored.unwrap().0.weights());
+}
+
+fn several_devices_give_the_mean_gradient<B: Backend>() {
+    let case = Case::read("default");
+    let (toy, mut one) = start::<B>(&case);
+    let mut two = one.clone();
+    let expected = one.step(0.1, toy.clone(), gradients::<B>(&toy, &case.inputs, 0, 1.0));
+    let device = B::Device::default().id();
+    let halves = [0.5, 1.5].map(|f| (gradients::<B>(&toy, &case.inputs, 0, f), device));
+    let got = two.step_multi(0.1, toy, MultiGradientsParams { grads: halves.into() });
+    for ((_, a), (_, b)) in expected.weights().iter().zip(got.weights()) {
+        assert!(crate::fixtures::distance(a, &b) < 1e-6);
+    }
+}
+
+fn without_a_pruner_only_the_inner_optimizer_acts<B: Backend>() {
+    let case = Case::read("default");
+    let (toy, _) = start::<B>(&case);
+    let mut inner = case.adamax().init::<Autodiff<B>, Toy<Autodiff<B>>>();
+    let config = PruningConfig { pruner: Pruner::None, max_grad_norm: 0.0, ..case.config() };
+    let mut decorated = PlatonOptimizer::new(inner.clone(), config, case.scope::<B>(&toy));
+    let (mut a, mut b) = (toy.clone(), toy);
+    for update in 0..60 {
+        let (ga, gb) = (
+            gradients::<B>(&a, &case.inputs, update, 1.0),
+            gradients::<B>(&b, &case.inputs, update, 1.0),
+        );
+        a = inner.step(0.05, a, ga);
+        b = decorated.step(0.05, b, gb);
+    }
+    assert_eq!(a.weights(), b.weights());
+}
