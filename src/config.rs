@@ -8,7 +8,7 @@ use toml::Table;
 
 use crate::error::{Error, Result};
 use crate::learning_rate::Schedule;
-use crate::pruning::Pruner;
+use crate::pruning::{Pruner, RatioSchedule};
 
 /// The version written to `config.toml`.
 pub const FORMAT: u32 = 1;
@@ -223,7 +223,9 @@ impl RunConfig {
             return Err(Error::value("format", FORMAT, self.format)
                 .hint("this run was made by another version of platon"));
         }
+        RatioSchedule::check_ratios(self.initial_threshold, self.final_threshold)?;
         for (name, value) in [
+            ("delta_t", self.delta_t),
             ("epochs", self.epochs),
             ("batch_size", self.batch_size),
             ("batch_size_eval", self.batch_size_eval),

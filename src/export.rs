@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::bert::BertConfig;
+use crate::bert::config::Dropouts;
 use crate::bert::weights::{self, StoredTensor};
 use crate::error::Result;
 use crate::files::write_json;
@@ -16,7 +17,7 @@ pub fn save_hugging_face(
     tensors: &BTreeMap<String, StoredTensor>,
     config: &BertConfig,
     task: &Task,
-    dropout: f64,
+    dropouts: Dropouts,
     encoder: &Encoder,
 ) -> Result<()> {
     let labels: &[&str] = match &task.kind {
@@ -24,6 +25,6 @@ pub fn save_hugging_face(
         Kind::Regression => &[],
     };
     weights::save(tensors, &dir.join("model.safetensors"))?;
-    write_json(&dir.join("config.json"), &config.to_classifier_json(labels, dropout))?;
+    write_json(&dir.join("config.json"), &config.to_classifier_json(labels, dropouts))?;
     encoder.save_to(dir)
 }

@@ -43,6 +43,15 @@ pub struct BertConfig {
     pub pad_token_id: usize,
 }
 
+/// Dropout rates that a model was trained with, in [0, 1).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Dropouts {
+    /// In embeddings, attention and feed-forward layers.
+    pub encoder: f64,
+    /// Before the last layer of the head.
+    pub head: f64,
+}
+
 fn default_positions() -> usize {
     512
 }
@@ -99,7 +108,7 @@ impl BertConfig {
                 return Err(Error::content(path, None, format!("{name} from 1 to {max}"), value));
             }
         }
-        if self.hidden_size % self.num_attention_heads != 0 {
+        if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
             return Err(Error::content(
                 path,
                 None,
@@ -120,7 +129,7 @@ impl BertConfig {
 
     /// The `config.json` of a `BertForSequenceClassification` with these `labels` (empty: one
     /// regression output), as a JSON object.
-    pub fn to_classifier_json(&self, labels: &[&str], dropout: f64) -> serde_json::Value {
+    pub fn to_classifier_json(&self, labels: &[&str], dropouts: Dropouts) -> serde_json::Value {
         let names: Vec<&str> = if labels.is_empty() { vec!["LABEL_0"] } else { labels.to_vec() };
         let id2label: serde_json::Map<_, _> =
             names.iter().enumerate().map(|(i, n)| (i.to_string(), (*n).into())).collect();
@@ -141,9 +150,9 @@ impl BertConfig {
             "hidden_act": self.hidden_act,
             "initializer_range": self.initializer_range,
             "pad_token_id": self.pad_token_id,
-            "hidden_dropout_prob": 0.1,
-            "attention_probs_dropout_prob": 0.1,
-            "classifier_dropout": dropout,
+            "hidden_dropout_prob": dropouts.encoder,
+            "attention_probs_dropout_prob": dropouts.encoder,
+            "classifier_dropout": dropouts.head,
             "id2label": id2label,
             "label2id": label2id,
             "problem_type": problem,

@@ -3,14 +3,15 @@
 
 use burn::module::{Module, Param};
 use burn::nn::{
-    Dropout, DropoutConfig, Embedding, EmbeddingConfig, Gelu, Initializer, LayerNorm,
-    LayerNormConfig, Linear, LinearConfig,
+    Dropout, DropoutConfig, Embedding, EmbeddingConfig, Initializer, LayerNorm, LayerNormConfig,
+    Linear, LinearConfig,
 };
 use burn::tensor::activation::{softmax, tanh};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor};
 
 use super::config::BertConfig;
+use crate::kernels::gelu::gelu;
 
 /// Scores of padding positions before the softmax: far below any real score, so that their
 /// probability is exactly zero in f32, yet finite, so that a row of padding yields no NaN.
@@ -227,7 +228,7 @@ impl<B: Backend> Layer<B> {
     /// As [`Attention::forward`].
     fn forward(&self, hidden: Tensor<B, 3>, bias: Tensor<B, 4>) -> Tensor<B, 3> {
         let hidden = self.attention.forward(hidden, bias);
-        let inner = Gelu::new().forward(self.intermediate.forward(hidden.clone()));
+        let inner = gelu(self.intermediate.forward(hidden.clone()));
         let output = self.dropout.forward(self.output.forward(inner));
         self.layer_norm.forward(output + hidden)
     }

@@ -1,6 +1,6 @@
 //! `platon evaluate`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use burn::tensor::backend::{AutodiffBackend, Backend};
@@ -11,7 +11,8 @@ use crate::backend::{Job, run_on};
 use crate::bert::weights::{self, Parts};
 use crate::bert::{BertConfig, ClassifierConfig};
 use crate::config::{Layer, RunConfig};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::glue::encode::Encoder;
 use crate::glue::prepare::Options;
 use crate::glue::task::{Task, task};
 use crate::train::data::{EvalSets, dev_sets};
@@ -46,17 +47,36 @@ pub fn run(args: &EvaluateArgs) -> Result<ExitCode> {
     if let Some(backend) = &args.backend {
         flags.insert("backend".into(), backend.clone().into());
     }
-    let config = RunConfig::resolve(&[
-        Layer::from_file(&args.run.join("config.toml"))?,
-        Layer { origin: "command line".into(), settings: flags },
-    ])?;
-    let task = task(&config.task)?;
+    let layer = Layer::from_file(&args.run.join("config.toml"))?;
+    let own = RunConfig::resolve(std::slice::from_ref(&layer))?;
+    let config =
+        RunConfig::resolve(&[layer, Layer { origin: "command line".into(), settings: flags }])?;
+    let (trained, task) = (task(&own.task)?, task(&config.task)?);
+    if trained.kind != task.kind {
+        return Err(Error::value(
+            "task",
+            format!("a task with the labels of {}, which the model has", trained.name),
+            task.name,
+        ));
+    }
     let model = args.run.join("model");
     let bert = BertConfig::from_dir(&model)?;
-    let options = Options { data_dir: &config.data_dir, tokenizer: &model };
+    let tokenizer = if same_tokenizer(&config.init_checkpoint, &model)? {
+        &config.init_checkpoint
+    } else {
+        &model
+    };
+    let options = Options { data_dir: &config.data_dir, tokenizer };
     let bars = PrepareBars::new(false);
     let sets = dev_sets(task, &options, &bert, &|progress| bars.show(progress))?;
     run_on(config.backend, EvaluateJob { config, task, bert, model, sets, json: args.json })
+}
+
+/// Whether the checkpoint that the run began with is still there with the model's tokenizer: then
+/// the data encoded for the training serves again.
+fn same_tokenizer(checkpoint: &Path, model: &Path) -> Result<bool> {
+    let own = Encoder::from_dir(model)?.fingerprint();
+    Ok(Encoder::from_dir(checkpoint).is_ok_and(|other| other.fingerprint() == own))
 }
 
 struct EvaluateJob {

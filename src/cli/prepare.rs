@@ -8,11 +8,11 @@ use clap::Args;
 use super::output::PrepareBars;
 use crate::error::{Error, Result};
 use crate::glue::prepare::{Options, prepare};
-use crate::glue::task::{TASKS, task};
+use crate::glue::task::{TASKS, Task, task};
 
 #[derive(Args)]
 pub struct PrepareArgs {
-    /// Tasks to prepare; without any, all those whose folder exists.
+    /// Tasks to prepare; without any, all GLUE tasks whose folder exists.
     tasks: Vec<String>,
     /// Folder with one folder of raw GLUE files per task.
     #[arg(long, default_value = "glue-data")]
@@ -22,10 +22,15 @@ pub struct PrepareArgs {
     tokenizer: PathBuf,
 }
 
+/// The demo has a vocabulary of its own, which another model's tokenizer does not share.
+fn is_glue(task: &Task) -> bool {
+    task.name != "demo"
+}
+
 pub fn run(args: &PrepareArgs) -> Result<ExitCode> {
     let tasks = if args.tasks.is_empty() {
         let present: Vec<_> =
-            TASKS.iter().filter(|t| args.data_dir.join(t.folder).is_dir()).collect();
+            TASKS.iter().filter(|t| is_glue(t) && args.data_dir.join(t.folder).is_dir()).collect();
         if present.is_empty() {
             return Err(Error::value(
                 "data-dir",

@@ -84,7 +84,11 @@ pub struct Settings {
     #[arg(long, help_heading = "Optimisation")]
     global_grad_clipping: Option<f64>,
     /// Seeds initial weights, batch order and dropout.
-    #[arg(long, help_heading = "Optimisation")]
+    #[arg(
+        long,
+        help_heading = "Optimisation",
+        value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64)
+    )]
     seed: Option<u64>,
 
     /// Updates between two log lines.

@@ -26,7 +26,7 @@ pub struct TrainArgs {
     /// defaults hold.
     task: Option<String>,
     /// Choose among the task's recipes the one that keeps this ratio of the weights.
-    #[arg(long, requires = "task")]
+    #[arg(long, requires = "task", conflicts_with = "final_threshold")]
     keep_ratio: Option<f64>,
     #[command(flatten)]
     settings: Settings,
@@ -50,7 +50,7 @@ pub fn run(args: TrainArgs) -> Result<ExitCode> {
     if args.dry_run {
         return run_on(config.backend, DryRun { config, plan });
     }
-    create_run_folder(&mut config)?;
+    choose_run_folder(&mut config)?;
     let dashboard = cfg!(feature = "tui") && !args.no_tui && std::io::stdout().is_terminal();
     run_on(config.backend, TrainJob { config, plan, dashboard })
 }
@@ -114,8 +114,9 @@ fn recipe_names() -> String {
     if names.is_empty() { "the GLUE tasks".into() } else { names.join(", ") }
 }
 
-/// Makes `output_dir`, choosing a free name under `checkpoints/runs` where none was given.
-fn create_run_folder(config: &mut RunConfig) -> Result<()> {
+/// Sets `output_dir` to a free name under `checkpoints/runs` where none was given. The folder is
+/// made once the model is there, so that a run that cannot start leaves none.
+fn choose_run_folder(config: &mut RunConfig) -> Result<()> {
     if config.output_dir.as_os_str().is_empty() {
         let name = match config.pruner {
             Pruner::None => format!("{}-none", config.task),
@@ -133,7 +134,7 @@ fn create_run_folder(config: &mut RunConfig) -> Result<()> {
         return Err(Error::value("output-dir", "a new or empty folder", dir.display())
             .hint("name another folder, or remove this one"));
     }
-    std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, "create", e))
+    Ok(())
 }
 
 struct DryRun {
@@ -168,8 +169,7 @@ impl Job for TrainJob {
         let dir = config.output_dir.clone();
         let interrupter = Interrupter::new();
         stop_on_ctrl_c(&interrupter)?;
-        output::log(&format!("run folder {}", dir.display()));
-        let console = Console { lines: Box::new(|line| output::log(line)), dashboard, interrupter };
+        let console = Console { lines: Box::new(output::log), dashboard, interrupter };
         match train::<B>(&config, plan, &device, console)? {
             Outcome::Finished(report) => {
                 output::data(&report.table());

@@ -241,7 +241,7 @@ impl Job<'_> {
 
 fn missing(task: &Task, split: &Split, raw: &Path) -> Error {
     let remedy = format!("put GLUE's {} of {} at {}", split.file, task.folder, raw.display());
-    Error::io(raw, "read", io::Error::from(io::ErrorKind::NotFound)).hint(remedy)
+    Error::io(raw, "read", io::Error::from_raw_os_error(libc::ENOENT)).hint(remedy)
 }
 
 #[cfg(test)]

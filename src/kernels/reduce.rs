@@ -19,9 +19,9 @@ pub fn sum<B: Backend>(values: Tensor<B, 1>) -> Tensor<B, 1> {
     }
     let rows = n / WIDTH;
     let full = rows * WIDTH;
-    let head = values.clone().slice([0..full]).reshape([rows, WIDTH]).sum_dim(1);
+    let head = values.clone().slice(0..full).reshape([rows, WIDTH]).sum_dim(1);
     let head = sum(head.reshape([rows]));
-    if full == n { head } else { head + values.slice([full..n]).sum() }
+    if full == n { head } else { head + values.slice(full..n).sum() }
 }
 
 /// The sum of the squares of all elements.

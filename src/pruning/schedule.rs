@@ -49,21 +49,7 @@ impl RatioSchedule {
         total: usize,
     ) -> Result<Self> {
         let (initial_ratio, final_ratio) = ratios;
-        for (name, ratio) in
-            [("initial_threshold", initial_ratio), ("final_threshold", final_ratio)]
-        {
-            if !(ratio > 0.0 && ratio <= 1.0) {
-                return Err(Error::value(name, "a remaining ratio in (0, 1]", ratio)
-                    .hint("0.2 keeps 20 % of the weights"));
-            }
-        }
-        if final_ratio > initial_ratio {
-            return Err(Error::value(
-                "final_threshold",
-                format!("at most initial_threshold ({initial_ratio})"),
-                final_ratio,
-            ));
-        }
+        Self::check_ratios(initial_ratio, final_ratio)?;
         if delta_t == 0 {
             return Err(Error::value("delta_t", "at least 1 update", 0));
         }
@@ -94,6 +80,26 @@ impl RatioSchedule {
         Ok(Self { initial_ratio, final_ratio, delta_t, first, last, total })
     }
 
+    /// Refuses ratios outside (0, 1] and a final ratio above the initial one.
+    pub fn check_ratios(initial_ratio: f64, final_ratio: f64) -> Result<()> {
+        for (name, ratio) in
+            [("initial_threshold", initial_ratio), ("final_threshold", final_ratio)]
+        {
+            if !(ratio > 0.0 && ratio <= 1.0) {
+                return Err(Error::value(name, "a remaining ratio in (0, 1]", ratio)
+                    .hint("0.2 keeps 20 % of the weights"));
+            }
+        }
+        if final_ratio > initial_ratio {
+            return Err(Error::value(
+                "final_threshold",
+                format!("at most initial_threshold ({initial_ratio})"),
+                final_ratio,
+            ));
+        }
+        Ok(())
+    }
+
     /// What to do at update `step`, counted from 1.
     pub fn at(&self, step: usize) -> Target {
         match self.phase(step) {
@@ -103,7 +109,7 @@ impl RatioSchedule {
                 let span = (self.total - self.first - self.last) as f64;
                 let left = 1.0 - (step - self.first) as f64 / span;
                 let fall = (self.initial_ratio - self.final_ratio) * left.powi(3);
-                Target { ratio: self.final_ratio + fall, mask: step % self.delta_t == 0 }
+                Target { ratio: self.final_ratio + fall, mask: step.is_multiple_of(self.delta_t) }
             }
         }
     }

@@ -174,7 +174,7 @@ impl State {
             "learning_rate": get(gauge::LEARNING_RATE),
         });
         self.last = state.as_object().cloned().unwrap_or_default();
-        if step % self.log_every != 0 && step != self.plan.last_update() {
+        if !step.is_multiple_of(self.log_every) && step != self.plan.last_update() {
             return;
         }
         let loss = self.losses.0 / self.losses.1 as f64;

@@ -25,8 +25,9 @@ use super::journal::{Journal, Lines, Renderer, Setup, gauge};
 use super::step::{Clock, StepContext, Trainee};
 use super::terminal;
 use crate::adamax::AdamaxConfig;
-use crate::bert::weights::{self, Parts, StoredTensor};
-use crate::bert::{BertConfig, ClassifierConfig, names};
+use crate::bert::config::Dropouts;
+use crate::bert::weights::{self, Loaded, Parts, StoredTensor};
+use crate::bert::{BertClassifier, BertConfig, ClassifierConfig, names};
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::export;
@@ -183,7 +184,7 @@ fn scope_of<B: AutodiffBackend, M: Module<B>>(module: &M) -> Scope {
     Scope::new(module, |path| Some(names::hf_name(path)).filter(|name| names::is_prunable(name)))
 }
 
-/// Trains as `config` says and fills the run folder `config.output_dir`, which must exist.
+/// Trains as `config` says and fills the run folder `config.output_dir`.
 pub fn train<B: AutodiffBackend>(
     config: &RunConfig,
     plan: Plan,
@@ -193,6 +194,9 @@ pub fn train<B: AutodiffBackend>(
     let started = Instant::now();
     let Console { lines, dashboard, interrupter } = console;
     let dir = config.output_dir.as_path();
+    let encoder = Encoder::from_dir(&config.init_checkpoint)?;
+    let Loaded { model: net, unused } = initial_model::<B>(config, &plan, device)?;
+    std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, "create", e))?;
     let text = toml::to_string(config)
         .map_err(|e| Error::run(format!("the settings cannot be written: {e}")))?;
     write_whole(&dir.join("config.toml"), text.as_bytes())?;
@@ -206,8 +210,11 @@ pub fn train<B: AutodiffBackend>(
         lines: (!dashboard).then_some(lines),
     })?;
 
-    let encoder = Encoder::from_dir(&config.init_checkpoint)?;
-    let net = initial_model::<B>(config, &plan, device, &journal)?;
+    journal.line(&format!("run folder {}", dir.display()));
+    if !unused.is_empty() {
+        let checkpoint = config.init_checkpoint.display();
+        journal.line(&format!("{checkpoint}: tensors not used: {}", unused.join(", ")));
+    }
     let scope = scope_of(&net);
     let inner = AdamaxConfig::new()
         .with_epsilon(config.adam_eps)
@@ -272,8 +279,7 @@ pub fn train<B: AutodiffBackend>(
     }
     let result = result.map_err(|_| {
         let cause = panics::take().unwrap_or_default();
-        let message =
-            format!("the training ended abnormally after update {}: {cause}", journal.step());
+        let message = ended_abnormally(&cause, journal.step());
         journal.line(&message);
         Error::run(message).hint(format!("its log and last checkpoints are in {}", dir.display()))
     })?;
@@ -286,14 +292,8 @@ pub fn train<B: AutodiffBackend>(
     }
 
     let tensors = weights::collect(&result.model.net)?;
-    export::save_hugging_face(
-        &dir.join("model"),
-        &tensors,
-        &bert,
-        task,
-        config.dropout_p,
-        &encoder,
-    )?;
+    let dropouts = Dropouts { encoder: config.bert_dropout_p, head: config.dropout_p };
+    export::save_hugging_face(&dir.join("model"), &tensors, &bert, task, dropouts, &encoder)?;
     let timing = Timing { clock, monitor, seconds: started.elapsed().as_secs_f64() };
     let report = make_report(config, &tensors, &journal.scores(), journal.step(), &timing, dir);
     write_json(&dir.join("report.json"), &report)?;
@@ -304,19 +304,21 @@ fn initial_model<B: AutodiffBackend>(
     config: &RunConfig,
     plan: &Plan,
     device: &B::Device,
-    journal: &Journal,
-) -> Result<crate::bert::BertClassifier<B>> {
+) -> Result<Loaded<BertClassifier<B>>> {
     B::seed(device, batch::mix(config.seed, u64::MAX));
     let net = classifier(plan, config).init::<B>(device);
     if config.from_scratch {
-        return Ok(net);
+        return Ok(Loaded { model: net, unused: Vec::new() });
     }
-    let path = config.init_checkpoint.join("model.safetensors");
-    let loaded = weights::load(net, &path, Parts::Encoder, device)?;
-    if !loaded.unused.is_empty() {
-        journal.line(&format!("{}: not used: {}", path.display(), loaded.unused.join(", ")));
+    weights::load(net, &config.init_checkpoint.join("model.safetensors"), Parts::Encoder, device)
+}
+
+fn ended_abnormally(cause: &str, step: usize) -> String {
+    // burn's dashboard ends a run by a panic of this text when its user asks for that.
+    if cause.starts_with("Killing training from user input") {
+        return format!("killed from the dashboard after update {step}");
     }
-    Ok(loaded.model)
+    format!("the training ended abnormally after update {step}: {cause}")
 }
 
 fn gauges() -> Vec<Gauge> {

@@ -88,11 +88,14 @@ impl Dir {
         ended
     }
 
-    /// Runs the program and expects exit code 1 with one line on stderr, which is returned.
+    /// Runs the program and expects exit code 1 and one line of error at the end of stderr, which
+    /// is returned.
     pub fn platon_refuses(&self, args: &str) -> String {
         let ended = self.platon(args);
         assert_eq!(ended.code, 1, "platon {args}: {}", ended.stderr);
-        assert_eq!(ended.stderr.lines().count(), 1, "platon {args}: {}", ended.stderr);
-        ended.stderr
+        let errors: Vec<&str> =
+            ended.stderr.lines().skip_while(|l| !l.starts_with("error: ")).collect();
+        assert_eq!(errors.len(), 1, "platon {args}: {}", ended.stderr);
+        errors[0].to_string()
     }
 }

@@ -58,19 +58,23 @@ fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Source files with their top-level module and their code without comments.
+/// Source files with their top-level module and their code without comments and unit tests.
 fn modules() -> Vec<(String, PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
     sources(&root, &mut files);
     files
         .into_iter()
+        .filter(|path| !path.to_string_lossy().ends_with("_tests.rs"))
         .map(|path| {
             let relative = path.strip_prefix(&root).unwrap();
             let top = relative.components().next().unwrap().as_os_str().to_str().unwrap();
             let text = std::fs::read_to_string(&path).unwrap();
-            let code: Vec<&str> =
-                text.lines().filter(|l| !l.trim_start().starts_with("//")).collect();
+            let code: Vec<&str> = text
+                .lines()
+                .take_while(|l| !l.starts_with("#[cfg(test)]") && !l.starts_with("#[cfg(all(test"))
+                .filter(|l| !l.trim_start().starts_with("//"))
+                .collect();
             (top.trim_end_matches(".rs").to_string(), path.clone(), code.join("\n"))
         })
         .collect()

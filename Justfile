@@ -1,0 +1,38 @@
+# Shortcuts for the commands in README.md; flags go through as they stand.
+
+set positional-arguments
+
+# List the shortcuts
+[private]
+default:
+    @{{ just_executable() }} --list
+
+# Fine-tune and prune on a task: `just train mnli --keep-ratio 0.10`
+train TASK *FLAGS:
+    cargo run --release -- train "$@"
+
+# Encode raw GLUE files: `just prepare rte --tokenizer checkpoints/bert-base-uncased`
+prepare *FLAGS:
+    cargo run --release -- prepare "$@"
+
+# Score the saved model of a run: `just evaluate checkpoints/runs/mnli-platon-0.2`
+evaluate RUN *FLAGS:
+    cargo run --release -- evaluate "$@"
+
+# Train and prune the demo: nothing to download, a few minutes
+demo *FLAGS:
+    cargo run --release -- train demo "$@"
+
+# Run all tests, or those named: `just test schedule`
+test *FLAGS:
+    cargo test --release "$@"
+
+# Check formatting, lints and documentation
+check:
+    cargo fmt --all --check
+    cargo clippy --release --all-targets -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps
+
+# Time the hot paths, or those named: `just bench threshold`
+bench *FLAGS:
+    cargo bench "$@"
