@@ -42,11 +42,13 @@ fn threshold_of_scores(bencher: Bencher, n: usize) {
 fn score_update_of_10_million(bencher: Bencher, position: usize) {
     const N: usize = 10_000_000;
     let device = Default::default();
-    let mut state = ScoreState::<Flex>::new(N, &device);
-    let sensitivity = Tensor::random([N], Distribution::Default, &device);
+    let mut state = Some(ScoreState::<Flex>::new(N, &device));
+    let weight = Tensor::random([N], Distribution::Default, &device);
+    let grad = Tensor::random([N], Distribution::Default, &device);
     let smoothing = Smoothing { beta1: 0.85, beta2: 0.95 };
     bencher.counter(ItemsCount::new(N)).bench_local(|| {
-        state.update(sensitivity.clone(), position, smoothing);
+        let old = state.take();
+        state = old.map(|s| s.update(weight.clone(), grad.clone(), position, smoothing));
     });
 }
 

@@ -8,6 +8,8 @@ use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Device, Tensor};
 use burn::{self, module::AutodiffModule};
 
+use crate::kernels::{AdamaxStep, UpdateKernels};
+
 /// Configuration of [`Adamax`].
 #[derive(Config, Debug)]
 pub struct AdamaxConfig {
@@ -50,7 +52,7 @@ pub struct AdamaxState<B: Backend, const D: usize> {
     pub norm: Tensor<B, D>,
 }
 
-impl<B: Backend> SimpleOptimizer<B> for Adamax {
+impl<B: UpdateKernels> SimpleOptimizer<B> for Adamax {
     type State<const D: usize> = AdamaxState<B, D>;
 
     fn step<const D: usize>(
@@ -61,20 +63,26 @@ impl<B: Backend> SimpleOptimizer<B> for Adamax {
         state: Option<Self::State<D>>,
     ) -> (Tensor<B, D>, Option<Self::State<D>>) {
         let AdamaxConfig { beta_1, beta_2, epsilon, weight_decay } = self.config;
-        let size = grad.clone().abs().add_scalar(epsilon);
-        let scaled = grad.mul_scalar(1.0 - beta_1);
-        let state = match state {
-            Some(AdamaxState { moment, norm }) => AdamaxState {
-                moment: moment.mul_scalar(beta_1) + scaled,
-                norm: norm.mul_scalar(beta_2).max_pair(size),
-            },
-            None => AdamaxState { moment: scaled, norm: size },
+        let shape = tensor.shape();
+        let size = [shape.num_elements()];
+        let (moment, norm) = match state {
+            Some(AdamaxState { moment, norm }) => (moment.reshape(size), norm.reshape(size)),
+            None => {
+                let zeros = || Tensor::zeros(size, &tensor.device());
+                (zeros(), zeros())
+            }
         };
-        let mut update = state.moment.clone() / state.norm.clone().add_scalar(epsilon);
-        if weight_decay != 0.0 && D > 1 {
-            update = update + tensor.clone().mul_scalar(weight_decay);
-        }
-        (tensor - update.mul_scalar(lr), Some(state))
+        let step = AdamaxStep {
+            learning_rate: lr,
+            beta_1,
+            beta_2,
+            epsilon,
+            weight_decay: if D > 1 { weight_decay } else { 0.0 },
+        };
+        let [tensor, moment, norm] =
+            B::adamax(step, tensor.reshape(size), grad.reshape(size), moment, norm)
+                .map(|t| t.reshape(shape.clone()));
+        (tensor, Some(AdamaxState { moment, norm }))
     }
 
     fn to_device<const D: usize>(state: Self::State<D>, device: &Device<B>) -> Self::State<D> {
@@ -84,7 +92,11 @@ impl<B: Backend> SimpleOptimizer<B> for Adamax {
 
 impl AdamaxConfig {
     /// An optimizer for modules of type `M`.
-    pub fn init<B: AutodiffBackend, M: AutodiffModule<B>>(&self) -> OptimizerAdaptor<Adamax, M, B> {
+    pub fn init<B, M>(&self) -> OptimizerAdaptor<Adamax, M, B>
+    where
+        B: AutodiffBackend<InnerBackend: UpdateKernels>,
+        M: AutodiffModule<B>,
+    {
         OptimizerAdaptor::from(Adamax { config: self.clone() })
     }
 }

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::glue::encode::Encoder;
 use crate::glue::prepare::Options;
 use crate::glue::task::{Task, task};
+use crate::kernels::UpdateKernels;
 use crate::train::data::{EvalSets, dev_sets};
 use crate::train::evaluate::evaluate;
 
@@ -91,7 +92,10 @@ struct EvaluateJob {
 impl Job for EvaluateJob {
     type Output = ExitCode;
 
-    fn run<B: AutodiffBackend>(self, device: B::Device) -> Result<ExitCode> {
+    fn run<B: AutodiffBackend<InnerBackend: UpdateKernels>>(
+        self,
+        device: B::Device,
+    ) -> Result<ExitCode> {
         self.evaluate::<B::InnerBackend>(&device)
     }
 }

@@ -13,6 +13,7 @@ use super::settings::Settings;
 use crate::backend::{Job, run_on};
 use crate::config::{Layer, RunConfig};
 use crate::error::{Error, Result};
+use crate::kernels::UpdateKernels;
 use crate::pruning::Pruner;
 use crate::train::terminal::TerminalState;
 use crate::train::{Console, Outcome, Plan, train};
@@ -145,7 +146,10 @@ struct DryRun {
 impl Job for DryRun {
     type Output = ExitCode;
 
-    fn run<B: AutodiffBackend>(self, device: B::Device) -> Result<ExitCode> {
+    fn run<B: AutodiffBackend<InnerBackend: UpdateKernels>>(
+        self,
+        device: B::Device,
+    ) -> Result<ExitCode> {
         let settings = toml::to_string(&self.config)
             .map_err(|e| Error::run(format!("the settings cannot be printed: {e}")))?;
         output::data(&settings);
@@ -164,7 +168,10 @@ struct TrainJob {
 impl Job for TrainJob {
     type Output = ExitCode;
 
-    fn run<B: AutodiffBackend>(self, device: B::Device) -> Result<ExitCode> {
+    fn run<B: AutodiffBackend<InnerBackend: UpdateKernels>>(
+        self,
+        device: B::Device,
+    ) -> Result<ExitCode> {
         let Self { config, plan, dashboard } = self;
         let dir = config.output_dir.clone();
         let interrupter = Interrupter::new();

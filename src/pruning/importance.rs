@@ -4,6 +4,8 @@ use burn::record::Record;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
+use crate::kernels::UpdateKernels;
+
 /// Smoothing constants of the scores.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Smoothing {
@@ -31,6 +33,13 @@ impl<B: Backend> ScoreState<B> {
         Self { window: zeros(), importance: zeros(), uncertainty: zeros() }
     }
 
+    /// S = I * U, `[n]`.
+    pub fn score(&self) -> Tensor<B, 1> {
+        self.importance.clone() * self.uncertainty.clone()
+    }
+}
+
+impl<B: UpdateKernels> ScoreState<B> {
     /// Takes in the sensitivity s = |w * g| of one update; `position` is the update's number
     /// modulo the window's length. At 0 a window ends:
     ///
@@ -41,36 +50,24 @@ impl<B: Backend> ScoreState<B> {
     /// Otherwise `window <- (window * position + s) / (position + 1)`.
     ///
     /// # Shapes
-    /// `sensitivity`: `[n]`
-    pub fn update(&mut self, sensitivity: Tensor<B, 1>, position: usize, smoothing: Smoothing) {
-        let Smoothing { beta1, beta2 } = smoothing;
-        let window = self.window.clone();
+    /// `weight`, `grad`: `[n]`
+    #[must_use]
+    pub fn update(
+        self,
+        weight: Tensor<B, 1>,
+        grad: Tensor<B, 1>,
+        position: usize,
+        smoothing: Smoothing,
+    ) -> Self {
+        let Self { window, importance, uncertainty } = self;
         if position > 0 {
-            let l = position as f64;
-            self.window = (window.mul_scalar(l) + sensitivity).div_scalar(l + 1.0);
-            return;
+            let window = B::accumulate_sensitivity(window, weight, grad, position as f64);
+            return Self { window, importance, uncertainty };
         }
-        let importance =
-            self.importance.clone().mul_scalar(beta1) + window.clone().mul_scalar(1.0 - beta1);
-        let fluctuation = (window - importance.clone()).abs();
-        self.uncertainty =
-            self.uncertainty.clone().mul_scalar(beta2) + fluctuation.mul_scalar(1.0 - beta2);
-        self.importance = importance;
-        self.window = sensitivity;
-    }
-
-    /// S = I * U, `[n]`.
-    pub fn score(&self) -> Tensor<B, 1> {
-        self.importance.clone() * self.uncertainty.clone()
-    }
-
-    /// The state on another device.
-    pub fn to_device(self, device: &B::Device) -> Self {
-        Self {
-            window: self.window.to_device(device),
-            importance: self.importance.to_device(device),
-            uncertainty: self.uncertainty.to_device(device),
-        }
+        let betas = (smoothing.beta1, smoothing.beta2);
+        let [window, importance, uncertainty] =
+            B::close_window(window, importance, uncertainty, weight, grad, betas);
+        Self { window, importance, uncertainty }
     }
 }
 
@@ -88,8 +85,10 @@ mod tests {
         let device = Default::default();
         let smoothing = Smoothing { beta1: 0.5, beta2: 0.25 };
         let mut state = ScoreState::<B>::new(1, &device);
-        for (s, position) in [(2.0, 0), (4.0, 1), (7.0, 0)] {
-            state.update(Tensor::from_floats([s], &device), position, smoothing);
+        for (weight, grad, position) in [(2.0, -1.0, 0), (-2.0, 2.0, 1), (1.0, 7.0, 0)] {
+            let (weight, grad) =
+                (Tensor::from_floats([weight], &device), Tensor::from_floats([grad], &device));
+            state = state.update(weight, grad, position, smoothing);
         }
         let tolerance = Tolerance::absolute(1e-6);
         state.score().to_data().assert_approx_eq::<f32>(&TensorData::from([1.6875f32]), tolerance);

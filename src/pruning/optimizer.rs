@@ -14,7 +14,7 @@ use super::monitor::{PruningMonitor, PruningStatus};
 use super::schedule::{RatioSchedule, Target};
 use super::scope::Scope;
 use super::threshold::{self, Cut};
-use crate::kernels::reduce;
+use crate::kernels::UpdateKernels;
 
 /// The version of [`PlatonOptimizer`]'s record.
 pub const RECORD_FORMAT: usize = 1;
@@ -67,7 +67,7 @@ struct Decision<B: AutodiffBackend> {
     masks: HashMap<ParamId, Tensor<B::InnerBackend, 1, Bool>>,
 }
 
-impl<O, B: AutodiffBackend> PlatonOptimizer<O, B> {
+impl<O, B: AutodiffBackend<InnerBackend: UpdateKernels>> PlatonOptimizer<O, B> {
     /// Decorates `inner`; `scope` names the parameters to prune.
     pub fn new(inner: O, config: PruningConfig, scope: Scope) -> Self {
         Self {
@@ -149,7 +149,7 @@ impl<O, B: AutodiffBackend> PlatonOptimizer<O, B> {
 impl<M, B, O> Optimizer<M, B> for PlatonOptimizer<O, B>
 where
     M: AutodiffModule<B>,
-    B: AutodiffBackend,
+    B: AutodiffBackend<InnerBackend: UpdateKernels>,
     O: Optimizer<M, B>,
 {
     /// Format version, updates done, the inner optimizer's record, the score states.
@@ -223,7 +223,7 @@ where
 }
 
 /// Scales all gradients by min(1, max / (norm + 1e-6)) and returns their norm before that.
-fn clip<B: AutodiffBackend, M: AutodiffModule<B>>(
+fn clip<B: AutodiffBackend<InnerBackend: UpdateKernels>, M: AutodiffModule<B>>(
     module: &M,
     grads: &mut GradientsParams,
     max: f64,
@@ -257,10 +257,10 @@ struct SumSquares<'a, B: AutodiffBackend> {
     sum: Option<Tensor<B::InnerBackend, 1>>,
 }
 
-impl<B: AutodiffBackend> ModuleVisitor<B> for SumSquares<'_, B> {
+impl<B: AutodiffBackend<InnerBackend: UpdateKernels>> ModuleVisitor<B> for SumSquares<'_, B> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
         if let Some(grad) = self.grads.get::<B::InnerBackend, D>(param.id) {
-            let squares = reduce::sum_of_squares(grad);
+            let squares = B::InnerBackend::sum_of_squares(flat(grad));
             self.sum = Some(match self.sum.take() {
                 Some(sum) => sum + squares,
                 None => squares,
@@ -305,14 +305,16 @@ struct Observe<'a, B: AutodiffBackend> {
     smoothing: Smoothing,
 }
 
-impl<B: AutodiffBackend> ModuleVisitor<B> for Observe<'_, B> {
+impl<B: AutodiffBackend<InnerBackend: UpdateKernels>> ModuleVisitor<B> for Observe<'_, B> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
         let Some(grad) = self.grads.remove(&param.id) else { return };
         let weight = flat(param.val().inner());
         let [n] = weight.dims();
         let device = weight.device();
-        let state = self.states.entry(param.id).or_insert_with(|| ScoreState::new(n, &device));
-        state.update((weight * grad).abs(), self.position, self.smoothing);
+        // Taken out of the map, so that nothing else holds the state while it is updated in place.
+        let state = self.states.remove(&param.id).unwrap_or_else(|| ScoreState::new(n, &device));
+        let state = state.update(weight, grad, self.position, self.smoothing);
+        self.states.insert(param.id, state);
     }
 }
 

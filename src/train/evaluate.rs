@@ -65,11 +65,11 @@ pub fn evaluate<B: Backend>(
 pub fn split_scores(task: &Task, sets: &[String]) -> Vec<SplitScore> {
     let mut all = Vec::new();
     for (n, set) in sets.iter().enumerate() {
-        all.push(SplitScore::new(score_name("Dev loss", set, sets.len()), n, false, |p| p.loss()));
         for metric in task.metrics {
             let name = score_name(metric.tag(), set, sets.len());
             all.push(SplitScore::new(name, n, true, score_of(*metric)));
         }
+        all.push(SplitScore::new(score_name("Dev loss", set, sets.len()), n, false, |p| p.loss()));
     }
     all
 }
@@ -108,8 +108,8 @@ mod tests {
                 .map(|s| burn_train::metric::Metric::name(s).to_string())
                 .collect::<Vec<_>>()
         };
-        assert_eq!(names("stsb", &["stsb_dev"]), ["Dev loss", "Pearson", "Spearman"]);
-        assert_eq!(names("mnli", &["a", "b"]), ["Dev loss a", "ACC a", "Dev loss b", "ACC b"]);
+        assert_eq!(names("stsb", &["stsb_dev"]), ["Pearson", "Spearman", "Dev loss"]);
+        assert_eq!(names("mnli", &["a", "b"]), ["ACC a", "Dev loss a", "ACC b", "Dev loss b"]);
     }
 
     #[test]

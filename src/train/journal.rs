@@ -24,8 +24,6 @@ use crate::glue::batch;
 
 /// Names of the gauges that the journal reads back.
 pub mod gauge {
-    /// The update's number.
-    pub const UPDATE: &str = "Update";
     /// The batch's loss.
     pub const LOSS: &str = "Loss";
     /// The learning rate.
@@ -163,8 +161,8 @@ impl State {
 
     fn trained(&mut self, values: &HashMap<String, f64>) {
         let get = |name: &str| values.get(name).copied().unwrap_or(f64::NAN);
-        let step = get(gauge::UPDATE) as usize;
-        self.step = step;
+        self.step += 1;
+        let step = self.step;
         self.losses = (self.losses.0 + get(gauge::LOSS), self.losses.1 + 1);
         let epoch = self.plan.epoch_of(step.saturating_sub(1)) + 1;
         let state = json!({

@@ -37,6 +37,7 @@ use crate::glue::encode::Encoder;
 use crate::glue::prepare::{Options, Progress};
 use crate::glue::sample::Sample;
 use crate::glue::task::{Task, task};
+use crate::kernels::UpdateKernels;
 use crate::learning_rate::WarmupSchedule;
 use crate::metrics::learner::Gauge;
 use crate::panics;
@@ -185,7 +186,7 @@ fn scope_of<B: AutodiffBackend, M: Module<B>>(module: &M) -> Scope {
 }
 
 /// Trains as `config` says and fills the run folder `config.output_dir`.
-pub fn train<B: AutodiffBackend>(
+pub fn train<B: AutodiffBackend<InnerBackend: UpdateKernels>>(
     config: &RunConfig,
     plan: Plan,
     device: &B::Device,
@@ -329,7 +330,6 @@ fn gauges() -> Vec<Gauge> {
         Gauge::new(gauge::THRESHOLD, true, |v| format!("{v:.3e}"), |p, _| p.threshold),
         Gauge::new(gauge::LEARNING_RATE, false, |v| format!("{v:.2e}"), |_, m| m.lr.unwrap_or(0.0)),
         Gauge::new(gauge::SPEED, true, |v| format!("{v:.2}"), |p, _| p.speed),
-        Gauge::new(gauge::UPDATE, true, |v| format!("{v:.0}"), |p, _| p.step as f64),
     ]
 }
 

@@ -16,7 +16,7 @@ const ALLOWED: [(&str, &[&str]); 18] = [
     ("adamax", &["error", "kernels"]),
     ("pruning", &["error", "kernels"]),
     ("config", &["error", "learning_rate", "pruning"]),
-    ("backend", &["config", "error", "panics"]),
+    ("backend", &["config", "error", "kernels", "panics"]),
     ("report", &["bert", "pruning"]),
     ("export", &["bert", "error", "files", "glue"]),
     (
@@ -29,6 +29,7 @@ const ALLOWED: [(&str, &[&str]); 18] = [
             "export",
             "files",
             "glue",
+            "kernels",
             "learning_rate",
             "metrics",
             "panics",
@@ -39,8 +40,8 @@ const ALLOWED: [(&str, &[&str]); 18] = [
     (
         "cli",
         &[
-            "backend", "bert", "config", "error", "export", "glue", "panics", "pruning", "report",
-            "train",
+            "backend", "bert", "config", "error", "export", "glue", "kernels", "panics", "pruning",
+            "report", "train",
         ],
     ),
     ("lib", &[]),

@@ -8,6 +8,8 @@ mod cli;
 mod dir;
 mod fixtures;
 mod glue;
+#[cfg(feature = "ndarray")]
+mod kernels;
 mod layering;
 mod parity;
 mod prune;

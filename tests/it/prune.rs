@@ -13,6 +13,8 @@ use platon::adamax::AdamaxConfig;
 use platon::learning_rate::{Schedule, WarmupSchedule};
 use platon::pruning::{PlatonOptimizer, Pruner, PruningConfig, RatioSchedule, Scope, Smoothing};
 
+use platon::kernels::UpdateKernels;
+
 use crate::backends::on_every_backend;
 use crate::fixtures::{Array, fixture, read};
 
@@ -186,7 +188,7 @@ type Inner<B> =
     burn::optim::adaptor::OptimizerAdaptor<platon::adamax::Adamax, Toy<Autodiff<B>>, Autodiff<B>>;
 type Platon<B> = PlatonOptimizer<Inner<B>, Autodiff<B>>;
 
-fn start<B: Backend>(case: &Case) -> (Toy<Autodiff<B>>, Platon<B>) {
+fn start<B: UpdateKernels>(case: &Case) -> (Toy<Autodiff<B>>, Platon<B>) {
     let toy = Toy::<Autodiff<B>>::new(&case.inputs);
     let scope = case.scope::<B>(&toy);
     assert_eq!(scope.size(), case.count("prunable_elements"));
@@ -194,7 +196,7 @@ fn start<B: Backend>(case: &Case) -> (Toy<Autodiff<B>>, Platon<B>) {
     (toy, PlatonOptimizer::new(inner, case.config(), scope))
 }
 
-fn follow<B: Backend>(name: &str) {
+fn follow<B: UpdateKernels>(name: &str) {
     let case = Case::read(name);
     let (mut toy, mut optimizer) = start::<B>(&case);
     let monitor = optimizer.monitor();
@@ -243,43 +245,43 @@ fn follow<B: Backend>(name: &str) {
     }
 }
 
-fn default_settings_match_numpy<B: Backend>() {
+fn default_settings_match_numpy<B: UpdateKernels>() {
     follow::<B>("default");
 }
 
-fn beta2_zero_matches_numpy<B: Backend>() {
+fn beta2_zero_matches_numpy<B: UpdateKernels>() {
     follow::<B>("beta2_zero");
 }
 
-fn a_window_of_one_update_matches_numpy<B: Backend>() {
+fn a_window_of_one_update_matches_numpy<B: UpdateKernels>() {
     follow::<B>("delta_t_one");
 }
 
-fn a_window_that_divides_nothing_matches_numpy<B: Backend>() {
+fn a_window_that_divides_nothing_matches_numpy<B: UpdateKernels>() {
     follow::<B>("delta_t_seven");
 }
 
-fn ties_match_numpy<B: Backend>() {
+fn ties_match_numpy<B: UpdateKernels>() {
     follow::<B>("ties");
 }
 
-fn exact_ties_match_numpy<B: Backend>() {
+fn exact_ties_match_numpy<B: UpdateKernels>() {
     follow::<B>("ties_exact");
 }
 
-fn an_initial_ratio_below_one_matches_numpy<B: Backend>() {
+fn an_initial_ratio_below_one_matches_numpy<B: UpdateKernels>() {
     follow::<B>("initial_below_one");
 }
 
-fn magnitude_pruning_matches_numpy<B: Backend>() {
+fn magnitude_pruning_matches_numpy<B: UpdateKernels>() {
     follow::<B>("magnitude");
 }
 
-fn the_linear_schedule_without_clipping_matches_numpy<B: Backend>() {
+fn the_linear_schedule_without_clipping_matches_numpy<B: UpdateKernels>() {
     follow::<B>("linear_schedule");
 }
 
-fn a_restored_optimizer_goes_on_identically_inside_a_window<B: Backend>() {
+fn a_restored_optimizer_goes_on_identically_inside_a_window<B: UpdateKernels>() {
     let case = Case::read("default");
     let (mut toy, mut optimizer) = start::<B>(&case);
     let rate = case.rate();
@@ -300,7 +302,7 @@ fn a_restored_optimizer_goes_on_identically_inside_a_window<B: Backend>() {
     assert_eq!(toy.weights(), restored.unwrap().0.weights());
 }
 
-fn several_devices_give_the_mean_gradient<B: Backend>() {
+fn several_devices_give_the_mean_gradient<B: UpdateKernels>() {
     let case = Case::read("default");
     let (toy, mut one) = start::<B>(&case);
     let mut two = one.clone();
@@ -313,7 +315,7 @@ fn several_devices_give_the_mean_gradient<B: Backend>() {
     }
 }
 
-fn without_a_pruner_only_the_inner_optimizer_acts<B: Backend>() {
+fn without_a_pruner_only_the_inner_optimizer_acts<B: UpdateKernels>() {
     let case = Case::read("default");
     let (toy, _) = start::<B>(&case);
     let mut inner = case.adamax().init::<Autodiff<B>, Toy<Autodiff<B>>>();

@@ -1,14 +1,13 @@
 //! Staged sums on every backend, at sizes where a single reduction is wrong on some.
 
-use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
-use platon::kernels::reduce;
+use platon::kernels::{UpdateKernels, reduce};
 
 use crate::backends::on_every_backend;
 
 on_every_backend!(a_million_elements_are_summed_right, odd_sizes_are_summed_right);
 
-fn check<B: Backend>(n: usize) {
+fn check<B: UpdateKernels>(n: usize) {
     // Small integers: every partial sum is exact in f32, so that the result must be too.
     let values: Vec<f32> = (0..n).map(|i| (i % 7) as f32 - 2.0).collect();
     let expected: f64 = values.iter().map(|v| f64::from(*v)).sum();
@@ -16,14 +15,15 @@ fn check<B: Backend>(n: usize) {
     let tensor = Tensor::<B, 1>::from_data(TensorData::new(values, [n]), &B::Device::default());
     let read = |t: Tensor<B, 1>| t.into_data().iter::<f64>().next().unwrap();
     assert_eq!(read(reduce::sum(tensor.clone())), expected, "n = {n}");
-    assert_eq!(read(reduce::sum_of_squares(tensor)), squares, "n = {n}");
+    assert_eq!(read(reduce::sum_of_squares(tensor.clone())), squares, "n = {n}");
+    assert_eq!(read(B::sum_of_squares(tensor)), squares, "n = {n}");
 }
 
-fn a_million_elements_are_summed_right<B: Backend>() {
+fn a_million_elements_are_summed_right<B: UpdateKernels>() {
     check::<B>(1_000_000);
 }
 
-fn odd_sizes_are_summed_right<B: Backend>() {
+fn odd_sizes_are_summed_right<B: UpdateKernels>() {
     for n in [1, 7, 1023, 1024, 1025, 384 * 1536, (1 << 18) + 1] {
         check::<B>(n);
     }
