@@ -182,7 +182,12 @@ impl<B: Backend> Bert<B> {
         let bias = mask.sub_scalar(1.0).mul_scalar(-MASKED_SCORE); // 0 for tokens
         let bias = bias.reshape([batch, 1, 1, tokens]);
         let hidden = self.embeddings.forward(token_ids, type_ids);
-        self.encoder.iter().fold(hidden, |hidden, layer| layer.forward(hidden, bias.clone()))
+        let [_, _, width] = hidden.dims();
+        // One row per token: burn would multiply a batch of matrices sequence by sequence.
+        let hidden = hidden.reshape([batch * tokens, width]);
+        let hidden =
+            self.encoder.iter().fold(hidden, |hidden, layer| layer.forward(hidden, bias.clone()));
+        hidden.reshape([batch, tokens, width])
     }
 }
 
@@ -202,13 +207,14 @@ impl<B: Backend> Embeddings<B> {
 
 impl<B: Backend> Attention<B> {
     /// # Shapes
-    /// - `hidden`: `[batch, tokens, hidden]`
+    /// - `hidden`: `[batch * tokens, hidden]`
     /// - `bias`: `[batch, 1, 1, tokens]`, added to the scores
     /// - output: as `hidden`
-    fn forward(&self, hidden: Tensor<B, 3>, bias: Tensor<B, 4>) -> Tensor<B, 3> {
-        let [batch, tokens, width] = hidden.dims();
+    fn forward(&self, hidden: Tensor<B, 2>, bias: Tensor<B, 4>) -> Tensor<B, 2> {
+        let [rows, width] = hidden.dims();
+        let [batch, _, _, tokens] = bias.dims();
         let head = width / self.heads;
-        let split = |linear: &Linear<B>, x: Tensor<B, 3>| {
+        let split = |linear: &Linear<B>, x: Tensor<B, 2>| {
             linear.forward(x).reshape([batch, tokens, self.heads, head]).swap_dims(1, 2) // [batch, heads, tokens, head]
         };
         let query = split(&self.query, hidden.clone()).div_scalar((head as f64).sqrt());
@@ -217,7 +223,7 @@ impl<B: Backend> Attention<B> {
 
         let scores = query.matmul(key.transpose()) + bias; // [batch, heads, tokens, tokens]
         let weights = self.dropout.forward(softmax(scores, 3));
-        let context = weights.matmul(value).swap_dims(1, 2).reshape([batch, tokens, width]);
+        let context = weights.matmul(value).swap_dims(1, 2).reshape([rows, width]);
         let output = self.dropout.forward(self.output.forward(context));
         self.layer_norm.forward(output + hidden)
     }
@@ -226,7 +232,7 @@ impl<B: Backend> Attention<B> {
 impl<B: Backend> Layer<B> {
     /// # Shapes
     /// As [`Attention::forward`].
-    fn forward(&self, hidden: Tensor<B, 3>, bias: Tensor<B, 4>) -> Tensor<B, 3> {
+    fn forward(&self, hidden: Tensor<B, 2>, bias: Tensor<B, 4>) -> Tensor<B, 2> {
         let hidden = self.attention.forward(hidden, bias);
         let inner = gelu(self.intermediate.forward(hidden.clone()));
         let output = self.dropout.forward(self.output.forward(inner));
