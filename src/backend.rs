@@ -67,7 +67,9 @@ fn start<B: AutodiffBackend<InnerBackend: UpdateKernels>, J: Job>(
         Ok((device, Some(2.0))) => job.run::<B>(device),
         _ => {
             let label = format!("{name:?}").to_lowercase();
+            // Some libraries list every place they have looked in.
             let cause = panics::take().unwrap_or_else(|| "a wrong sum in the first test".into());
+            let cause = cause.split(" - ").next().unwrap_or_default();
             Err(Error::run(format!("backend {label}: no usable device or driver: {cause}"))
                 .hint("check the driver (`nvidia-smi`, `vulkaninfo`), or use --backend flex"))
         }

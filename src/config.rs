@@ -183,6 +183,17 @@ impl RunConfig {
     pub fn resolve(layers: &[Layer]) -> Result<Self> {
         let mut merged = Self::default().to_table()?;
         for layer in layers {
+            if let Some(format) =
+                layer.settings.get("format").filter(|f| f.as_integer() != Some(i64::from(FORMAT)))
+            {
+                return Err(Error::content(
+                    &layer.origin,
+                    None,
+                    format!("format {FORMAT}"),
+                    format,
+                )
+                .hint("this file belongs to another version of platon"));
+            }
             for (key, value) in &layer.settings {
                 if !merged.contains_key(key) {
                     let known = merged.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
@@ -219,10 +230,6 @@ impl RunConfig {
     }
 
     fn check(&self) -> Result<()> {
-        if self.format != FORMAT {
-            return Err(Error::value("format", FORMAT, self.format)
-                .hint("this run was made by another version of platon"));
-        }
         RatioSchedule::check_ratios(self.initial_threshold, self.final_threshold)?;
         for (name, value) in [
             ("delta_t", self.delta_t),

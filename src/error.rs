@@ -74,8 +74,8 @@ impl Error {
         Self::Content {
             path: path.as_ref().to_path_buf(),
             line: line.into(),
-            expected: expected.to_string(),
-            found: found.to_string(),
+            expected: one_line(expected),
+            found: one_line(found),
             hint: None,
         }
     }
@@ -84,8 +84,8 @@ impl Error {
     pub fn value(name: impl Display, expected: impl Display, found: impl Display) -> Self {
         Self::Value {
             name: name.to_string(),
-            expected: expected.to_string(),
-            found: found.to_string(),
+            expected: one_line(expected),
+            found: one_line(found),
             hint: None,
         }
     }
@@ -106,6 +106,11 @@ impl Error {
         }
         self
     }
+}
+
+/// Values that users wrote may span lines; an error does not.
+fn one_line(value: impl Display) -> String {
+    value.to_string().lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
 fn line_suffix(line: &Option<usize>) -> String {

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 /// No published BERT comes near these; they bound what a file can make us allocate.
 const MAX_SIZE: usize = 1 << 20;
 const MAX_LAYERS: usize = 256;
+const MAX_PARAMETERS: usize = 4_000_000_000;
 
 /// The sizes and constants of a BERT encoder, with the names of Hugging Face's `BertConfig`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -87,6 +88,16 @@ impl BertConfig {
         {
             return Err(Error::content(&path, None, "model_type \"bert\"", format!("{kind:?}")));
         }
+        for (key, only) in [
+            ("position_embedding_type", serde_json::json!("absolute")),
+            ("is_decoder", serde_json::json!(false)),
+            ("add_cross_attention", serde_json::json!(false)),
+        ] {
+            if let Some(found) = value.get(key).filter(|found| **found != only) {
+                return Err(Error::content(&path, None, format!("{key} {only}"), found)
+                    .hint("other variants of BERT are not supported"));
+            }
+        }
         let config: Self = serde_json::from_value(value)
             .map_err(|e| Error::content(&path, None, "a BERT configuration", e))?;
         config.check(&path)?;
@@ -114,6 +125,17 @@ impl BertConfig {
                 None,
                 "a hidden_size that num_attention_heads divides",
                 format!("{} and {}", self.hidden_size, self.num_attention_heads),
+            ));
+        }
+        let tables = self.vocab_size + self.max_position_embeddings + self.type_vocab_size;
+        let layer = 4 * self.hidden_size + 2 * self.intermediate_size;
+        let parameters = self.hidden_size * (tables + self.num_hidden_layers * layer);
+        if parameters > MAX_PARAMETERS {
+            return Err(Error::content(
+                path,
+                None,
+                format!("sizes that make at most {MAX_PARAMETERS} parameters"),
+                parameters,
             ));
         }
         if self.hidden_act != "gelu" {
@@ -189,6 +211,10 @@ mod tests {
             ("\"hidden_size\": 8", "\"hidden_size\": 0", "hidden_size from 1"),
             ("\"unknown\": 1", "\"hidden_act\": \"relu\"", "hidden_act"),
             ("\"vocab_size\": 10,", "", "vocab_size"),
+            ("\"unknown\": 1", "\"position_embedding_type\": \"relative_key\"", "absolute"),
+            ("\"unknown\": 1", "\"is_decoder\": true", "is_decoder false"),
+            ("\"vocab_size\": 10", "\"vocab_size\": 1000000000", "vocab_size from 1"),
+            ("\"hidden_size\": 8", "\"hidden_size\": 1048576", "parameters"),
         ] {
             let error = read(&GOOD.replace(from, to)).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");

@@ -22,7 +22,8 @@ pub struct Settings {
     #[arg(long, help_heading = "Model")]
     init_checkpoint: Option<PathBuf>,
     /// Draw the weights afresh; take only sizes and tokenizer from the checkpoint.
-    #[arg(long, help_heading = "Model", num_args = 0..=1, default_missing_value = "true")]
+    #[arg(long, help_heading = "Model", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true")]
     from_scratch: Option<bool>,
     /// Dropout before the last layer of the head.
     #[arg(long, help_heading = "Model")]

@@ -1,6 +1,6 @@
 //! `platon train`
 
-use std::io::IsTerminal;
+use std::io::{ErrorKind, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -16,10 +16,9 @@ use crate::error::{Error, Result};
 use crate::kernels::UpdateKernels;
 use crate::pruning::Pruner;
 use crate::train::terminal::TerminalState;
-use crate::train::{Console, Outcome, Plan, train};
+use crate::train::{CTRL_C, Console, Outcome, Plan, StoppedBy, train};
 
 const RECIPES: &str = "recipes";
-const CTRL_C: &str = "Ctrl-C";
 
 #[derive(Args)]
 pub struct TrainArgs {
@@ -46,14 +45,16 @@ pub fn run(args: TrainArgs) -> Result<ExitCode> {
     }
     layers.push(args.settings.layer()?);
     let mut config = RunConfig::resolve(&layers)?;
-    let bars = PrepareBars::new(false);
-    let plan = Plan::new(&config, &|progress| bars.show(progress))?;
     if args.dry_run {
-        return run_on(config.backend, DryRun { config, plan });
+        return run_on(config.backend, DryRun { config });
     }
-    choose_run_folder(&mut config)?;
+    claim_run_folder(&mut config)?;
+    let dir = config.output_dir.clone();
     let dashboard = cfg!(feature = "tui") && !args.no_tui && std::io::stdout().is_terminal();
-    run_on(config.backend, TrainJob { config, plan, dashboard })
+    run_on(config.backend, TrainJob { config, dashboard }).inspect_err(|_| {
+        // A run that could not even start leaves no empty folder; a filled one stays.
+        let _ = std::fs::remove_dir(&dir);
+    })
 }
 
 /// The recipe for `task`; with `keep_ratio`, the one that ends at this remaining ratio.
@@ -115,32 +116,45 @@ fn recipe_names() -> String {
     if names.is_empty() { "the GLUE tasks".into() } else { names.join(", ") }
 }
 
-/// Sets `output_dir` to a free name under `checkpoints/runs` where none was given. The folder is
-/// made once the model is there, so that a run that cannot start leaves none.
-fn choose_run_folder(config: &mut RunConfig) -> Result<()> {
-    if config.output_dir.as_os_str().is_empty() {
-        let name = match config.pruner {
-            Pruner::None => format!("{}-none", config.task),
-            pruner => {
-                format!("{}-{pruner:?}-{}", config.task, config.final_threshold).to_lowercase()
+/// Makes the folder `output_dir`; where none was given, the first free name under
+/// `checkpoints/runs`, so that two runs that start at once take two folders.
+fn claim_run_folder(config: &mut RunConfig) -> Result<()> {
+    if !config.output_dir.as_os_str().is_empty() {
+        let dir = &config.output_dir;
+        if std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
+            return Err(Error::value("output-dir", "a new or empty folder", dir.display())
+                .hint("name another folder, or remove this one"));
+        }
+        return std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, "create", e));
+    }
+    let name = match config.pruner {
+        Pruner::None => format!("{}-none", config.task),
+        pruner => format!("{}-{pruner:?}-{}", config.task, config.final_threshold).to_lowercase(),
+    };
+    let runs = Path::new("checkpoints/runs");
+    std::fs::create_dir_all(runs).map_err(|e| Error::io(runs, "create", e))?;
+    let mut dir = runs.join(&name);
+    for n in 2.. {
+        match std::fs::create_dir(&dir) {
+            Ok(()) => break,
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => {
+                dir = runs.join(format!("{name}-{n}"))
             }
-        };
-        let runs = Path::new("checkpoints/runs");
-        let numbered = (2..).map(|n| runs.join(format!("{name}-{n}")));
-        let free = std::iter::once(runs.join(&name)).chain(numbered).find(|dir| !dir.exists());
-        config.output_dir = free.unwrap_or_else(|| runs.join(&name));
+            Err(e) => return Err(Error::io(&dir, "create", e)),
+        }
     }
-    let dir = &config.output_dir;
-    if std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
-        return Err(Error::value("output-dir", "a new or empty folder", dir.display())
-            .hint("name another folder, or remove this one"));
-    }
+    config.output_dir = dir;
     Ok(())
+}
+
+/// Reads and checks what the run needs, preparing data with progress bars.
+fn plan(config: &RunConfig) -> Result<Plan> {
+    let bars = PrepareBars::new(false);
+    Plan::new(config, &|progress| bars.show(progress))
 }
 
 struct DryRun {
     config: RunConfig,
-    plan: Plan,
 }
 
 impl Job for DryRun {
@@ -150,18 +164,18 @@ impl Job for DryRun {
         self,
         device: B::Device,
     ) -> Result<ExitCode> {
+        let plan = plan(&self.config)?;
         let settings = toml::to_string(&self.config)
             .map_err(|e| Error::run(format!("the settings cannot be printed: {e}")))?;
         output::data(&settings);
         output::data("");
-        output::data(&self.plan.describe::<B>(&self.config, &device));
+        output::data(&plan.describe::<B>(&self.config, &device));
         Ok(ExitCode::SUCCESS)
     }
 }
 
 struct TrainJob {
     config: RunConfig,
-    plan: Plan,
     dashboard: bool,
 }
 
@@ -172,7 +186,8 @@ impl Job for TrainJob {
         self,
         device: B::Device,
     ) -> Result<ExitCode> {
-        let Self { config, plan, dashboard } = self;
+        let Self { config, dashboard } = self;
+        let plan = plan(&config)?;
         let dir = config.output_dir.clone();
         let interrupter = Interrupter::new();
         stop_on_ctrl_c(&interrupter)?;
@@ -183,9 +198,16 @@ impl Job for TrainJob {
                 output::data(&format!("{:<11} {}", "run", dir.display()));
                 Ok(ExitCode::SUCCESS)
             }
-            Outcome::Stopped { step, of, reason } => {
-                output::log(&format!("stopped after update {step} of {of}: {reason}"));
-                Ok(if reason == CTRL_C { ExitCode::from(130) } else { ExitCode::SUCCESS })
+            Outcome::Stopped { step, of, by } => {
+                let (who, code) = match by {
+                    StoppedBy::CtrlC => (CTRL_C, ExitCode::from(130)),
+                    StoppedBy::Dashboard => ("the dashboard", ExitCode::SUCCESS),
+                };
+                output::log(&format!(
+                    "stopped by {who} after update {step} of {of}; what there is lies in {}",
+                    dir.display()
+                ));
+                Ok(code)
             }
         }
     }

@@ -11,6 +11,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::files::write_whole;
 
 /// The seed of the files under `glue-data/demo`.
 pub const SEED: u64 = 2022;
@@ -227,7 +228,7 @@ pub fn write(demo: &Demo, dir: &Path) -> Result<()> {
         (model.join("config.json"), config(demo.vocab.len())),
     ];
     for (path, text) in files {
-        fs::write(&path, text).map_err(|e| Error::io(&path, "write", e))?;
+        write_whole(&path, text.as_bytes())?;
     }
     Ok(())
 }

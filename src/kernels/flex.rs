@@ -59,6 +59,12 @@ impl UpdateKernels for Flex {
         Tensor::from_floats([sum as f32], &device)
     }
 
+    fn count_zeros(values: Flat) -> usize {
+        let values = take(values);
+        let count = |chunk: &[f32]| chunk.iter().filter(|v| **v == 0.0).count();
+        read(&values).par_chunks(CHUNK).map(count).sum()
+    }
+
     fn adamax(step: AdamaxStep, weight: Flat, grad: Flat, moment: Flat, norm: Flat) -> [Flat; 3] {
         let lr = step.learning_rate as f32;
         let (beta_1, rest_1) = (step.beta_1 as f32, (1.0 - step.beta_1) as f32);

@@ -28,6 +28,12 @@ pub trait UpdateKernels: Backend {
         reduce::sum_of_squares(values)
     }
 
+    /// How many elements are zero.
+    fn count_zeros(values: Tensor<Self, 1>) -> usize {
+        let zeros = reduce::sum(values.equal_elem(0.0).float());
+        zeros.into_data().iter::<f64>().next().unwrap_or(0.0) as usize
+    }
+
     /// One update of Adamax without bias correction; gives weight, moment and norm.
     ///
     /// # Shapes

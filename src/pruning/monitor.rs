@@ -15,7 +15,7 @@ pub struct PruningStatus {
     pub ratio: f64,
     /// The score below which weights were set to zero at the last masking.
     pub threshold: Option<f32>,
-    /// Share of the prunable weights set to zero at the last masking.
+    /// Share of the prunable weights that are zero; 0 before the first masking.
     pub sparsity: f64,
     /// Global gradient norm before clipping.
     pub grad_norm: f64,
@@ -42,11 +42,6 @@ impl PruningMonitor {
     /// The status after update `step`, if it is one of the last few.
     pub fn at(&self, step: usize) -> Option<PruningStatus> {
         self.lock().statuses.iter().rev().find(|s| s.step == step).copied()
-    }
-
-    /// The newest status.
-    pub fn last(&self) -> Option<PruningStatus> {
-        self.lock().statuses.back().copied()
     }
 
     /// Seconds spent on scores, threshold and masks so far.

@@ -172,11 +172,21 @@ where
         let started = Instant::now();
         let (module, target) = self.prune(module, kept);
         let cut = self.decision.as_ref().and_then(|d| d.cut);
+        // Between maskings pruned weights grow again, so what is zero now has to be counted.
+        let zeros = match cut {
+            None => 0,
+            Some(_) => {
+                let mut zeros = Zeros { scope: &self.scope, count: 0 };
+                module.visit(&mut zeros);
+                zeros.count
+            }
+        };
+        let sparsity = zeros as f64 / self.scope.size().max(1) as f64;
         let status = PruningStatus {
             step: self.step,
             ratio: target.ratio,
             threshold: cut.map(|c| c.threshold),
-            sparsity: cut.map_or(0.0, |c| c.below as f64 / self.scope.size() as f64),
+            sparsity,
             grad_norm,
         };
         self.monitor.record(status, started.elapsed().as_secs_f64());
@@ -327,6 +337,19 @@ impl<B: AutodiffBackend> ModuleVisitor<B> for Magnitudes<'_, B> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
         if self.scope.contains(param.id) {
             self.scores.insert(param.id, flat(param.val().inner()).abs());
+        }
+    }
+}
+
+struct Zeros<'a> {
+    scope: &'a Scope,
+    count: usize,
+}
+
+impl<B: AutodiffBackend<InnerBackend: UpdateKernels>> ModuleVisitor<B> for Zeros<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        if self.scope.contains(param.id) {
+            self.count += B::InnerBackend::count_zeros(flat(param.val().inner()));
         }
     }
 }

@@ -15,8 +15,8 @@ pub fn rank(n: usize, ratio: f64) -> usize {
 }
 
 /// Finds the `k`-th smallest of `scores`, counted from 1, in expected linear time; `None` for
-/// `k` = 0 or above their number: nothing is to be masked. The scores are reordered. NaN sorts
-/// above every number, so that a weight whose score is undefined survives.
+/// `k` = 0 or above their number: nothing is to be masked. The scores are reordered. A NaN is
+/// never strictly below the threshold, so that a weight whose score is undefined survives.
 pub fn cut(scores: &mut [f32], k: usize) -> Option<Cut> {
     if k == 0 || k > scores.len() {
         return None;

@@ -17,6 +17,15 @@ pub struct EvalSets {
     pub samples: Vec<Vec<Sample>>,
 }
 
+/// The training samples that are short enough.
+#[derive(Debug, Clone, Default)]
+pub struct TrainingSet {
+    /// The samples.
+    pub samples: Vec<Sample>,
+    /// How many more were too long.
+    pub dropped: usize,
+}
+
 /// Prepares and reads the training set. Samples of more than `max_tokens` tokens are dropped.
 pub fn training_set(
     task: &'static Task,
@@ -24,7 +33,7 @@ pub fn training_set(
     bert: &BertConfig,
     max_tokens: usize,
     on_progress: &(dyn Fn(Progress<'_>) + Sync),
-) -> Result<Vec<Sample>> {
+) -> Result<TrainingSet> {
     let limit = max_tokens.min(bert.max_position_embeddings);
     let mut samples = Vec::new();
     for prepared in prepare_part(task, Part::Train, options, on_progress)? {
@@ -33,13 +42,31 @@ pub fn training_set(
     let all = samples.len();
     samples.retain(|s| s.token_id.len() <= limit);
     if samples.is_empty() {
+        let name = if limit == max_tokens { "max_seq_len" } else { "max_position_embeddings" };
         return Err(Error::value(
-            "max_seq_len",
+            name,
             format!("training samples of at most {limit} tokens"),
             format!("{all} samples, all of them longer"),
         ));
     }
-    Ok(samples)
+    Ok(TrainingSet { dropped: all - samples.len(), samples })
+}
+
+/// An upper bound of the number of training samples, from the lines of the raw file; `None` where
+/// there is none to count.
+pub fn raw_training_rows(task: &Task, data_dir: &Path) -> Option<usize> {
+    let split = task.splits.iter().find(|s| s.part == Part::Train)?;
+    let mut file = std::fs::File::open(data_dir.join(task.folder).join(split.file)).ok()?;
+    let (mut lines, mut last, mut buffer) = (0usize, b'\n', [0u8; 1 << 16]);
+    loop {
+        let n = std::io::Read::read(&mut file, &mut buffer).ok()?;
+        let read = buffer.get(..n)?;
+        let Some(end) = read.last() else { break };
+        lines += read.iter().filter(|byte| **byte == b'\n').count();
+        last = *end;
+    }
+    let rows = lines + usize::from(last != b'\n');
+    Some(rows.saturating_sub(usize::from(task.layout(split).header)))
 }
 
 /// Prepares and reads the dev sets.
@@ -62,7 +89,8 @@ pub fn dev_sets(
                     bert.max_position_embeddings
                 ),
                 format!("one of {longest}"),
-            ));
+            )
+            .hint("start from a model with more positions (max_position_embeddings)"));
         }
         sets.samples.push(samples);
         sets.names.push(prepared.data_set);

@@ -30,9 +30,9 @@ pub mod gauge {
     pub const LEARNING_RATE: &str = "Learning rate";
     /// The remaining ratio that the schedule asks for.
     pub const RATIO: &str = "Remaining ratio";
-    /// The share of weights set to zero at the last masking.
+    /// The share of the prunable weights that are zero.
     pub const SPARSITY: &str = "Sparsity";
-    /// The score below which they were.
+    /// The score below which weights were set to zero at the last masking.
     pub const THRESHOLD: &str = "Threshold";
     /// Updates per second, lately.
     pub const SPEED: &str = "Updates per second";
@@ -59,6 +59,7 @@ struct State {
     last: Map<String, Value>,
     step: usize,
     scores: Vec<SetScores>,
+    evaluated_at: usize,
     error: Option<Error>,
 }
 
@@ -98,6 +99,7 @@ impl Journal {
             last: Map::new(),
             step: 0,
             scores: Vec::new(),
+            evaluated_at: 0,
             error: None,
         }))))
     }
@@ -110,6 +112,11 @@ impl Journal {
     /// The last update that was processed.
     pub fn step(&self) -> usize {
         self.lock().step
+    }
+
+    /// The update of the last complete evaluation; 0 before the first.
+    pub fn evaluated_at(&self) -> usize {
+        self.lock().evaluated_at
     }
 
     /// The scores of the last evaluation.
@@ -163,7 +170,15 @@ impl State {
         let get = |name: &str| values.get(name).copied().unwrap_or(f64::NAN);
         self.step += 1;
         let step = self.step;
-        self.losses = (self.losses.0 + get(gauge::LOSS), self.losses.1 + 1);
+        let loss = get(gauge::LOSS);
+        if !loss.is_finite() && self.error.is_none() {
+            self.interrupter.stop(Some("the loss is not finite"));
+            self.error = Some(
+                Error::run(format!("the loss of update {step} is {loss}: the training diverged"))
+                    .hint("lower --learning-rate, or clip with --global-grad-clipping 1"),
+            );
+        }
+        self.losses = (self.losses.0 + loss, self.losses.1 + 1);
         let epoch = self.plan.epoch_of(step.saturating_sub(1)) + 1;
         let state = json!({
             "ratio": get(gauge::RATIO),
@@ -222,6 +237,7 @@ impl State {
             all.push(scores);
         }
         self.scores = all;
+        self.evaluated_at = step;
     }
 }
 

@@ -3,8 +3,10 @@
 pub mod data;
 pub mod evaluate;
 pub mod journal;
+pub mod plan;
 pub mod run;
 pub mod step;
 pub mod terminal;
 
-pub use run::{Console, Outcome, Plan, train};
+pub use plan::Plan;
+pub use run::{CTRL_C, Console, Outcome, StoppedBy, train};

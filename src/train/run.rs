@@ -1,13 +1,11 @@
 //! A whole run: data, model, training, and what it leaves in the run folder.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use burn::module::Module;
 use burn::record::{FullPrecisionSettings, NamedMpkFileRecorder};
 use burn::tensor::backend::AutodiffBackend;
 use burn_dataset::InMemDataset;
@@ -19,31 +17,26 @@ use burn_train::metric::store::{EpochSummary, MetricsUpdate, Split};
 use burn_train::renderer::MetricsRenderer;
 use burn_train::{Interrupter, Learner, SupervisedTraining};
 
-use super::data::{EvalSets, dev_sets, training_set};
 use super::evaluate::{SetScores, score_name, split_scores};
 use super::journal::{Journal, Lines, Renderer, Setup, gauge};
+use super::plan::{Plan, scope_of};
 use super::step::{Clock, StepContext, Trainee};
 use super::terminal;
 use crate::adamax::AdamaxConfig;
+use crate::bert::BertClassifier;
 use crate::bert::config::Dropouts;
 use crate::bert::weights::{self, Loaded, Parts, StoredTensor};
-use crate::bert::{BertClassifier, BertConfig, ClassifierConfig, names};
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::export;
 use crate::files::{write_json, write_whole};
 use crate::glue::batch::{self, EvalLoader, TrainLoader};
 use crate::glue::encode::Encoder;
-use crate::glue::prepare::{Options, Progress};
-use crate::glue::sample::Sample;
-use crate::glue::task::{Task, task};
 use crate::kernels::UpdateKernels;
 use crate::learning_rate::WarmupSchedule;
 use crate::metrics::learner::Gauge;
 use crate::panics;
-use crate::pruning::{
-    PlatonOptimizer, Pruner, PruningConfig, PruningMonitor, RatioSchedule, Scope, Smoothing,
-};
+use crate::pruning::{PlatonOptimizer, Pruner, PruningConfig, PruningMonitor, Smoothing};
 use crate::report::{self, Report};
 
 /// How a run talks to its user.
@@ -68,124 +61,30 @@ pub enum Outcome {
         /// The last update planned.
         of: usize,
         /// Who stopped it.
-        reason: String,
+        by: StoppedBy,
     },
 }
 
-/// Everything decided before the first update.
-pub struct Plan {
-    /// The task.
-    pub task: &'static Task,
-    /// The encoder's sizes.
-    pub bert: BertConfig,
-    /// Updates and evaluations.
-    pub updates: Arc<batch::Plan>,
-    /// The course of the remaining ratio.
-    pub schedule: RatioSchedule,
-    samples: Vec<Sample>,
-    dev: EvalSets,
+/// Who stopped a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoppedBy {
+    /// Ctrl-C, through [`CTRL_C`].
+    CtrlC,
+    /// The dashboard's menu.
+    Dashboard,
 }
 
-impl Plan {
-    /// Reads and checks everything a run needs, preparing data that is missing.
-    pub fn new(config: &RunConfig, on_progress: &(dyn Fn(Progress<'_>) + Sync)) -> Result<Self> {
-        let task = task(&config.task)?;
-        let bert = BertConfig::from_dir(&config.init_checkpoint)?;
-        let options = Options { data_dir: &config.data_dir, tokenizer: &config.init_checkpoint };
-        let samples = training_set(task, &options, &bert, config.max_seq_len, on_progress)?;
-        let dev = dev_sets(task, &options, &bert, on_progress)?;
-        let updates = batch::Plan::new(
-            samples.len(),
-            config.batch_size,
-            config.epochs,
-            config.seed,
-            config.eval_per_updates,
-            (config.max_steps > 0).then_some(config.max_steps),
-        );
-        let schedule = ratio_schedule(config, updates.updates())?;
-        Ok(Self { task, bert, updates: Arc::new(updates), schedule, samples, dev })
-    }
+/// The reason to give to the interrupter on Ctrl-C.
+pub const CTRL_C: &str = "Ctrl-C";
 
-    /// A description for `--dry-run`: updates, phases, sizes, and the parameters to be pruned.
-    pub fn describe<B: AutodiffBackend>(&self, config: &RunConfig, device: &B::Device) -> String {
-        let net = classifier(self, config).init::<B>(device);
-        let scope = scope_of(&net);
-        let (first, last) = self.schedule.boundaries();
-        let total = self.updates.updates();
-        let mut out = String::new();
-        let sets: Vec<String> = self
-            .dev
-            .names
-            .iter()
-            .zip(&self.dev.samples)
-            .map(|(n, s)| format!("{n} {}", s.len()))
-            .collect();
-        let _ = writeln!(out, "training samples  {}", self.samples.len());
-        let _ = writeln!(out, "evaluation sets   {}", sets.join(", "));
-        let _ = writeln!(
-            out,
-            "updates           {total} ({} per epoch), evaluated {} times",
-            self.updates.updates_per_epoch(),
-            self.updates.chunks().len()
-        );
-        if self.updates.last_update() < total {
-            let _ = writeln!(out, "stops after       {}", self.updates.last_update());
-        }
-        if config.pruner == Pruner::None {
-            let _ = writeln!(out, "pruning           none");
-        } else {
-            let _ = writeln!(out, "before pruning    updates 1 to {first}");
-            let _ = writeln!(
-                out,
-                "ratio falls       updates {} to {last}, from {} to {}",
-                first + 1,
-                config.initial_threshold,
-                config.final_threshold
-            );
-            let _ = writeln!(out, "final ratio       updates {} to {total}", last + 1);
-        }
-        let _ = writeln!(out, "parameters        {}", net.num_params());
-        let _ = writeln!(
-            out,
-            "prunable          {} in {} tensors:",
-            scope.size(),
-            scope.members().len()
-        );
-        for member in scope.members() {
-            let _ = writeln!(out, "  {:>9}  {}", member.size, member.name);
-        }
-        out
-    }
-}
+/// The reason that burn's dashboard gives.
+const DASHBOARD_STOP: &str = "Stopping training from user input.";
 
-fn ratio_schedule(config: &RunConfig, total: usize) -> Result<RatioSchedule> {
-    if config.pruner == Pruner::None {
-        return RatioSchedule::new((1.0, 1.0), 0, 0, 0, config.delta_t, total);
-    }
-    RatioSchedule::new(
-        (config.initial_threshold, config.final_threshold),
-        config.warmup_steps,
-        config.initial_warmup,
-        config.final_warmup,
-        config.delta_t,
-        total,
-    )
-}
-
-fn classifier(plan: &Plan, config: &RunConfig) -> ClassifierConfig {
-    ClassifierConfig {
-        bert: plan.bert.clone(),
-        outputs: plan.task.outputs(),
-        bert_dropout: config.bert_dropout_p,
-        head_dropout: config.dropout_p,
-    }
-}
-
-fn scope_of<B: AutodiffBackend, M: Module<B>>(module: &M) -> Scope {
-    Scope::new(module, |path| Some(names::hf_name(path)).filter(|name| names::is_prunable(name)))
-}
-
-/// Trains as `config` says and fills the run folder `config.output_dir`.
+/// Trains as `config` says and fills the run folder `config.output_dir`, which must exist.
+///
+/// # Errors
+/// A model that cannot be loaded, before anything is written; a journal or checkpoint that cannot
+/// be written; a loss that is not finite.
 pub fn train<B: AutodiffBackend<InnerBackend: UpdateKernels>>(
     config: &RunConfig,
     plan: Plan,
@@ -197,7 +96,6 @@ pub fn train<B: AutodiffBackend<InnerBackend: UpdateKernels>>(
     let dir = config.output_dir.as_path();
     let encoder = Encoder::from_dir(&config.init_checkpoint)?;
     let Loaded { model: net, unused } = initial_model::<B>(config, &plan, device)?;
-    std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, "create", e))?;
     let text = toml::to_string(config)
         .map_err(|e| Error::run(format!("the settings cannot be written: {e}")))?;
     write_whole(&dir.join("config.toml"), text.as_bytes())?;
@@ -215,6 +113,9 @@ pub fn train<B: AutodiffBackend<InnerBackend: UpdateKernels>>(
     if !unused.is_empty() {
         let checkpoint = config.init_checkpoint.display();
         journal.line(&format!("{checkpoint}: tensors not used: {}", unused.join(", ")));
+    }
+    if plan.dropped > 0 {
+        journal.line(&format!("{} training samples are too long and left out", plan.dropped));
     }
     let scope = scope_of(&net);
     let inner = AdamaxConfig::new()
@@ -286,10 +187,24 @@ pub fn train<B: AutodiffBackend<InnerBackend: UpdateKernels>>(
     })?;
     // Dropping the renderer closes the dashboard, so that what follows can be seen.
     drop(result.renderer);
+    let (step, of) = (journal.step(), updates.last_update());
     if let Some(reason) = interrupter.get_message() {
-        let (step, of) = (journal.step(), updates.last_update());
+        let by = match reason.as_str() {
+            CTRL_C => Some(StoppedBy::CtrlC),
+            DASHBOARD_STOP => Some(StoppedBy::Dashboard),
+            _ => None,
+        };
         journal.line(&format!("stopped after update {step} of {of}: {reason}"));
-        return Ok(Outcome::Stopped { step, of, reason });
+        match by {
+            // Nothing was left to stop once the last evaluation was in.
+            Some(_) if journal.evaluated_at() == of => {}
+            Some(by) => return Ok(Outcome::Stopped { step, of, by }),
+            // burn reports a checkpoint that cannot be written as a stop.
+            None => {
+                return Err(Error::run(format!("stopped after update {step} of {of}: {reason}"))
+                    .hint("check the free space and the permissions of the run folder"));
+            }
+        }
     }
 
     let tensors = weights::collect(&result.model.net)?;
@@ -307,7 +222,7 @@ fn initial_model<B: AutodiffBackend>(
     device: &B::Device,
 ) -> Result<Loaded<BertClassifier<B>>> {
     B::seed(device, batch::mix(config.seed, u64::MAX));
-    let net = classifier(plan, config).init::<B>(device);
+    let net = plan.classifier(config).init::<B>(device);
     if config.from_scratch {
         return Ok(Loaded { model: net, unused: Vec::new() });
     }

@@ -155,7 +155,11 @@ fn wrong_settings_are_refused_in_one_line_before_any_work() {
             "train tiny --max-seq-len 3",
             "max_seq_len: expected training samples of at most 3 tokens",
         ),
-        ("train tiny --from-scratch false", "glue-data/demo/model/model.safetensors: cannot read"),
+        (
+            "train tiny --from-scratch=false",
+            "expected a file glue-data/demo/model/model.safetensors",
+        ),
+        ("train tiny --epochs 9223372036854775807", "epochs: expected at most 100000000 updates"),
         ("train tiny --init-checkpoint glue-data", "glue-data/config.json"),
         ("evaluate nowhere", "nowhere/config.toml: cannot read"),
         ("prepare sst --tokenizer glue-data/demo/model", "SST-2/train.tsv"),
@@ -187,4 +191,24 @@ fn a_backend_that_was_not_built_in_is_refused_with_the_command_that_builds_it() 
         assert_eq!(ended.code, 1);
         assert!(ended.stderr.contains("--features cuda"), "{}", ended.stderr);
     }
+}
+
+#[test]
+fn a_diverging_run_is_an_error_and_leaves_no_model() {
+    let dir = tiny();
+    let line = dir.platon_refuses("train tiny --output-dir run --no-tui --learning-rate 1e30");
+    assert!(line.contains("the training diverged"), "{line}");
+    assert!(!dir.path("run/model").exists() && !dir.path("run/report.json").exists());
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_written_is_an_error() {
+    let dir = tiny();
+    dir.platon_ok("prepare demo --tokenizer glue-data/demo/model");
+    // No file may grow beyond 64 KiB: the journal fits, a checkpoint does not.
+    let ended = dir.platon_with_files_up_to(128, "train tiny --output-dir run --no-tui");
+    assert_eq!(ended.code, 1, "{}", ended.stderr);
+    let last = ended.stderr.lines().last().unwrap();
+    assert!(last.starts_with("error: stopped after update"), "{}", ended.stderr);
+    assert!(!dir.path("run/model").exists());
 }

@@ -69,11 +69,20 @@ impl Dir {
 
     /// Runs the program in this folder.
     pub fn platon(&self, args: &str) -> Ended {
-        let output = Command::new(env!("CARGO_BIN_EXE_platon"))
-            .args(args.split_whitespace())
-            .current_dir(self.0.path())
-            .output()
-            .unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_platon"));
+        command.args(args.split_whitespace());
+        self.run(&mut command)
+    }
+
+    /// Runs the program where no file may grow beyond so many blocks of 512 bytes.
+    pub fn platon_with_files_up_to(&self, blocks: usize, args: &str) -> Ended {
+        let program = env!("CARGO_BIN_EXE_platon");
+        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec '{program}' {args}");
+        self.run(Command::new("sh").args(["-c", &script]))
+    }
+
+    fn run(&self, command: &mut Command) -> Ended {
+        let output = command.current_dir(self.0.path()).output().unwrap();
         Ended {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

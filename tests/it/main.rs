@@ -13,4 +13,5 @@ mod kernels;
 mod layering;
 mod parity;
 mod prune;
+mod recipes;
 mod reduce;
