@@ -77,9 +77,9 @@ fn forward_and_backward(bencher: Bencher) {
     let ids = Tensor::<B, 2, Int>::random(shape, Distribution::Uniform(0.0, 30_000.0), &device);
     let types = Tensor::<B, 2, Int>::zeros(shape, &device);
     let mask = Tensor::<B, 2>::ones(shape, &device);
-    bencher
-        .counter(ItemsCount::new(32 * 64usize))
-        .bench_local(|| net.forward(ids.clone(), types.clone(), mask.clone()).sum().backward());
+    bencher.counter(ItemsCount::new(32 * 64usize)).bench_local(|| {
+        net.forward(ids.clone(), types.clone(), mask.clone(), Some(7)).sum().backward()
+    });
 }
 
 /// WordPiece over the demo's training pairs, on one core.

@@ -3,11 +3,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::tensor::Tensor;
-use burn::tensor::backend::AutodiffBackend;
 
 use crate::config::BackendName;
 use crate::error::{Error, Result};
-use crate::kernels::UpdateKernels;
+use crate::kernels::TrainingBackend;
 use crate::panics;
 
 /// Work that is generic over the backend.
@@ -16,10 +15,7 @@ pub trait Job {
     type Output;
 
     /// Does the work on `device`.
-    fn run<B: AutodiffBackend<InnerBackend: UpdateKernels>>(
-        self,
-        device: B::Device,
-    ) -> Result<Self::Output>;
+    fn run<B: TrainingBackend>(self, device: B::Device) -> Result<Self::Output>;
 }
 
 /// Runs `job` on the backend `name`.
@@ -53,10 +49,7 @@ pub fn run_on<J: Job>(name: BackendName, job: J) -> Result<J::Output> {
 
 /// Tries the device first: a backend without its driver panics at the first use.
 #[allow(dead_code)]
-fn start<B: AutodiffBackend<InnerBackend: UpdateKernels>, J: Job>(
-    name: BackendName,
-    job: J,
-) -> Result<J::Output> {
+fn start<B: TrainingBackend, J: Job>(name: BackendName, job: J) -> Result<J::Output> {
     let tried = catch_unwind(AssertUnwindSafe(|| {
         let device = B::Device::default();
         B::seed(&device, 0);

@@ -28,4 +28,5 @@ pub mod metrics;
 pub mod panics;
 pub mod pruning;
 pub mod report;
+pub mod seed;
 pub mod train;

@@ -11,7 +11,8 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor};
 
 use super::config::BertConfig;
-use crate::kernels::gelu::gelu;
+use crate::kernels::{ModelKernels, SeededDropout};
+use crate::seed::mix;
 
 /// Scores of padding positions before the softmax: far below any real score, so that their
 /// probability is exactly zero in f32, yet finite, so that a row of padding yields no NaN.
@@ -50,6 +51,7 @@ pub struct Attention<B: Backend> {
     layer_norm: LayerNorm<B>,
     dropout: Dropout,
     heads: usize,
+    epsilon: f64,
 }
 
 /// One encoder layer: attention, then feed-forward, each with dropout, residual and LayerNorm.
@@ -60,6 +62,7 @@ pub struct Layer<B: Backend> {
     output: Linear<B>,
     layer_norm: LayerNorm<B>,
     dropout: Dropout,
+    epsilon: f64,
 }
 
 /// The encoder.
@@ -107,11 +110,13 @@ impl ClassifierConfig {
                 layer_norm: norm(),
                 dropout: dropout(),
                 heads: bert.num_attention_heads,
+                epsilon: bert.layer_norm_eps,
             },
             intermediate: linear(hidden, bert.intermediate_size),
             output: linear(bert.intermediate_size, hidden),
             layer_norm: norm(),
             dropout: dropout(),
+            epsilon: bert.layer_norm_eps,
         };
         let model = BertClassifier {
             bert: Bert {
@@ -139,21 +144,24 @@ struct DrawNow;
 
 impl<B: Backend> burn::module::ModuleMapper<B> for DrawNow {}
 
-impl<B: Backend> BertClassifier<B> {
+impl<B: ModelKernels> BertClassifier<B> {
     /// Class scores (logits), or the regression value.
     ///
     /// # Shapes
     /// - `token_ids`, `type_ids`: `[batch, tokens]`
     /// - `mask`: `[batch, tokens]`, 1 for tokens and 0 for padding
     /// - output: `[batch, outputs]`
+    ///
+    /// `noise` seeds the dropout of an update; without it nothing is dropped between the layers.
     pub fn forward(
         &self,
         token_ids: Tensor<B, 2, Int>,
         type_ids: Tensor<B, 2, Int>,
         mask: Tensor<B, 2>,
+        noise: Option<u64>,
     ) -> Tensor<B, 2> {
         let [batch, _] = token_ids.dims();
-        let hidden = self.bert.forward(token_ids, type_ids, mask);
+        let hidden = self.bert.forward(token_ids, type_ids, mask, noise);
         let [_, _, width] = hidden.dims();
         let first = hidden.slice([0..batch, 0..1]).reshape([batch, width]); // [batch, hidden]
         let pooled = tanh(self.pooler.forward(self.input_dropout.forward(first)));
@@ -166,7 +174,7 @@ impl<B: Backend> BertClassifier<B> {
     }
 }
 
-impl<B: Backend> Bert<B> {
+impl<B: ModelKernels> Bert<B> {
     /// The last layer's vectors.
     ///
     /// # Shapes
@@ -177,6 +185,7 @@ impl<B: Backend> Bert<B> {
         token_ids: Tensor<B, 2, Int>,
         type_ids: Tensor<B, 2, Int>,
         mask: Tensor<B, 2>,
+        noise: Option<u64>,
     ) -> Tensor<B, 3> {
         let [batch, tokens] = token_ids.dims();
         let bias = mask.sub_scalar(1.0).mul_scalar(-MASKED_SCORE); // 0 for tokens
@@ -185,8 +194,11 @@ impl<B: Backend> Bert<B> {
         let [_, _, width] = hidden.dims();
         // One row per token: burn would multiply a batch of matrices sequence by sequence.
         let hidden = hidden.reshape([batch * tokens, width]);
-        let hidden =
-            self.encoder.iter().fold(hidden, |hidden, layer| layer.forward(hidden, bias.clone()));
+        let hidden = self.encoder.iter().zip(0..).fold(hidden, |hidden, (layer, n)| {
+            // Two places per layer: after attention, after feed-forward.
+            let seeds = noise.map(|noise| [mix(noise, 2 * n), mix(noise, 2 * n + 1)]);
+            layer.forward(hidden, bias.clone(), seeds)
+        });
         hidden.reshape([batch, tokens, width])
     }
 }
@@ -205,12 +217,17 @@ impl<B: Backend> Embeddings<B> {
     }
 }
 
-impl<B: Backend> Attention<B> {
+impl<B: ModelKernels> Attention<B> {
     /// # Shapes
     /// - `hidden`: `[batch * tokens, hidden]`
     /// - `bias`: `[batch, 1, 1, tokens]`, added to the scores
     /// - output: as `hidden`
-    fn forward(&self, hidden: Tensor<B, 2>, bias: Tensor<B, 4>) -> Tensor<B, 2> {
+    fn forward(
+        &self,
+        hidden: Tensor<B, 2>,
+        bias: Tensor<B, 4>,
+        dropout: Option<SeededDropout>,
+    ) -> Tensor<B, 2> {
         let [rows, width] = hidden.dims();
         let [batch, _, _, tokens] = bias.dims();
         let head = width / self.heads;
@@ -224,18 +241,40 @@ impl<B: Backend> Attention<B> {
         let scores = query.matmul(key.transpose()) + bias; // [batch, heads, tokens, tokens]
         let weights = self.dropout.forward(softmax(scores, 3));
         let context = weights.matmul(value).swap_dims(1, 2).reshape([rows, width]);
-        let output = self.dropout.forward(self.output.forward(context));
-        self.layer_norm.forward(output + hidden)
+        let output = self.output.forward(context);
+        add_norm(&self.layer_norm, self.epsilon, output, hidden, dropout)
     }
 }
 
-impl<B: Backend> Layer<B> {
+impl<B: ModelKernels> Layer<B> {
     /// # Shapes
     /// As [`Attention::forward`].
-    fn forward(&self, hidden: Tensor<B, 2>, bias: Tensor<B, 4>) -> Tensor<B, 2> {
-        let hidden = self.attention.forward(hidden, bias);
-        let inner = gelu(self.intermediate.forward(hidden.clone()));
-        let output = self.dropout.forward(self.output.forward(inner));
-        self.layer_norm.forward(output + hidden)
+    fn forward(
+        &self,
+        hidden: Tensor<B, 2>,
+        bias: Tensor<B, 4>,
+        seeds: Option<[u64; 2]>,
+    ) -> Tensor<B, 2> {
+        let [first, second] = [0, 1].map(|n| {
+            let seed = seeds.and_then(|seeds| seeds.get(n).copied())?;
+            Some(SeededDropout { rate: self.dropout.prob, seed })
+        });
+        let hidden = self.attention.forward(hidden, bias, first);
+        let inner = B::exact_gelu(self.intermediate.forward(hidden.clone()));
+        let output = self.output.forward(inner);
+        add_norm(&self.layer_norm, self.epsilon, output, hidden, second)
     }
+}
+
+/// LayerNorm(dropout(x) + residual), `[rows, width]`.
+fn add_norm<B: ModelKernels>(
+    norm: &LayerNorm<B>,
+    epsilon: f64,
+    x: Tensor<B, 2>,
+    residual: Tensor<B, 2>,
+    dropout: Option<SeededDropout>,
+) -> Tensor<B, 2> {
+    let gamma = norm.gamma.val();
+    let beta = norm.beta.as_ref().map_or_else(|| gamma.zeros_like(), |beta| beta.val());
+    B::dropout_add_norm(x, residual, gamma, beta, epsilon, dropout)
 }

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use burn::tensor::backend::{AutodiffBackend, Backend};
 use clap::Args;
 
 use super::output::{self, PrepareBars};
@@ -15,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::glue::encode::Encoder;
 use crate::glue::prepare::Options;
 use crate::glue::task::{Task, task};
-use crate::kernels::UpdateKernels;
+use crate::kernels::{ModelKernels, TrainingBackend};
 use crate::train::data::{EvalSets, dev_sets};
 use crate::train::evaluate::evaluate;
 
@@ -92,16 +91,13 @@ struct EvaluateJob {
 impl Job for EvaluateJob {
     type Output = ExitCode;
 
-    fn run<B: AutodiffBackend<InnerBackend: UpdateKernels>>(
-        self,
-        device: B::Device,
-    ) -> Result<ExitCode> {
+    fn run<B: TrainingBackend>(self, device: B::Device) -> Result<ExitCode> {
         self.evaluate::<B::InnerBackend>(&device)
     }
 }
 
 impl EvaluateJob {
-    fn evaluate<B: Backend>(self, device: &B::Device) -> Result<ExitCode> {
+    fn evaluate<B: ModelKernels>(self, device: &B::Device) -> Result<ExitCode> {
         let classifier = ClassifierConfig {
             bert: self.bert,
             outputs: self.task.outputs(),

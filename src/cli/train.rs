@@ -4,7 +4,6 @@ use std::io::{ErrorKind, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use burn::tensor::backend::AutodiffBackend;
 use burn_train::Interrupter;
 use clap::Args;
 
@@ -13,7 +12,7 @@ use super::settings::Settings;
 use crate::backend::{Job, run_on};
 use crate::config::{Layer, RunConfig};
 use crate::error::{Error, Result};
-use crate::kernels::UpdateKernels;
+use crate::kernels::TrainingBackend;
 use crate::pruning::Pruner;
 use crate::train::terminal::TerminalState;
 use crate::train::{CTRL_C, Console, Outcome, Plan, StoppedBy, train};
@@ -160,10 +159,7 @@ struct DryRun {
 impl Job for DryRun {
     type Output = ExitCode;
 
-    fn run<B: AutodiffBackend<InnerBackend: UpdateKernels>>(
-        self,
-        device: B::Device,
-    ) -> Result<ExitCode> {
+    fn run<B: TrainingBackend>(self, device: B::Device) -> Result<ExitCode> {
         let plan = plan(&self.config)?;
         let settings = toml::to_string(&self.config)
             .map_err(|e| Error::run(format!("the settings cannot be printed: {e}")))?;
@@ -182,10 +178,7 @@ struct TrainJob {
 impl Job for TrainJob {
     type Output = ExitCode;
 
-    fn run<B: AutodiffBackend<InnerBackend: UpdateKernels>>(
-        self,
-        device: B::Device,
-    ) -> Result<ExitCode> {
+    fn run<B: TrainingBackend>(self, device: B::Device) -> Result<ExitCode> {
         let Self { config, dashboard } = self;
         let plan = plan(&config)?;
         let dir = config.output_dir.clone();

@@ -15,6 +15,7 @@ use rand::seq::SliceRandom;
 
 use crate::glue::sample::Sample;
 use crate::glue::tsv::Label;
+use crate::seed::mix;
 
 /// Samples, padded to the longest of them.
 #[derive(Debug, Clone)]
@@ -137,14 +138,6 @@ impl Plan {
         order.shuffle(&mut StdRng::seed_from_u64(mix(self.seed, epoch as u64)));
         order
     }
-}
-
-/// A seed for one of many independent streams (the finaliser of SplitMix64).
-pub fn mix(seed: u64, stream: u64) -> u64 {
-    let mut z = seed.wrapping_add(stream.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }
 
 /// Hands out the next chunk of the plan at each call of [`DataLoader::iter`].

@@ -1,13 +1,29 @@
 //! Tensor operations that every backend needs and none provides as wanted.
 //!
-//! [`UpdateKernels`] is a backend extension: each operation has a default body made of burn's own
-//! operations, and backends that can do better replace it.
+//! [`UpdateKernels`] and [`LayerKernels`] are backend extensions: each operation has a default body
+//! made of burn's own operations, and backends that can do better replace it. [`ModelKernels`] is
+//! what a model calls; on `Autodiff` its operations have hand-written gradients.
 
-pub mod gelu;
+mod autodiff;
+pub mod layer;
 pub mod reduce;
 pub mod update;
 
 #[cfg(feature = "flex")]
 mod flex;
 
+use burn::tensor::backend::AutodiffBackend;
+
+pub use layer::{LayerKernels, ModelKernels, SeededDropout};
 pub use update::{AdamaxStep, UpdateKernels};
+
+/// A backend that models are trained on.
+pub trait TrainingBackend:
+    AutodiffBackend<InnerBackend: UpdateKernels + ModelKernels> + ModelKernels
+{
+}
+
+impl<B> TrainingBackend for B where
+    B: AutodiffBackend<InnerBackend: UpdateKernels + ModelKernels> + ModelKernels
+{
+}

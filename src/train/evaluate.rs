@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use burn::data::dataloader::DataLoader;
-use burn::tensor::backend::Backend;
 use burn_train::metric::ItemLazy;
 use serde_json::{Map, Value};
 
@@ -12,6 +11,7 @@ use super::step::infer;
 use crate::bert::BertClassifier;
 use crate::glue::batch::EvalLoader;
 use crate::glue::task::{Metric, Task};
+use crate::kernels::ModelKernels;
 use crate::metrics::learner::{Predictions, SplitScore};
 use crate::metrics::scores;
 
@@ -34,7 +34,7 @@ impl SetScores {
 }
 
 /// Runs `net` over all `sets`.
-pub fn evaluate<B: Backend>(
+pub fn evaluate<B: ModelKernels>(
     net: &BertClassifier<B>,
     task: &'static Task,
     sets: EvalSets,

@@ -30,14 +30,15 @@ use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::export;
 use crate::files::{write_json, write_whole};
-use crate::glue::batch::{self, EvalLoader, TrainLoader};
+use crate::glue::batch::{EvalLoader, TrainLoader};
 use crate::glue::encode::Encoder;
-use crate::kernels::UpdateKernels;
+use crate::kernels::TrainingBackend;
 use crate::learning_rate::WarmupSchedule;
 use crate::metrics::learner::Gauge;
 use crate::panics;
 use crate::pruning::{PlatonOptimizer, Pruner, PruningConfig, PruningMonitor, Smoothing};
 use crate::report::{self, Report};
+use crate::seed::mix;
 
 /// How a run talks to its user.
 pub struct Console {
@@ -85,7 +86,7 @@ const DASHBOARD_STOP: &str = "Stopping training from user input.";
 /// # Errors
 /// A model that cannot be loaded, before anything is written; a journal or checkpoint that cannot
 /// be written; a loss that is not finite.
-pub fn train<B: AutodiffBackend<InnerBackend: UpdateKernels>>(
+pub fn train<B: TrainingBackend>(
     config: &RunConfig,
     plan: Plan,
     device: &B::Device,
@@ -221,7 +222,7 @@ fn initial_model<B: AutodiffBackend>(
     plan: &Plan,
     device: &B::Device,
 ) -> Result<Loaded<BertClassifier<B>>> {
-    B::seed(device, batch::mix(config.seed, u64::MAX));
+    B::seed(device, mix(config.seed, u64::MAX));
     let net = plan.classifier(config).init::<B>(device);
     if config.from_scratch {
         return Ok(Loaded { model: net, unused: Vec::new() });

@@ -12,10 +12,12 @@ use burn_train::metric::ItemLazy;
 use burn_train::{InferenceStep, TrainOutput, TrainStep};
 
 use crate::bert::BertClassifier;
-use crate::glue::batch::{Batch, mix};
+use crate::glue::batch::Batch;
 use crate::glue::tsv::Label;
+use crate::kernels::{ModelKernels, TrainingBackend};
 use crate::metrics::learner::{Predictions, TrainPoint};
 use crate::pruning::PruningMonitor;
+use crate::seed::mix;
 
 /// The classifier with what its training step needs besides the batch.
 #[derive(Module, Debug)]
@@ -93,7 +95,7 @@ impl<B: Backend> Trainee<B> {
     }
 }
 
-impl<B: AutodiffBackend> TrainStep for Trainee<B> {
+impl<B: TrainingBackend> TrainStep for Trainee<B> {
     type Input = Batch<B>;
     type Output = StepOutput<B::InnerBackend>;
 
@@ -102,8 +104,9 @@ impl<B: AutodiffBackend> TrainStep for Trainee<B> {
         context.clock.start(batch.started);
         let device = batch.mask.device();
         // Dropout depends on seed and update alone, whatever was drawn before.
-        B::seed(&device, mix(context.seed, batch.update as u64));
-        let logits = self.net.forward(batch.token_ids, batch.type_ids, batch.mask);
+        let noise = mix(context.seed, batch.update as u64);
+        B::seed(&device, noise);
+        let logits = self.net.forward(batch.token_ids, batch.type_ids, batch.mask, Some(noise));
         let loss = loss(logits, &batch.labels);
         let output = StepOutput {
             step: batch.update,
@@ -154,7 +157,7 @@ impl<B: Backend> ItemLazy for StepOutput<B> {
     }
 }
 
-impl<B: Backend> InferenceStep for Trainee<B> {
+impl<B: ModelKernels> InferenceStep for Trainee<B> {
     type Input = Batch<B>;
     type Output = EvalOutput<B>;
 
@@ -195,8 +198,8 @@ impl<B: Backend> ItemLazy for EvalOutput<B> {
 }
 
 /// The answers of `net` to one batch.
-pub fn infer<B: Backend>(net: &BertClassifier<B>, batch: Batch<B>) -> EvalOutput<B> {
-    let logits = net.forward(batch.token_ids, batch.type_ids, batch.mask);
+pub fn infer<B: ModelKernels>(net: &BertClassifier<B>, batch: Batch<B>) -> EvalOutput<B> {
+    let logits = net.forward(batch.token_ids, batch.type_ids, batch.mask, None);
     let loss = loss(logits.clone(), &batch.labels);
     EvalOutput { data_set: batch.data_set, logits, loss, labels: batch.labels }
 }

@@ -12,6 +12,7 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorData};
 use platon::bert::weights::{self, Parts};
 use platon::bert::{BertClassifier, BertConfig, ClassifierConfig};
+use platon::kernels::{LayerKernels, ModelKernels};
 
 use crate::backends::on_every_backend;
 use crate::fixtures::{Array, distance, external, fixture, read};
@@ -25,13 +26,13 @@ on_every_backend!(
     a_real_checkpoint_gives_the_outputs_of_transformers,
 );
 
-fn load<B: Backend>(dir: &Path, outputs: usize, parts: Parts) -> BertClassifier<B> {
+fn load<B: ModelKernels>(dir: &Path, outputs: usize, parts: Parts) -> BertClassifier<B> {
     let device = B::Device::default();
     let net = fresh::<B>(dir, outputs);
     weights::load(net, &dir.join("model.safetensors"), parts, &device).unwrap().model
 }
 
-fn fresh<B: Backend>(dir: &Path, outputs: usize) -> BertClassifier<B> {
+fn fresh<B: ModelKernels>(dir: &Path, outputs: usize) -> BertClassifier<B> {
     let bert = BertConfig::from_dir(dir).unwrap();
     let config = ClassifierConfig { bert, outputs, bert_dropout: 0.0, head_dropout: 0.0 };
     config.init(&B::Device::default())
@@ -68,19 +69,19 @@ fn hidden_distance<B: Backend>(got: Tensor<B, 3>, arrays: &HashMap<String, Array
     largest
 }
 
-fn outputs_equal_those_of_transformers<B: Backend>() {
+fn outputs_equal_those_of_transformers<B: LayerKernels + ModelKernels>() {
     let dir = fixture("tiny_bert");
     let (arrays, _) = read(&dir.join("expected.safetensors"));
     let net = load::<B>(&dir, 3, Parts::All);
     let (ids, types, mask) = inputs::<B>(&arrays);
-    let hidden = net.encoder().forward(ids.clone(), types.clone(), mask.clone());
+    let hidden = net.encoder().forward(ids.clone(), types.clone(), mask.clone(), None);
     let hidden = hidden_distance(hidden, &arrays);
-    let logits = distance(&values(net.forward(ids, types, mask)), &arrays["logits"].f32());
+    let logits = distance(&values(net.forward(ids, types, mask, None)), &arrays["logits"].f32());
     assert!(hidden < 1e-5, "last hidden state differs by {hidden}");
     assert!(logits < 1e-5, "logits differ by {logits}");
 }
 
-fn gradients_equal_those_of_transformers<B: Backend>() {
+fn gradients_equal_those_of_transformers<B: LayerKernels + ModelKernels>() {
     let dir = fixture("tiny_bert");
     let (arrays, _) = read(&dir.join("expected.safetensors"));
     let net = load::<Autodiff<B>>(&dir, 3, Parts::All);
@@ -89,8 +90,9 @@ fn gradients_equal_those_of_transformers<B: Backend>() {
     let n = labels.len();
     let device = B::Device::default();
     let labels = Tensor::<_, 1, Int>::from_data(TensorData::new(labels, [n]), &device);
-    let loss =
-        CrossEntropyLossConfig::new().init(&device).forward(net.forward(ids, types, mask), labels);
+    let loss = CrossEntropyLossConfig::new()
+        .init(&device)
+        .forward(net.forward(ids, types, mask, None), labels);
     let grads = GradientsParams::from_grads(loss.backward(), &net);
     let found = named_gradients::<B>(&net, &grads);
     let mut compared = 0;
@@ -124,14 +126,14 @@ fn named_gradients<B: Backend>(
     weights::collect(&burn::module::Module::map(net.clone(), &mut Replace(grads))).unwrap()
 }
 
-fn old_names_load_and_what_is_left_over_is_named<B: Backend>() {
+fn old_names_load_and_what_is_left_over_is_named<B: LayerKernels + ModelKernels>() {
     let dir = fixture("tiny_bert");
     let (arrays, _) = read(&dir.join("expected.safetensors"));
     let device = B::Device::default();
     let file = dir.join("old_names.safetensors");
     let loaded = weights::load(fresh::<B>(&dir, 3), &file, Parts::Encoder, &device).unwrap();
     let (ids, types, mask) = inputs::<B>(&arrays);
-    let hidden = loaded.model.encoder().forward(ids, types, mask);
+    let hidden = loaded.model.encoder().forward(ids, types, mask, None);
     assert!(hidden_distance(hidden, &arrays) < 1e-5);
     assert_eq!(
         loaded.unused,
@@ -144,7 +146,7 @@ fn old_names_load_and_what_is_left_over_is_named<B: Backend>() {
     );
 }
 
-fn a_missing_or_misshapen_tensor_is_named<B: Backend>() {
+fn a_missing_or_misshapen_tensor_is_named<B: LayerKernels + ModelKernels>() {
     let dir = fixture("tiny_bert");
     let device = B::Device::default();
     let error = |outputs, file: &str| {
@@ -163,7 +165,7 @@ fn a_missing_or_misshapen_tensor_is_named<B: Backend>() {
     assert!(foreign.contains("expected a safetensors file"), "{foreign}");
 }
 
-fn saved_weights_load_bit_for_bit<B: Backend>() {
+fn saved_weights_load_bit_for_bit<B: LayerKernels + ModelKernels>() {
     let dir = fixture("tiny_bert");
     let before = weights::collect(&load::<B>(&dir, 3, Parts::All)).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -182,12 +184,12 @@ fn saved_weights_load_bit_for_bit<B: Backend>() {
     }
 }
 
-fn a_real_checkpoint_gives_the_outputs_of_transformers<B: Backend>() {
+fn a_real_checkpoint_gives_the_outputs_of_transformers<B: LayerKernels + ModelKernels>() {
     let test = "a_real_checkpoint_gives_the_outputs_of_transformers";
     let Some(dir) = external("PLATON_CHECKPOINT_DIR", test) else { return };
     let (arrays, _) = read(&fixture("minilm/expected.safetensors"));
     let net = load::<B>(&dir, 2, Parts::Encoder);
     let (ids, types, mask) = inputs::<B>(&arrays);
-    let difference = hidden_distance(net.encoder().forward(ids, types, mask), &arrays);
+    let difference = hidden_distance(net.encoder().forward(ids, types, mask, None), &arrays);
     assert!(difference < 1e-5, "last hidden state differs by {difference}");
 }

@@ -1,32 +1,17 @@
-//! The kernels over slices, for burn's Flex backend: one pass over memory each, on all cores.
+//! What happens to every parameter at every update.
 //!
 //! The arithmetic is that of the default bodies, operation by operation, so both give the same
 //! bits; the sum of squares alone adds up in another order, which does not depend on the number of
 //! threads.
 
-use burn::tensor::{Tensor, TensorPrimitive};
+use burn::tensor::{Tensor, TensorData};
 use burn_flex::{Flex, FlexTensor};
 use rayon::prelude::*;
 
-use super::update::{AdamaxStep, UpdateKernels};
-
-/// Elements per unit of parallel work: long enough to hide its cost, short enough to balance.
-const CHUNK: usize = 1 << 15;
+use super::{CHUNK, give, new, read, take};
+use crate::kernels::update::{AdamaxStep, UpdateKernels};
 
 type Flat = Tensor<Flex, 1>;
-
-fn take(tensor: Flat) -> FlexTensor {
-    tensor.into_primitive().tensor().to_contiguous()
-}
-
-fn give(tensor: FlexTensor) -> Flat {
-    Tensor::from_primitive(TensorPrimitive::Float(tensor))
-}
-
-/// The elements; a contiguous tensor may be a window into a larger storage.
-fn read(tensor: &FlexTensor) -> &[f32] {
-    tensor.as_slice::<f32>().unwrap_or_default()
-}
 
 /// A tensor whose storage can be written, and is all of it.
 fn own(tensor: FlexTensor) -> FlexTensor {
@@ -35,7 +20,7 @@ fn own(tensor: FlexTensor) -> FlexTensor {
         return tensor;
     }
     let values = read(&tensor).to_vec();
-    FlexTensor::from_data(burn::tensor::TensorData::new(values, [n]))
+    FlexTensor::from_data(TensorData::new(values, [n]))
 }
 
 impl UpdateKernels for Flex {
@@ -93,8 +78,7 @@ impl UpdateKernels for Flex {
                 }
             });
         let n = updated.len();
-        let updated = FlexTensor::from_data(burn::tensor::TensorData::new(updated, [n]));
-        [give(updated), give(moment), give(norm)]
+        [new(updated, [n]), give(moment), give(norm)]
     }
 
     fn accumulate_sensitivity(window: Flat, weight: Flat, grad: Flat, position: f64) -> Flat {
