@@ -229,6 +229,24 @@ impl RunConfig {
             .map_err(|e| Error::run(format!("the settings cannot be written: {e}")))
     }
 
+    /// The course of the remaining ratio over a run of `total` updates; constant without a pruner.
+    ///
+    /// # Errors
+    /// As [`RatioSchedule::new`].
+    pub fn ratio_schedule(&self, total: usize) -> Result<RatioSchedule> {
+        if self.pruner == Pruner::None {
+            return RatioSchedule::new((1.0, 1.0), 0, 0, 0, self.delta_t, total);
+        }
+        RatioSchedule::new(
+            (self.initial_threshold, self.final_threshold),
+            self.warmup_steps,
+            self.initial_warmup,
+            self.final_warmup,
+            self.delta_t,
+            total,
+        )
+    }
+
     fn check(&self) -> Result<()> {
         RatioSchedule::check_ratios(self.initial_threshold, self.final_threshold)?;
         for (name, value) in [

@@ -255,10 +255,8 @@ impl<B: ModelKernels> Layer<B> {
         bias: Tensor<B, 4>,
         seeds: Option<[u64; 2]>,
     ) -> Tensor<B, 2> {
-        let [first, second] = [0, 1].map(|n| {
-            let seed = seeds.and_then(|seeds| seeds.get(n).copied())?;
-            Some(SeededDropout { rate: self.dropout.prob, seed })
-        });
+        let dropout = |seed| SeededDropout { rate: self.dropout.prob, seed };
+        let (first, second) = seeds.map(|[a, b]| (dropout(a), dropout(b))).unzip();
         let hidden = self.attention.forward(hidden, bias, first);
         let inner = B::exact_gelu(self.intermediate.forward(hidden.clone()));
         let output = self.output.forward(inner);

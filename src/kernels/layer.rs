@@ -46,13 +46,12 @@ pub trait LayerKernels: Backend {
     /// burn's own `gelu` has the same value, but on most backends the gradient of its tanh
     /// approximation, off by up to 5e-4.
     fn gelu_forward(x: Tensor<Self, 2>) -> Tensor<Self, 2> {
-        let phi = x.clone().mul_scalar(FRAC_1_SQRT_2).erf().add_scalar(1.0).mul_scalar(0.5);
-        x * phi
+        x.clone() * normal_cdf(x)
     }
 
     /// The exact GELU, and its slope Φ(x) + x φ(x).
     fn gelu_with_slope(x: Tensor<Self, 2>) -> [Tensor<Self, 2>; 2] {
-        let phi = x.clone().mul_scalar(FRAC_1_SQRT_2).erf().add_scalar(1.0).mul_scalar(0.5);
+        let phi = normal_cdf(x.clone());
         let density = (x.clone() * x.clone()).mul_scalar(-0.5).exp();
         let slope = phi.clone() + (x.clone() * density).mul_scalar(1.0 / (2.0 * PI).sqrt());
         [x * phi, slope]
@@ -105,6 +104,11 @@ pub trait LayerKernels: Backend {
             beta: grad.sum_dim(0).reshape([width]),
         }
     }
+}
+
+/// Φ(x), the distribution function of the normal distribution.
+fn normal_cdf<B: Backend>(x: Tensor<B, 2>) -> Tensor<B, 2> {
+    x.mul_scalar(FRAC_1_SQRT_2).erf().add_scalar(1.0).mul_scalar(0.5)
 }
 
 /// Zeroes and scales `x`; the same seed gives the same zeros, so the gradient goes the same way.

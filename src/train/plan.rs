@@ -51,7 +51,7 @@ impl Plan {
         }
         // Preparing takes minutes for the large tasks: what cannot fit is refused before it.
         if let Some(rows) = raw_training_rows(task, &config.data_dir) {
-            ratio_schedule(config, updates(rows, config)?)?;
+            config.ratio_schedule(updates(rows, config)?)?;
         }
         let TrainingSet { samples, dropped } =
             training_set(task, &options, &bert, config.max_seq_len, on_progress)?;
@@ -65,7 +65,7 @@ impl Plan {
             config.eval_per_updates,
             (config.max_steps > 0).then_some(config.max_steps),
         );
-        let schedule = ratio_schedule(config, updates.updates())?;
+        let schedule = config.ratio_schedule(updates.updates())?;
         Ok(Self { task, bert, updates: Arc::new(updates), schedule, samples, dropped, dev })
     }
 
@@ -146,20 +146,6 @@ fn updates(samples: usize, config: &RunConfig) -> Result<usize> {
             format!("{} epochs of {samples} samples", config.epochs),
         )
     })
-}
-
-fn ratio_schedule(config: &RunConfig, total: usize) -> Result<RatioSchedule> {
-    if config.pruner == Pruner::None {
-        return RatioSchedule::new((1.0, 1.0), 0, 0, 0, config.delta_t, total);
-    }
-    RatioSchedule::new(
-        (config.initial_threshold, config.final_threshold),
-        config.warmup_steps,
-        config.initial_warmup,
-        config.final_warmup,
-        config.delta_t,
-        total,
-    )
 }
 
 /// The prunable parameters of `module`, under their Hugging Face names.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use platon::config::{Layer, RunConfig};
 use platon::glue::batch::Plan;
-use platon::pruning::RatioSchedule;
+use platon::pruning::Pruner;
 
 fn recipe(name: &str) -> RunConfig {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("recipes/{name}.toml"));
@@ -45,15 +45,8 @@ const PUBLISHED: [Published; 12] = [
 
 fn fits(config: &RunConfig, rows: usize) {
     let updates = Plan::new(rows, config.batch_size, config.epochs, 0, 0, None).updates();
-    RatioSchedule::new(
-        (config.initial_threshold, config.final_threshold),
-        config.warmup_steps,
-        config.initial_warmup,
-        config.final_warmup,
-        config.delta_t,
-        updates,
-    )
-    .unwrap();
+    assert_eq!(config.pruner, Pruner::Platon, "without one, every schedule would fit");
+    config.ratio_schedule(updates).unwrap();
 }
 
 #[test]

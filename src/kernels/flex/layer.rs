@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use burn_flex::Flex;
 use rayon::prelude::*;
 
-use super::math::{erf, exp, random_bits};
+use super::math::{exp, normal_cdf, random_bits};
 use super::{CHUNK, new, read, take};
 use crate::kernels::layer::{LayerKernels, NormGradients, NormOutput, SeededDropout};
 
@@ -45,7 +45,7 @@ impl LayerKernels for Flex {
         let mut output = vec![0.0f32; read(&x).len()];
         output.par_chunks_mut(CHUNK).zip(read(&x).par_chunks(CHUNK)).for_each(|(output, x)| {
             for (y, x) in output.iter_mut().zip(x) {
-                *y = *x * 0.5 * (1.0 + erf(*x * std::f32::consts::FRAC_1_SQRT_2));
+                *y = *x * normal_cdf(*x);
             }
         });
         new(output, shape)
@@ -62,7 +62,7 @@ impl LayerKernels for Flex {
             .into_par_iter()
             .for_each(|(output, slope, x)| {
                 for ((y, d), x) in output.iter_mut().zip(slope).zip(x) {
-                    let phi = 0.5 * (1.0 + erf(*x * std::f32::consts::FRAC_1_SQRT_2));
+                    let phi = normal_cdf(*x);
                     *y = *x * phi;
                     *d = phi + *x * exp(-0.5 * *x * *x) * DENSITY;
                 }

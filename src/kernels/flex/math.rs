@@ -30,7 +30,7 @@ pub fn exp(x: f32) -> f32 {
 /// x P(x²) / Q(x²) with the minimax coefficients that Eigen and XLA use, clamped to ±4, beyond which
 /// erf is ±1 in f32.
 #[inline(always)]
-pub fn erf(x: f32) -> f32 {
+fn erf(x: f32) -> f32 {
     let x = x.clamp(-4.0, 4.0);
     let t = x * x;
     let mut p = -2.726_142_3e-10;
@@ -46,6 +46,12 @@ pub fn erf(x: f32) -> f32 {
     q = q * t - 7.373_329e-3;
     q = q * t - 1.426_473_9e-2;
     x * p / q
+}
+
+/// Φ(x), the distribution function of the normal distribution, to 3e-7.
+#[inline(always)]
+pub fn normal_cdf(x: f32) -> f32 {
+    0.5 * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))
 }
 
 /// Evenly distributed 32 bits that follow from `seed` and `index` alone: the same for every order
