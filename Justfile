@@ -36,3 +36,7 @@ check:
 # Time the hot paths, or those named: `just bench threshold`
 bench *FLAGS:
     cargo bench "$@"
+
+# Race against PyTorch: `just race stsb --checkpoint checkpoints/bert-base-uncased`
+race *FLAGS:
+    python3 benches/race.py "$@"

@@ -1,10 +1,10 @@
-//! The parts of a run, each timed alone: `cargo bench` (or `just bench`).
+//! The parts of a run on the Flex backend, each timed alone: `cargo bench` (or `just bench`).
 
 use std::path::Path;
 
 use burn::backend::Autodiff;
 use burn::tensor::backend::Backend;
-use burn::tensor::{Distribution, Int, Tensor};
+use burn::tensor::{Distribution, Int, Tensor, TensorData};
 use burn_flex::Flex;
 use divan::Bencher;
 use divan::counter::ItemsCount;
@@ -12,11 +12,11 @@ use platon::bert::{BertConfig, ClassifierConfig};
 use platon::glue::demo;
 use platon::glue::encode::Encoder;
 use platon::glue::tsv::{Label, Row};
-use platon::pruning::Smoothing;
-use platon::pruning::importance::ScoreState;
-use platon::pruning::threshold;
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use platon::kernels::layer::{Dense, Heads, Norm, Tables, TokenIds};
+use platon::kernels::{
+    AdamaxStep, LayerKernels, Observation, Pass, ScoreState, Scores, SeededDropout, Sequences,
+    UpdateKernels,
+};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -25,44 +25,170 @@ fn main() {
     divan::main();
 }
 
-/// The global threshold over the prunable weights of MiniLM (10.6 million) and BERT-base (85
-/// million).
-#[divan::bench(args = [10_600_000, 85_000_000], sample_count = 5)]
-fn threshold_of_scores(bencher: Bencher, n: usize) {
-    let mut random = StdRng::seed_from_u64(7);
-    let scores: Vec<f32> = (0..n).map(|_| random.random::<f32>().powi(4)).collect();
-    bencher
-        .counter(ItemsCount::new(n))
-        .with_inputs(|| scores.clone())
-        .bench_local_values(|mut scores| threshold::cut(&mut scores, n / 5 * 4));
+fn random<const D: usize>(shape: [usize; D]) -> Tensor<Flex, D> {
+    Tensor::random(shape, Distribution::Uniform(-1.0, 1.0), &Default::default())
 }
 
-/// One update of the scores: inside a window, and at its end.
-#[divan::bench(args = [1, 0], sample_count = 20)]
-fn score_update_of_10_million(bencher: Bencher, position: usize) {
-    const N: usize = 10_000_000;
-    let device = Default::default();
-    let mut state = Some(ScoreState::<Flex>::new(N, &device));
-    let weight = Tensor::random([N], Distribution::Default, &device);
-    let grad = Tensor::random([N], Distribution::Default, &device);
-    let smoothing = Smoothing { beta1: 0.85, beta2: 0.95 };
-    bencher.counter(ItemsCount::new(N)).bench_local(|| {
-        let old = state.take();
-        state = old.map(|s| s.update(weight.clone(), grad.clone(), position, smoothing));
+/// The global threshold over the prunable weights of MiniLM (10.6 million) and BERT-base (85
+/// million), importance times uncertainty. Compare with `benches/kthvalue.py`.
+#[divan::bench(args = [10_600_000, 85_000_000], sample_count = 5)]
+fn threshold_of_scores(bencher: Bencher, n: usize) {
+    let scores = [Scores::Product(random([n]).powi_scalar(4), random([n]).powi_scalar(4))];
+    bencher.counter(ItemsCount::new(n)).bench_local(|| Flex::cut(&scores, n / 5 * 4));
+}
+
+const PARAMETER: usize = 10_000_000;
+
+fn zeros() -> Tensor<Flex, 1> {
+    Tensor::zeros([PARAMETER], &Default::default())
+}
+
+/// Clipping and Adamax over ten million weights, with what else the pass may take along.
+#[divan::bench(args = ["adamax", "with scores", "at a window's end", "with masks"], sample_count = 20)]
+fn update_of_10_million(bencher: Bencher, with: &str) {
+    let step = AdamaxStep {
+        learning_rate: 1e-4,
+        beta_1: 0.9,
+        beta_2: 0.999,
+        epsilon: 1e-6,
+        weight_decay: 0.01,
+    };
+    let position = if with == "at a window's end" { 0 } else { 3 };
+    let observation = Observation { position, beta1: 0.85, beta2: 0.95 };
+    let (weight, grad) = (random([PARAMETER]), random([PARAMETER]));
+    let drop = (with == "with masks").then(|| weight.clone().lower_elem(0.0));
+    let scores = (with != "adamax").then(|| ScoreState {
+        window: zeros(),
+        importance: zeros(),
+        uncertainty: zeros(),
+    });
+    let mut state = Some((zeros(), zeros(), scores));
+    bencher.counter(ItemsCount::new(PARAMETER)).bench_local(|| {
+        let Some((moment, norm, scores)) = state.take() else { return };
+        let scores = scores.map(|scores| (scores, observation));
+        let pass = Pass { grad_scale: 0.5, scores, drop: drop.clone() };
+        let updated = Flex::adamax(step, weight.clone(), grad.clone(), moment, norm, pass);
+        state = Some((updated.moment, updated.norm, updated.scores));
     });
 }
 
-/// Forward and backward pass of 6 layers of 384 on 32 x 64 tokens, without an optimizer.
-#[divan::bench(sample_count = 3)]
-fn forward_and_backward(bencher: Bencher) {
+#[divan::bench(sample_count = 20)]
+fn gradient_norm_of_10_million(bencher: Bencher) {
+    let grad = random([PARAMETER]);
+    bencher
+        .counter(ItemsCount::new(PARAMETER))
+        .bench_local(|| Flex::sum_of_squares(grad.clone()).into_data());
+}
+
+/// A batch of 32 like MRPC's: tokens, widths and heads of MiniLM.
+const ROWS: usize = 1700;
+const WIDTH: usize = 384;
+const INNER: usize = 1536;
+const HEADS: usize = 12;
+const DROPOUT: Option<SeededDropout> = Some(SeededDropout { rate: 0.1, seed: 7 });
+
+fn dense(inputs: usize, outputs: usize) -> Dense<Flex> {
+    Dense { weight: random([inputs, outputs]), bias: random([outputs]) }
+}
+
+fn norm() -> Norm<Flex> {
+    Norm { gamma: random([WIDTH]), beta: random([WIDTH]), epsilon: 1e-12 }
+}
+
+/// Forward and backward.
+#[divan::bench(args = [(WIDTH, WIDTH), (WIDTH, INNER), (INNER, WIDTH)], sample_count = 20)]
+fn dense_layer(bencher: Bencher, (inputs, outputs): (usize, usize)) {
+    let (x, layer, grad) =
+        (random([ROWS, inputs]), dense(inputs, outputs), random([ROWS, outputs]));
+    bencher.bench_local(|| {
+        let output = Flex::dense_forward(x.clone(), layer.clone());
+        (output, Flex::dense_backward(x.clone(), layer.weight.clone(), grad.clone()))
+    });
+}
+
+/// Forward and backward.
+#[divan::bench(sample_count = 20)]
+fn dense_layer_with_gelu(bencher: Bencher) {
+    let (x, layer, grad) = (random([ROWS, WIDTH]), dense(WIDTH, INNER), random([ROWS, INNER]));
+    bencher.bench_local(|| {
+        let (output, slope) = Flex::dense_gelu_forward(x.clone(), layer.clone(), true);
+        let weight = layer.weight.clone();
+        slope.map(|slope| {
+            (output, Flex::dense_gelu_backward(x.clone(), weight, slope, grad.clone()))
+        })
+    });
+}
+
+/// Forward and backward.
+#[divan::bench(sample_count = 20)]
+fn dropout_add_norm(bencher: Bencher) {
+    let [x, residual, grad] = [0; 3].map(|_| random([ROWS, WIDTH]));
+    let norm = norm();
+    bencher.bench_local(|| {
+        let (output, saved) =
+            Flex::add_norm_forward(x.clone(), residual.clone(), norm.clone(), DROPOUT, true);
+        let gamma = norm.gamma.clone();
+        saved.map(|saved| (output, Flex::add_norm_backward(saved, gamma, grad.clone(), DROPOUT)))
+    });
+}
+
+/// Forward and backward, 1700 tokens in sequences of this length.
+#[divan::bench(args = [13, 50, 170], sample_count = 20)]
+fn attention(bencher: Bencher, length: usize) {
+    let sequences = Sequences::new(vec![length; ROWS / length], None);
+    let rows = sequences.rows();
+    let [query, key, value, grad] = [0; 4].map(|_| random([rows, WIDTH]));
+    let inputs = Heads { query, key, value };
+    bencher.counter(ItemsCount::new(rows)).bench_local(|| {
+        let (context, saved) =
+            Flex::attention_forward(inputs.clone(), &sequences, HEADS, DROPOUT, true);
+        saved.map(|saved| {
+            let grad = grad.clone();
+            let back =
+                Flex::attention_backward(inputs.clone(), saved, grad, &sequences, HEADS, DROPOUT);
+            (context, back)
+        })
+    });
+}
+
+fn ids<B: Backend>(rows: usize) -> TokenIds<B> {
+    let ids = |entries: usize| {
+        let ids: Vec<i64> = (0..rows).map(|n| (n * 7919 % entries) as i64).collect();
+        Tensor::<B, 1, Int>::from_data(TensorData::new(ids, [rows]), &Default::default())
+    };
+    Tables { word: ids(30_522), position: ids(50), segment: ids(2) }
+}
+
+/// Forward and backward.
+#[divan::bench(sample_count = 20)]
+fn embeddings(bencher: Bencher) {
+    let entries = Tables { word: 30_522, position: 512, segment: 2 };
+    let tables = Tables {
+        word: random([entries.word, WIDTH]),
+        position: random([entries.position, WIDTH]),
+        segment: random([entries.segment, WIDTH]),
+    };
+    let (norm, grad) = (norm(), random([ROWS, WIDTH]));
+    bencher.bench_local(|| {
+        let (output, saved) =
+            Flex::embed_forward(tables.clone(), ids(ROWS), norm.clone(), DROPOUT, true);
+        let (gamma, grad) = (norm.gamma.clone(), grad.clone());
+        let entries = entries.clone();
+        saved.map(|s| (output, Flex::embed_backward(entries, ids(ROWS), s, gamma, grad, DROPOUT)))
+    });
+}
+
+/// Forward and backward pass of 6 layers of 384 over 34 sequences of 50 tokens.
+#[divan::bench(sample_count = 5)]
+fn model(bencher: Bencher) {
     type B = Autodiff<Flex>;
     let device = Default::default();
     let bert = BertConfig {
         vocab_size: 30_522,
-        hidden_size: 384,
+        hidden_size: WIDTH,
         num_hidden_layers: 6,
-        num_attention_heads: 12,
-        intermediate_size: 1536,
+        num_attention_heads: HEADS,
+        intermediate_size: INNER,
         max_position_embeddings: 512,
         type_vocab_size: 2,
         layer_norm_eps: 1e-12,
@@ -73,16 +199,13 @@ fn forward_and_backward(bencher: Bencher) {
     let config = ClassifierConfig { bert, outputs: 2, bert_dropout: 0.1, head_dropout: 0.1 };
     B::seed(&device, 7);
     let net = config.init::<B>(&device);
-    let shape = [32, 64];
-    let ids = Tensor::<B, 2, Int>::random(shape, Distribution::Uniform(0.0, 30_000.0), &device);
-    let types = Tensor::<B, 2, Int>::zeros(shape, &device);
-    let mask = Tensor::<B, 2>::ones(shape, &device);
-    bencher.counter(ItemsCount::new(32 * 64usize)).bench_local(|| {
-        net.forward(ids.clone(), types.clone(), mask.clone(), Some(7)).sum().backward()
-    });
+    let sequences = Sequences::new(vec![50; ROWS / 50], None);
+    bencher
+        .counter(ItemsCount::new(ROWS))
+        .bench_local(|| net.forward(ids(ROWS), &sequences, Some(7)).sum().backward());
 }
 
-/// WordPiece over the demo's training pairs, on one core.
+/// WordPiece over the demo's training pairs.
 #[divan::bench(sample_count = 10)]
 fn encode_demo(bencher: Bencher) {
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("glue-data/demo/model");

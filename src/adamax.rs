@@ -1,14 +1,12 @@
 //! Adamax as in MT-DNN, the inner optimizer of the original.
 
 use burn::config::Config;
-use burn::optim::adaptor::OptimizerAdaptor;
 use burn::optim::{LearningRate, SimpleOptimizer};
 use burn::record::Record;
-use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::backend::Backend;
 use burn::tensor::{Device, Tensor};
-use burn::{self, module::AutodiffModule};
 
-use crate::kernels::{AdamaxStep, UpdateKernels};
+use crate::kernels::{AdamaxStep, InnerOptimizer, Pass, Stepped, UpdateKernels, Updated};
 
 /// Configuration of [`Adamax`].
 #[derive(Config, Debug)]
@@ -52,23 +50,22 @@ pub struct AdamaxState<B: Backend, const D: usize> {
     pub norm: Tensor<B, D>,
 }
 
-impl<B: UpdateKernels> SimpleOptimizer<B> for Adamax {
-    type State<const D: usize> = AdamaxState<B, D>;
-
-    fn step<const D: usize>(
+impl<B: UpdateKernels> InnerOptimizer<B> for Adamax {
+    fn step_with<const D: usize>(
         &self,
         lr: LearningRate,
-        tensor: Tensor<B, D>,
+        weight: Tensor<B, D>,
         grad: Tensor<B, D>,
-        state: Option<Self::State<D>>,
-    ) -> (Tensor<B, D>, Option<Self::State<D>>) {
+        state: Option<AdamaxState<B, D>>,
+        pass: Pass<B>,
+    ) -> Stepped<B, AdamaxState<B, D>, D> {
         let AdamaxConfig { beta_1, beta_2, epsilon, weight_decay } = self.config;
-        let shape = tensor.shape();
+        let shape = weight.shape();
         let size = [shape.num_elements()];
         let (moment, norm) = match state {
             Some(AdamaxState { moment, norm }) => (moment.reshape(size), norm.reshape(size)),
             None => {
-                let zeros = || Tensor::zeros(size, &tensor.device());
+                let zeros = || Tensor::zeros(size, &weight.device());
                 (zeros(), zeros())
             }
         };
@@ -79,10 +76,26 @@ impl<B: UpdateKernels> SimpleOptimizer<B> for Adamax {
             epsilon,
             weight_decay: if D > 1 { weight_decay } else { 0.0 },
         };
-        let [tensor, moment, norm] =
-            B::adamax(step, tensor.reshape(size), grad.reshape(size), moment, norm)
-                .map(|t| t.reshape(shape.clone()));
-        (tensor, Some(AdamaxState { moment, norm }))
+        let Updated { weight, moment, norm, scores, pruning } =
+            B::adamax(step, weight.reshape(size), grad.reshape(size), moment, norm, pass);
+        let [weight, moment, norm] = [weight, moment, norm].map(|t| t.reshape(shape.clone()));
+        Stepped { weight, state: Some(AdamaxState { moment, norm }), scores, pruning }
+    }
+}
+
+impl<B: UpdateKernels> SimpleOptimizer<B> for Adamax {
+    type State<const D: usize> = AdamaxState<B, D>;
+
+    fn step<const D: usize>(
+        &self,
+        lr: LearningRate,
+        tensor: Tensor<B, D>,
+        grad: Tensor<B, D>,
+        state: Option<Self::State<D>>,
+    ) -> (Tensor<B, D>, Option<Self::State<D>>) {
+        let pass = Pass { grad_scale: 1.0, scores: None, drop: None };
+        let stepped = self.step_with(lr, tensor, grad, state, pass);
+        (stepped.weight, stepped.state)
     }
 
     fn to_device<const D: usize>(state: Self::State<D>, device: &Device<B>) -> Self::State<D> {
@@ -91,13 +104,9 @@ impl<B: UpdateKernels> SimpleOptimizer<B> for Adamax {
 }
 
 impl AdamaxConfig {
-    /// An optimizer for modules of type `M`.
-    pub fn init<B, M>(&self) -> OptimizerAdaptor<Adamax, M, B>
-    where
-        B: AutodiffBackend<InnerBackend: UpdateKernels>,
-        M: AutodiffModule<B>,
-    {
-        OptimizerAdaptor::from(Adamax { config: self.clone() })
+    /// The optimizer.
+    pub fn init(&self) -> Adamax {
+        Adamax { config: self.clone() }
     }
 }
 
@@ -110,7 +119,7 @@ mod tests {
     type B = NdArray<f32>;
 
     fn adamax(weight_decay: f64) -> Adamax {
-        Adamax { config: AdamaxConfig::new().with_weight_decay(weight_decay).with_epsilon(0.5) }
+        AdamaxConfig::new().with_weight_decay(weight_decay).with_epsilon(0.5).init()
     }
 
     #[test]

@@ -3,20 +3,16 @@
 
 use burn::module::{Module, Param};
 use burn::nn::{
-    Dropout, DropoutConfig, Embedding, EmbeddingConfig, Initializer, LayerNorm, LayerNormConfig,
-    Linear, LinearConfig,
+    Embedding, EmbeddingConfig, Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig,
 };
-use burn::tensor::activation::{softmax, tanh};
+use burn::tensor::activation::tanh;
 use burn::tensor::backend::Backend;
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Tensor, TensorData};
 
 use super::config::BertConfig;
-use crate::kernels::{ModelKernels, SeededDropout};
+use crate::kernels::layer::{Dense, Heads, Norm, Tables, TokenIds};
+use crate::kernels::{ModelKernels, SeededDropout, Sequences};
 use crate::seed::mix;
-
-/// Scores of padding positions before the softmax: far below any real score, so that their
-/// probability is exactly zero in f32, yet finite, so that a row of padding yields no NaN.
-const MASKED_SCORE: f64 = -1e9;
 
 /// What a classifier needs beyond the encoder's own configuration.
 #[derive(Debug, Clone)]
@@ -38,7 +34,8 @@ pub struct Embeddings<B: Backend> {
     position_embeddings: Embedding<B>,
     token_type_embeddings: Embedding<B>,
     layer_norm: LayerNorm<B>,
-    dropout: Dropout,
+    dropout: f64,
+    epsilon: f64,
 }
 
 /// Multi-head self-attention with its output projection.
@@ -49,8 +46,8 @@ pub struct Attention<B: Backend> {
     value: Linear<B>,
     output: Linear<B>,
     layer_norm: LayerNorm<B>,
-    dropout: Dropout,
     heads: usize,
+    dropout: f64,
     epsilon: f64,
 }
 
@@ -61,7 +58,7 @@ pub struct Layer<B: Backend> {
     intermediate: Linear<B>,
     output: Linear<B>,
     layer_norm: LayerNorm<B>,
-    dropout: Dropout,
+    dropout: f64,
     epsilon: f64,
 }
 
@@ -76,9 +73,9 @@ pub struct Bert<B: Backend> {
 #[derive(Module, Debug)]
 pub struct BertClassifier<B: Backend> {
     bert: Bert<B>,
-    input_dropout: Dropout,
+    input_dropout: f64,
     pooler: Linear<B>,
-    output_dropout: Dropout,
+    output_dropout: f64,
     classifier: Linear<B>,
 }
 
@@ -89,7 +86,6 @@ impl ClassifierConfig {
     pub fn init<B: Backend>(&self, device: &B::Device) -> BertClassifier<B> {
         let bert = &self.bert;
         let hidden = bert.hidden_size;
-        let dropout = || DropoutConfig::new(self.bert_dropout).init();
         let normal = Initializer::Normal { mean: 0.0, std: bert.initializer_range };
         let norm = || LayerNormConfig::new(hidden).with_epsilon(bert.layer_norm_eps).init(device);
         let embedding = |n: usize| {
@@ -108,14 +104,14 @@ impl ClassifierConfig {
                 value: linear(hidden, hidden),
                 output: linear(hidden, hidden),
                 layer_norm: norm(),
-                dropout: dropout(),
+                dropout: self.bert_dropout,
                 heads: bert.num_attention_heads,
                 epsilon: bert.layer_norm_eps,
             },
             intermediate: linear(hidden, bert.intermediate_size),
             output: linear(bert.intermediate_size, hidden),
             layer_norm: norm(),
-            dropout: dropout(),
+            dropout: self.bert_dropout,
             epsilon: bert.layer_norm_eps,
         };
         let model = BertClassifier {
@@ -125,13 +121,14 @@ impl ClassifierConfig {
                     position_embeddings: embedding(bert.max_position_embeddings),
                     token_type_embeddings: embedding(bert.type_vocab_size),
                     layer_norm: norm(),
-                    dropout: dropout(),
+                    dropout: self.bert_dropout,
+                    epsilon: bert.layer_norm_eps,
                 },
                 encoder: (0..bert.num_hidden_layers).map(|_| layer()).collect(),
             },
-            input_dropout: dropout(),
+            input_dropout: self.bert_dropout,
             pooler: LinearConfig::new(hidden, hidden).init(device),
-            output_dropout: DropoutConfig::new(self.head_dropout).init(),
+            output_dropout: self.head_dropout,
             classifier: LinearConfig::new(hidden, self.outputs).init(device),
         };
         // burn draws parameters when they are first used; drawing them here, in the order of the
@@ -144,28 +141,58 @@ struct DrawNow;
 
 impl<B: Backend> burn::module::ModuleMapper<B> for DrawNow {}
 
+/// The places of the model that drop elements, each with a stream of random numbers of its own.
+#[derive(Clone, Copy)]
+enum Place {
+    Embeddings,
+    HeadInput,
+    HeadOutput,
+    Attention(usize),
+    AfterAttention(usize),
+    AfterFeedForward(usize),
+}
+
+/// Where the random numbers of one update's dropout come from; `None` drops nothing.
+#[derive(Clone, Copy)]
+struct Noise(Option<u64>);
+
+impl Noise {
+    fn at(self, place: Place, rate: f64) -> Option<SeededDropout> {
+        let stream = match place {
+            Place::Embeddings => 0,
+            Place::HeadInput => 1,
+            Place::HeadOutput => 2,
+            Place::Attention(layer) => 3 + 3 * layer,
+            Place::AfterAttention(layer) => 4 + 3 * layer,
+            Place::AfterFeedForward(layer) => 5 + 3 * layer,
+        };
+        self.0.map(|noise| SeededDropout { rate, seed: mix(noise, stream as u64) })
+    }
+}
+
 impl<B: ModelKernels> BertClassifier<B> {
     /// Class scores (logits), or the regression value.
     ///
     /// # Shapes
-    /// - `token_ids`, `type_ids`: `[batch, tokens]`
-    /// - `mask`: `[batch, tokens]`, 1 for tokens and 0 for padding
+    /// - `ids`: `[rows]` each, one row per token as `sequences` lays them out
     /// - output: `[batch, outputs]`
     ///
-    /// `noise` seeds the dropout of an update; without it nothing is dropped between the layers.
+    /// `noise` seeds the dropout of an update; without it nothing is dropped.
     pub fn forward(
         &self,
-        token_ids: Tensor<B, 2, Int>,
-        type_ids: Tensor<B, 2, Int>,
-        mask: Tensor<B, 2>,
+        ids: TokenIds<B>,
+        sequences: &Sequences,
         noise: Option<u64>,
     ) -> Tensor<B, 2> {
-        let [batch, _] = token_ids.dims();
-        let hidden = self.bert.forward(token_ids, type_ids, mask, noise);
-        let [_, _, width] = hidden.dims();
-        let first = hidden.slice([0..batch, 0..1]).reshape([batch, width]); // [batch, hidden]
-        let pooled = tanh(self.pooler.forward(self.input_dropout.forward(first)));
-        self.classifier.forward(self.output_dropout.forward(pooled))
+        let hidden = self.bert.forward(ids, sequences, noise);
+        let noise = Noise(noise);
+        let firsts: Vec<i64> = sequences.firsts().map(|row| row as i64).collect();
+        let firsts = TensorData::new(firsts, [sequences.batch()]);
+        let first = hidden.clone().select(0, Tensor::from_data(firsts, &hidden.device())); // [batch, hidden]
+        let first = B::dropout(first, noise.at(Place::HeadInput, self.input_dropout));
+        let pooled = tanh(linear(&self.pooler, first));
+        let pooled = B::dropout(pooled, noise.at(Place::HeadOutput, self.output_dropout));
+        linear(&self.classifier, pooled)
     }
 
     /// The encoder alone.
@@ -178,71 +205,59 @@ impl<B: ModelKernels> Bert<B> {
     /// The last layer's vectors.
     ///
     /// # Shapes
-    /// - `token_ids`, `type_ids`, `mask`: `[batch, tokens]`
-    /// - output: `[batch, tokens, hidden]`
+    /// - `ids`: `[rows]` each
+    /// - output: `[rows, hidden]`
     pub fn forward(
         &self,
-        token_ids: Tensor<B, 2, Int>,
-        type_ids: Tensor<B, 2, Int>,
-        mask: Tensor<B, 2>,
+        ids: TokenIds<B>,
+        sequences: &Sequences,
         noise: Option<u64>,
-    ) -> Tensor<B, 3> {
-        let [batch, tokens] = token_ids.dims();
-        let bias = mask.sub_scalar(1.0).mul_scalar(-MASKED_SCORE); // 0 for tokens
-        let bias = bias.reshape([batch, 1, 1, tokens]);
-        let hidden = self.embeddings.forward(token_ids, type_ids);
-        let [_, _, width] = hidden.dims();
-        // One row per token: burn would multiply a batch of matrices sequence by sequence.
-        let hidden = hidden.reshape([batch * tokens, width]);
-        let hidden = self.encoder.iter().zip(0..).fold(hidden, |hidden, (layer, n)| {
-            // Two places per layer: after attention, after feed-forward.
-            let seeds = noise.map(|noise| [mix(noise, 2 * n), mix(noise, 2 * n + 1)]);
-            layer.forward(hidden, bias.clone(), seeds)
-        });
-        hidden.reshape([batch, tokens, width])
+    ) -> Tensor<B, 2> {
+        let noise = Noise(noise);
+        let hidden = self.embeddings.forward(ids, noise);
+        self.encoder
+            .iter()
+            .enumerate()
+            .fold(hidden, |hidden, (n, layer)| layer.forward(hidden, sequences, n, noise))
     }
 }
 
-impl<B: Backend> Embeddings<B> {
+impl<B: ModelKernels> Embeddings<B> {
     /// # Shapes
-    /// - `token_ids`, `type_ids`: `[batch, tokens]`
-    /// - output: `[batch, tokens, hidden]`
-    fn forward(&self, token_ids: Tensor<B, 2, Int>, type_ids: Tensor<B, 2, Int>) -> Tensor<B, 3> {
-        let [_, tokens] = token_ids.dims();
-        let positions = Tensor::arange(0..tokens as i64, &token_ids.device()).unsqueeze(); // [1, tokens]
-        let sum = self.word_embeddings.forward(token_ids)
-            + self.token_type_embeddings.forward(type_ids)
-            + self.position_embeddings.forward(positions);
-        self.dropout.forward(self.layer_norm.forward(sum))
+    /// - `ids`: `[rows]` each
+    /// - output: `[rows, hidden]`
+    fn forward(&self, ids: TokenIds<B>, noise: Noise) -> Tensor<B, 2> {
+        let tables = Tables {
+            word: self.word_embeddings.weight.val(),
+            position: self.position_embeddings.weight.val(),
+            segment: self.token_type_embeddings.weight.val(),
+        };
+        let norm = norm(&self.layer_norm, self.epsilon);
+        B::embed(tables, ids, norm, noise.at(Place::Embeddings, self.dropout))
     }
 }
 
 impl<B: ModelKernels> Attention<B> {
     /// # Shapes
-    /// - `hidden`: `[batch * tokens, hidden]`
-    /// - `bias`: `[batch, 1, 1, tokens]`, added to the scores
+    /// - `hidden`: `[rows, hidden]`
     /// - output: as `hidden`
     fn forward(
         &self,
         hidden: Tensor<B, 2>,
-        bias: Tensor<B, 4>,
-        dropout: Option<SeededDropout>,
+        sequences: &Sequences,
+        layer: usize,
+        noise: Noise,
     ) -> Tensor<B, 2> {
-        let [rows, width] = hidden.dims();
-        let [batch, _, _, tokens] = bias.dims();
-        let head = width / self.heads;
-        let split = |linear: &Linear<B>, x: Tensor<B, 2>| {
-            linear.forward(x).reshape([batch, tokens, self.heads, head]).swap_dims(1, 2) // [batch, heads, tokens, head]
+        let inputs = Heads {
+            query: linear(&self.query, hidden.clone()),
+            key: linear(&self.key, hidden.clone()),
+            value: linear(&self.value, hidden.clone()),
         };
-        let query = split(&self.query, hidden.clone()).div_scalar((head as f64).sqrt());
-        let key = split(&self.key, hidden.clone());
-        let value = split(&self.value, hidden.clone());
-
-        let scores = query.matmul(key.transpose()) + bias; // [batch, heads, tokens, tokens]
-        let weights = self.dropout.forward(softmax(scores, 3));
-        let context = weights.matmul(value).swap_dims(1, 2).reshape([rows, width]);
-        let output = self.output.forward(context);
-        add_norm(&self.layer_norm, self.epsilon, output, hidden, dropout)
+        let dropout = noise.at(Place::Attention(layer), self.dropout);
+        let context = B::self_attention(inputs, sequences, self.heads, dropout);
+        let dropout = noise.at(Place::AfterAttention(layer), self.dropout);
+        let norm = norm(&self.layer_norm, self.epsilon);
+        B::dropout_add_norm(linear(&self.output, context), hidden, norm, dropout)
     }
 }
 
@@ -252,27 +267,32 @@ impl<B: ModelKernels> Layer<B> {
     fn forward(
         &self,
         hidden: Tensor<B, 2>,
-        bias: Tensor<B, 4>,
-        seeds: Option<[u64; 2]>,
+        sequences: &Sequences,
+        layer: usize,
+        noise: Noise,
     ) -> Tensor<B, 2> {
-        let dropout = |seed| SeededDropout { rate: self.dropout.prob, seed };
-        let (first, second) = seeds.map(|[a, b]| (dropout(a), dropout(b))).unzip();
-        let hidden = self.attention.forward(hidden, bias, first);
-        let inner = B::exact_gelu(self.intermediate.forward(hidden.clone()));
-        let output = self.output.forward(inner);
-        add_norm(&self.layer_norm, self.epsilon, output, hidden, second)
+        let hidden = self.attention.forward(hidden, sequences, layer, noise);
+        let inner = B::dense_gelu(hidden.clone(), dense(&self.intermediate));
+        let dropout = noise.at(Place::AfterFeedForward(layer), self.dropout);
+        let norm = norm(&self.layer_norm, self.epsilon);
+        B::dropout_add_norm(linear(&self.output, inner), hidden, norm, dropout)
     }
 }
 
-/// LayerNorm(dropout(x) + residual), `[rows, width]`.
-fn add_norm<B: ModelKernels>(
-    norm: &LayerNorm<B>,
-    epsilon: f64,
-    x: Tensor<B, 2>,
-    residual: Tensor<B, 2>,
-    dropout: Option<SeededDropout>,
-) -> Tensor<B, 2> {
+fn linear<B: ModelKernels>(linear: &Linear<B>, x: Tensor<B, 2>) -> Tensor<B, 2> {
+    B::dense(x, dense(linear))
+}
+
+fn dense<B: Backend>(linear: &Linear<B>) -> Dense<B> {
+    let weight = linear.weight.val();
+    let [_, outputs] = weight.dims();
+    let zeros = || Tensor::zeros([outputs], &weight.device());
+    let bias = linear.bias.as_ref().map_or_else(zeros, |bias| bias.val());
+    Dense { weight, bias }
+}
+
+fn norm<B: Backend>(norm: &LayerNorm<B>, epsilon: f64) -> Norm<B> {
     let gamma = norm.gamma.val();
     let beta = norm.beta.as_ref().map_or_else(|| gamma.zeros_like(), |beta| beta.val());
-    B::dropout_add_norm(x, residual, gamma, beta, epsilon, dropout)
+    Norm { gamma, beta, epsilon }
 }

@@ -16,7 +16,7 @@ use crate::glue::prepare::Options;
 use crate::glue::task::{Task, task};
 use crate::kernels::{ModelKernels, TrainingBackend};
 use crate::train::data::{EvalSets, dev_sets};
-use crate::train::evaluate::evaluate;
+use crate::train::evaluate::{Evaluated, evaluate};
 
 #[derive(Args)]
 pub struct EvaluateArgs {
@@ -106,12 +106,16 @@ impl EvaluateJob {
         };
         let path = self.model.join("model.safetensors");
         let net = weights::load(classifier.init::<B>(device), &path, Parts::All, device)?.model;
-        for set in evaluate(&net, self.task, self.sets, self.config.batch_size_eval, device) {
+        let batch_size = self.config.batch_size_eval;
+        for Evaluated { scores: set, seconds } in
+            evaluate(&net, self.task, self.sets, batch_size, device)
+        {
             if self.json {
                 let mut line = serde_json::Map::new();
                 line.insert("data_set".into(), set.data_set.clone().into());
                 line.insert("loss".into(), set.loss.into());
                 line.extend(set.to_json());
+                line.insert("seconds".into(), seconds.into());
                 output::data(&serde_json::Value::Object(line).to_string());
             } else {
                 let scores: Vec<String> =

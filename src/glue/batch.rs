@@ -17,53 +17,82 @@ use crate::glue::sample::Sample;
 use crate::glue::tsv::Label;
 use crate::seed::mix;
 
-/// Samples, padded to the longest of them.
+/// Samples as rows of tokens, one sample after the other.
 #[derive(Debug, Clone)]
 pub struct Batch<B: Backend> {
     /// The update this batch is for, from 1; 0 in evaluation.
     pub update: usize,
     /// Its epoch, from 1; 0 in evaluation.
     pub epoch: usize,
-    /// When its assembly began.
-    pub started: Instant,
+    /// When its assembly began, where no update before it led here: the first of each chunk.
+    pub started: Option<Instant>,
     /// Which of several evaluation sets it is from.
     pub data_set: usize,
-    /// `[batch, tokens]`
-    pub token_ids: Tensor<B, 2, Int>,
-    /// `[batch, tokens]`
-    pub type_ids: Tensor<B, 2, Int>,
-    /// `[batch, tokens]`, 1 for tokens and 0 for padding.
-    pub mask: Tensor<B, 2>,
+    /// `[rows]`
+    pub token_ids: Tensor<B, 1, Int>,
+    /// The place of each token in its sample, `[rows]`.
+    pub position_ids: Tensor<B, 1, Int>,
+    /// `[rows]`
+    pub type_ids: Tensor<B, 1, Int>,
+    /// Tokens of each sample, without those that the attention mask hides.
+    pub lengths: Vec<usize>,
+    /// The rows that each sample takes; `None` where it takes as many as it has tokens.
+    pub padded_to: Option<usize>,
     /// The labels, on the host.
     pub labels: Vec<Label>,
 }
 
+/// How samples of different lengths share a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Filling {
+    /// Without padding: each takes as many rows as it has tokens.
+    Packed,
+    /// Each takes as many rows as the longest.
+    Padded,
+}
+
 impl<B: Backend> Batch<B> {
-    fn new<'a>(samples: impl Iterator<Item = &'a Sample>, device: &B::Device) -> Self {
-        let started = Instant::now();
+    /// A batch of `samples`.
+    pub fn new<'a>(
+        samples: impl Iterator<Item = &'a Sample>,
+        filling: Filling,
+        device: &B::Device,
+    ) -> Self {
         let samples: Vec<&Sample> = samples.collect();
-        let rows = samples.len();
-        let tokens = samples.iter().map(|s| s.token_id.len()).max().unwrap_or(0);
-        let mut ids = Vec::with_capacity(rows * tokens);
-        let mut types = Vec::with_capacity(rows * tokens);
-        let mut mask = Vec::with_capacity(rows * tokens);
-        for (n, sample) in (1..).zip(&samples) {
-            ids.extend(sample.token_id.iter().map(|id| i64::from(*id)));
-            types.extend(sample.type_id.iter().map(|id| i64::from(*id)));
-            mask.extend(sample.attention_mask.iter().map(|m| f32::from(*m)));
-            ids.resize(n * tokens, 0);
-            types.resize(n * tokens, 0);
-            mask.resize(n * tokens, 0.0);
+        let attended = |s: &Sample| s.attention_mask.iter().filter(|m| **m != 0).count();
+        let lengths: Vec<usize> = samples.iter().map(|s| attended(s)).collect();
+        let padded_to = match filling {
+            Filling::Packed => None,
+            Filling::Padded => Some(lengths.iter().copied().max().unwrap_or(0)),
+        };
+        let rows = lengths.iter().map(|n| padded_to.unwrap_or(*n)).sum();
+        let mut columns = [0; 3].map(|_| Vec::<i64>::with_capacity(rows));
+        for (sample, length) in samples.iter().zip(&lengths) {
+            let ids = sample.token_id.iter().zip(&sample.type_id);
+            let tokens = ids.zip(&sample.attention_mask).enumerate().filter(|(_, (_, m))| **m != 0);
+            for (position, ((id, kind), _)) in tokens {
+                let values = [i64::from(*id), position as i64, i64::from(*kind)];
+                for (column, value) in columns.iter_mut().zip(values) {
+                    column.push(value);
+                }
+            }
+            let padding = padded_to.map_or(0, |rows| rows - length);
+            for column in &mut columns {
+                column.resize(column.len() + padding, 0);
+            }
         }
-        let shape = [rows, tokens];
+        let [token_ids, position_ids, type_ids] =
+            columns.map(|column| Tensor::from_data(TensorData::new(column, [rows]), device));
         Self {
             update: 0,
             epoch: 0,
-            started,
+            started: None,
             data_set: 0,
-            token_ids: Tensor::from_data(TensorData::new(ids, shape), device),
-            type_ids: Tensor::from_data(TensorData::new(types, shape), device),
-            mask: Tensor::from_data(TensorData::new(mask, shape), device),
+            token_ids,
+            position_ids,
+            type_ids,
+            lengths,
+            padded_to,
             labels: samples.iter().map(|s| s.label).collect(),
         }
     }
@@ -144,6 +173,7 @@ impl Plan {
 pub struct TrainLoader<B: Backend> {
     samples: Arc<InMemDataset<Sample>>,
     plan: Arc<Plan>,
+    filling: Filling,
     next_chunk: Arc<AtomicUsize>,
     /// The rows of every batch that this loader takes: the share `start..end` of `whole`.
     share: (usize, usize, usize),
@@ -152,8 +182,13 @@ pub struct TrainLoader<B: Backend> {
 
 impl<B: Backend> TrainLoader<B> {
     /// A loader of whole batches, from the plan's first chunk.
-    pub fn new(samples: Arc<InMemDataset<Sample>>, plan: Arc<Plan>, device: B::Device) -> Self {
-        Self { samples, plan, next_chunk: Arc::default(), share: (0, 1, 1), device }
+    pub fn new(
+        samples: Arc<InMemDataset<Sample>>,
+        plan: Arc<Plan>,
+        filling: Filling,
+        device: B::Device,
+    ) -> Self {
+        Self { samples, plan, filling, next_chunk: Arc::default(), share: (0, 1, 1), device }
     }
 }
 
@@ -177,6 +212,7 @@ impl<B: Backend> DataLoader<B, Batch<B>> for TrainLoader<B> {
         Arc::new(Self {
             samples: self.samples.clone(),
             plan: self.plan.clone(),
+            filling: self.filling,
             next_chunk: self.next_chunk.clone(),
             share: self.share,
             device: device.clone(),
@@ -189,6 +225,7 @@ impl<B: Backend> DataLoader<B, Batch<B>> for TrainLoader<B> {
         Arc::new(Self {
             samples: self.samples.clone(),
             plan: self.plan.clone(),
+            filling: self.filling,
             next_chunk: Arc::new(AtomicUsize::new(self.next_chunk.load(Ordering::SeqCst))),
             share: (start, end, self.num_items().max(1)),
             device: self.device.clone(),
@@ -210,7 +247,8 @@ impl<B: Backend> Iterator for TrainIterator<'_, B> {
         if self.next >= self.updates.end {
             return None;
         }
-        let TrainLoader { samples, plan, share, device, .. } = self.loader;
+        let started = (self.next == self.updates.start).then(Instant::now);
+        let TrainLoader { samples, plan, filling, share, device, .. } = self.loader;
         let first = self.next % plan.updates_per_epoch() * plan.batch_size;
         let rows = plan.batch_size.min(self.order.len() - first);
         let (start, end, whole) = *share;
@@ -222,7 +260,8 @@ impl<B: Backend> Iterator for TrainIterator<'_, B> {
             .iter()
             .filter_map(|n| samples.get(*n))
             .collect();
-        let mut batch = Batch::new(picked.iter(), device);
+        let mut batch = Batch::new(picked.iter(), *filling, device);
+        batch.started = started;
         self.next += 1;
         batch.update = self.next;
         batch.epoch = plan.epoch_of(self.next - 1) + 1;
@@ -241,16 +280,22 @@ impl<B: Backend> DataLoaderIterator<Batch<B>> for TrainIterator<'_, B> {
 pub struct EvalLoader<B: Backend> {
     sets: Arc<Vec<Vec<Sample>>>,
     batch_size: usize,
+    filling: Filling,
     device: B::Device,
 }
 
 impl<B: Backend> EvalLoader<B> {
     /// A loader over `sets`; batches never mix two of them.
-    pub fn new(mut sets: Vec<Vec<Sample>>, batch_size: usize, device: B::Device) -> Self {
+    pub fn new(
+        mut sets: Vec<Vec<Sample>>,
+        batch_size: usize,
+        filling: Filling,
+        device: B::Device,
+    ) -> Self {
         for set in &mut sets {
             set.sort_by_key(|s| s.token_id.len());
         }
-        Self { sets: Arc::new(sets), batch_size, device }
+        Self { sets: Arc::new(sets), batch_size, filling, device }
     }
 }
 
@@ -261,6 +306,7 @@ impl<B: Backend> DataLoader<B, Batch<B>> for EvalLoader<B> {
         });
         Box::new(EvalIterator {
             chunks: Box::new(chunks),
+            filling: self.filling,
             device: &self.device,
             progress: Progress::new(0, self.num_items()),
         })
@@ -274,6 +320,7 @@ impl<B: Backend> DataLoader<B, Batch<B>> for EvalLoader<B> {
         Arc::new(Self {
             sets: self.sets.clone(),
             batch_size: self.batch_size,
+            filling: self.filling,
             device: device.clone(),
         })
     }
@@ -287,6 +334,7 @@ impl<B: Backend> DataLoader<B, Batch<B>> for EvalLoader<B> {
 
 struct EvalIterator<'a, B: Backend> {
     chunks: Box<dyn Iterator<Item = (usize, &'a [Sample])> + 'a>,
+    filling: Filling,
     device: &'a B::Device,
     progress: Progress,
 }
@@ -297,7 +345,7 @@ impl<B: Backend> Iterator for EvalIterator<'_, B> {
     fn next(&mut self) -> Option<Batch<B>> {
         let (data_set, samples) = self.chunks.next()?;
         self.progress.items_processed += samples.len();
-        let mut batch = Batch::new(samples.iter(), self.device);
+        let mut batch = Batch::new(samples.iter(), self.filling, self.device);
         batch.data_set = data_set;
         Some(batch)
     }

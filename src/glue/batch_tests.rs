@@ -44,7 +44,8 @@ mod loaders {
     fn loader() -> TrainLoader<B> {
         let samples = (0..10).map(sample).collect();
         let plan = Arc::new(plan(0, None));
-        TrainLoader::new(Arc::new(InMemDataset::new(samples)), plan, Default::default())
+        let samples = Arc::new(InMemDataset::new(samples));
+        TrainLoader::new(samples, plan, Filling::Packed, Default::default())
     }
 
     fn labels(batch: &Batch<B>) -> Vec<Label> {
@@ -74,27 +75,32 @@ mod loaders {
     }
 
     #[test]
-    fn padding_is_masked() {
-        let samples = [sample(0), sample(2)];
-        let batch = Batch::<B>::new(samples.iter(), &Default::default());
-        assert_eq!(
-            batch.token_ids.to_data().iter::<i64>().collect::<Vec<_>>(),
-            [100, 0, 0, 102, 102, 102]
-        );
-        assert_eq!(
-            batch.mask.to_data().iter::<f32>().collect::<Vec<_>>(),
-            [1.0, 0.0, 0.0, 1.0, 1.0, 1.0]
-        );
+    fn samples_are_packed_or_padded_without_what_their_masks_hide() {
+        let mut hidden = sample(2);
+        hidden.attention_mask[1] = 0;
+        let samples = [sample(0), hidden];
+        let batch = |filling| Batch::<B>::new(samples.iter(), filling, &Default::default());
+        let ints = |t: &Tensor<B, 1, Int>| t.to_data().iter::<i64>().collect::<Vec<_>>();
+        let packed = batch(Filling::Packed);
+        assert_eq!(ints(&packed.token_ids), [100, 102, 102]);
+        assert_eq!(ints(&packed.position_ids), [0, 0, 2]);
+        assert_eq!(ints(&packed.type_ids), [1, 1, 1]);
+        assert_eq!((packed.lengths, packed.padded_to), (vec![1, 2], None));
+        let padded = batch(Filling::Padded);
+        assert_eq!(ints(&padded.token_ids), [100, 0, 102, 102]);
+        assert_eq!(ints(&padded.position_ids), [0, 0, 0, 2]);
+        assert_eq!(ints(&padded.type_ids), [1, 0, 1, 1]);
+        assert_eq!((padded.lengths, padded.padded_to), (vec![1, 2], Some(2)));
     }
 
     #[test]
     fn evaluation_goes_through_every_set_once_by_length() {
         let sets = vec![(0..4).map(sample).collect(), (4..7).map(sample).collect()];
-        let loader = EvalLoader::<B>::new(sets, 3, Default::default());
+        let loader = EvalLoader::<B>::new(sets, 3, Filling::Padded, Default::default());
         let seen: Vec<_> = loader.iter().map(|b| (b.data_set, b.labels.len())).collect();
         assert_eq!(seen, [(0, 3), (0, 1), (1, 3)]);
         assert_eq!(loader.num_items(), 7);
-        let lengths: Vec<_> = loader.iter().map(|b| b.mask.dims()[1]).collect();
+        let lengths: Vec<_> = loader.iter().map(|b| b.padded_to.unwrap()).collect();
         assert_eq!(lengths, [2, 3, 3]);
     }
 }

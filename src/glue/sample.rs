@@ -130,6 +130,9 @@ fn parse(task: &Task, line: &str) -> Result<Sample, (String, String)> {
             return Err((format!("0 or 1 in {name}"), other.to_string()));
         }
     }
+    if attention_mask.first() != Some(&1) {
+        return Err(("1 for the first token in attention_mask".to_owned(), "0".to_owned()));
+    }
     let checked = match task.kind {
         Kind::Classification { labels } => label
             .as_u64()
@@ -203,7 +206,7 @@ mod tests {
                     label,
                     token_id: tokens.iter().map(|t| t.0).collect(),
                     type_id: tokens.iter().map(|t| t.1).collect(),
-                    attention_mask: tokens.iter().map(|t| t.2).collect(),
+                    attention_mask: (0..).zip(&tokens).map(|(n, t)| if n == 0 { 1 } else { t.2 }).collect(),
                 }];
                 write_samples(&path, &before).unwrap();
                 prop_assert_eq!(read_samples(task(name).unwrap(), &path).unwrap(), before);
@@ -232,6 +235,7 @@ mod tests {
             ("[0,0]", "[0]", "expected type_id of 2 numbers like token_id, found 1"),
             ("[1,1]", "[1,1,1]", "expected attention_mask of 2 numbers like token_id, found 3"),
             ("[0,0]", "[0,2]", "expected 0 or 1 in type_id, found 2"),
+            ("[1,1]", "[0,1]", "expected 1 for the first token in attention_mask, found 0"),
             ("[1,2]", "[]", "expected at least one token, found none"),
             ("[1,2]", "[-1,2]", "expected a JSON sample, found invalid value: integer `-1`"),
             ("\"label\":1,", "", "expected a JSON sample, found missing field `label`"),

@@ -1,15 +1,22 @@
 //! The fused operations as nodes of burn's autodiff graph.
 
+use std::fmt::Debug;
+
 use burn::backend::Autodiff;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind, unary};
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::FloatTensor;
 use burn::tensor::{Tensor, TensorPrimitive};
 
-use super::layer::{LayerKernels, ModelKernels, NormGradients, SeededDropout};
+use super::layer::{
+    AddNormGradients, Dense, DenseGradients, EmbedGradients, Heads, LayerKernels, Norm, NormSaved,
+    SeededDropout, Tables, TokenIds,
+};
+use super::model::ModelKernels;
+use super::sequences::Sequences;
 
 fn wrap<B: Backend, const D: usize>(primitive: FloatTensor<B>) -> Tensor<B, D> {
     Tensor::from_primitive(TensorPrimitive::Float(primitive))
@@ -19,47 +26,37 @@ fn unwrap<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> FloatTensor<B> {
     tensor.into_primitive().tensor()
 }
 
-#[derive(Debug)]
-struct Gelu;
+/// An operation of N inputs that have gradients.
+trait Fused<B: LayerKernels, const N: usize>: Clone + Debug + Send + 'static {
+    /// What the gradient needs.
+    type Saved: Clone + Debug + Send + 'static;
 
-impl<B: LayerKernels> Backward<B, 1> for Gelu {
-    /// The slope at each element.
-    type State = FloatTensor<B>;
+    /// The output, and what the gradient needs where `keep` asks for it.
+    fn forward(
+        &self,
+        inputs: [FloatTensor<B>; N],
+        keep: bool,
+    ) -> (Tensor<B, 2>, Option<Self::Saved>);
 
-    fn backward(
-        self,
-        ops: Ops<Self::State, 1>,
-        grads: &mut Gradients,
-        _checkpointer: &mut Checkpointer,
-    ) {
-        unary::<B, _>(ops.parents, ops.node, grads, |grad| B::float_mul(grad, ops.state));
-    }
+    /// The inputs' gradients.
+    fn backward(self, saved: Self::Saved, grad: Tensor<B, 2>) -> [FloatTensor<B>; N];
 }
 
 #[derive(Debug)]
-struct AddNorm;
+struct Node<F>(F);
 
-impl<B: LayerKernels> Backward<B, 4> for AddNorm {
-    /// Normalised values, inverse deviation, gamma, dropout.
-    type State = (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>, Option<SeededDropout>);
+impl<B: LayerKernels, F: Fused<B, N>, const N: usize> Backward<B, N> for Node<F> {
+    type State = Option<F::Saved>;
 
     fn backward(
         self,
-        ops: Ops<Self::State, 4>,
+        ops: Ops<Self::State, N>,
         grads: &mut Gradients,
         _checkpointer: &mut Checkpointer,
     ) {
-        let (normalized, inverse_deviation, gamma, dropout) = ops.state;
         let grad = grads.consume::<B>(&ops.node);
-        let NormGradients { x, residual, gamma, beta } = B::add_norm_backward(
-            wrap(normalized),
-            wrap(inverse_deviation),
-            wrap(gamma),
-            wrap(grad),
-            dropout,
-        );
-        let all = [unwrap(x), unwrap(residual), unwrap(gamma), unwrap(beta)];
-        for (parent, grad) in ops.parents.into_iter().zip(all) {
+        let Some(saved) = ops.state else { return };
+        for (parent, grad) in ops.parents.into_iter().zip(self.0.backward(saved, wrap(grad))) {
             if let Some(parent) = parent {
                 grads.register::<B>(parent.id, grad);
             }
@@ -67,48 +64,218 @@ impl<B: LayerKernels> Backward<B, 4> for AddNorm {
     }
 }
 
+/// Runs `operation` and remembers it in the graph.
+fn apply<B, C, F, const N: usize>(
+    operation: F,
+    inputs: [FloatTensor<Autodiff<B, C>>; N],
+) -> Tensor<Autodiff<B, C>, 2>
+where
+    B: LayerKernels,
+    C: CheckpointStrategy,
+    F: Fused<B, N>,
+{
+    let nodes = inputs.each_ref().map(|input| input.node.clone());
+    let inputs = inputs.map(|input| input.primitive);
+    wrap(match Node(operation.clone()).prepare::<C>(nodes).compute_bound().stateful() {
+        OpsKind::Tracked(node) => {
+            let (output, saved) = operation.forward(inputs, true);
+            node.finish(saved, unwrap(output))
+        }
+        OpsKind::UnTracked(node) => node.finish(unwrap(operation.forward(inputs, false).0)),
+    })
+}
+
+#[derive(Debug, Clone)]
+struct DenseLayer;
+
+impl<B: LayerKernels> Fused<B, 3> for DenseLayer {
+    type Saved = (Tensor<B, 2>, Tensor<B, 2>);
+
+    fn forward(
+        &self,
+        [x, weight, bias]: [FloatTensor<B>; 3],
+        keep: bool,
+    ) -> (Tensor<B, 2>, Option<Self::Saved>) {
+        let (x, dense) = (wrap(x), Dense::<B> { weight: wrap(weight), bias: wrap(bias) });
+        let saved = keep.then(|| (Tensor::clone(&x), dense.weight.clone()));
+        (B::dense_forward(x, dense), saved)
+    }
+
+    fn backward(self, (x, weight): Self::Saved, grad: Tensor<B, 2>) -> [FloatTensor<B>; 3] {
+        let DenseGradients { x, weight, bias } = B::dense_backward(x, weight, grad);
+        [unwrap(x), unwrap(weight), unwrap(bias)]
+    }
+}
+
+#[derive(Debug, Clone)]
+struct DenseGelu;
+
+impl<B: LayerKernels> Fused<B, 3> for DenseGelu {
+    type Saved = (Tensor<B, 2>, Tensor<B, 2>, Tensor<B, 2>);
+
+    fn forward(
+        &self,
+        [x, weight, bias]: [FloatTensor<B>; 3],
+        keep: bool,
+    ) -> (Tensor<B, 2>, Option<Self::Saved>) {
+        let (x, weight) = (wrap(x), wrap(weight));
+        let dense = Dense::<B> { weight: Tensor::clone(&weight), bias: wrap(bias) };
+        let (output, slope) = B::dense_gelu_forward(Tensor::clone(&x), dense, keep);
+        (output, slope.map(|slope| (x, weight, slope)))
+    }
+
+    fn backward(self, (x, weight, slope): Self::Saved, grad: Tensor<B, 2>) -> [FloatTensor<B>; 3] {
+        let DenseGradients { x, weight, bias } = B::dense_gelu_backward(x, weight, slope, grad);
+        [unwrap(x), unwrap(weight), unwrap(bias)]
+    }
+}
+
+#[derive(Debug, Clone)]
+struct AddNorm {
+    epsilon: f64,
+    dropout: Option<SeededDropout>,
+}
+
+impl<B: LayerKernels> Fused<B, 4> for AddNorm {
+    type Saved = (NormSaved<B>, Tensor<B, 1>);
+
+    fn forward(
+        &self,
+        [x, residual, gamma, beta]: [FloatTensor<B>; 4],
+        keep: bool,
+    ) -> (Tensor<B, 2>, Option<Self::Saved>) {
+        let norm = Norm::<B> { gamma: wrap(gamma), beta: wrap(beta), epsilon: self.epsilon };
+        let gamma = norm.gamma.clone();
+        let (output, saved) =
+            B::add_norm_forward(wrap(x), wrap(residual), norm, self.dropout, keep);
+        (output, saved.map(|saved| (saved, gamma)))
+    }
+
+    fn backward(self, (saved, gamma): Self::Saved, grad: Tensor<B, 2>) -> [FloatTensor<B>; 4] {
+        let AddNormGradients { x, residual, gamma, beta } =
+            B::add_norm_backward(saved, gamma, grad, self.dropout);
+        [unwrap(x), unwrap(residual), unwrap(gamma), unwrap(beta)]
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Attention {
+    sequences: Sequences,
+    heads: usize,
+    dropout: Option<SeededDropout>,
+}
+
+impl<B: LayerKernels> Fused<B, 3> for Attention {
+    type Saved = (Heads<B>, Tensor<B, 1>);
+
+    fn forward(
+        &self,
+        [query, key, value]: [FloatTensor<B>; 3],
+        keep: bool,
+    ) -> (Tensor<B, 2>, Option<Self::Saved>) {
+        let inputs = Heads::<B> { query: wrap(query), key: wrap(key), value: wrap(value) };
+        let kept = inputs.clone();
+        let (output, probabilities) =
+            B::attention_forward(inputs, &self.sequences, self.heads, self.dropout, keep);
+        (output, probabilities.map(|probabilities| (kept, probabilities)))
+    }
+
+    fn backward(self, (inputs, kept): Self::Saved, grad: Tensor<B, 2>) -> [FloatTensor<B>; 3] {
+        let Self { sequences, heads, dropout } = self;
+        let Heads { query, key, value } =
+            B::attention_backward(inputs, kept, grad, &sequences, heads, dropout);
+        [unwrap(query), unwrap(key), unwrap(value)]
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Embed<B: Backend> {
+    ids: TokenIds<B>,
+    entries: Tables<usize>,
+    epsilon: f64,
+    dropout: Option<SeededDropout>,
+}
+
+impl<B: LayerKernels> Fused<B, 5> for Embed<B> {
+    type Saved = (NormSaved<B>, Tensor<B, 1>);
+
+    fn forward(
+        &self,
+        [word, position, segment, gamma, beta]: [FloatTensor<B>; 5],
+        keep: bool,
+    ) -> (Tensor<B, 2>, Option<Self::Saved>) {
+        let tables = Tables { word: wrap(word), position: wrap(position), segment: wrap(segment) };
+        let norm = Norm::<B> { gamma: wrap(gamma), beta: wrap(beta), epsilon: self.epsilon };
+        let gamma = norm.gamma.clone();
+        let (output, saved) = B::embed_forward(tables, self.ids.clone(), norm, self.dropout, keep);
+        (output, saved.map(|saved| (saved, gamma)))
+    }
+
+    fn backward(self, (saved, gamma): Self::Saved, grad: Tensor<B, 2>) -> [FloatTensor<B>; 5] {
+        let Self { ids, entries, dropout, .. } = self;
+        let EmbedGradients { tables, gamma, beta } =
+            B::embed_backward(entries, ids, saved, gamma, grad, dropout);
+        let Tables { word, position, segment } = tables;
+        [unwrap(word), unwrap(position), unwrap(segment), unwrap(gamma), unwrap(beta)]
+    }
+}
+
 impl<B: LayerKernels, C: CheckpointStrategy> ModelKernels for Autodiff<B, C> {
-    fn exact_gelu(x: Tensor<Self, 2>) -> Tensor<Self, 2> {
-        let x = unwrap(x);
-        let output = match Gelu.prepare::<C>([x.node.clone()]).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => {
-                let [output, slope] = B::gelu_with_slope(wrap(x.primitive));
-                prepared.finish(unwrap(slope), unwrap(output))
-            }
-            OpsKind::UnTracked(prepared) => {
-                prepared.finish(unwrap(B::gelu_forward(wrap(x.primitive))))
-            }
-        };
-        wrap(output)
+    const PACKS: bool = B::PACKS;
+
+    fn dropout(x: Tensor<Self, 2>, dropout: Option<SeededDropout>) -> Tensor<Self, 2> {
+        let Some(dropout) = dropout.filter(|d| d.rate > 0.0) else { return x };
+        let mask = B::dropout_mask(x.dims(), dropout, &x.device());
+        x * Tensor::from_inner(mask)
+    }
+
+    fn dense(x: Tensor<Self, 2>, dense: Dense<Self>) -> Tensor<Self, 2> {
+        apply(DenseLayer, [unwrap(x), unwrap(dense.weight), unwrap(dense.bias)])
+    }
+
+    fn dense_gelu(x: Tensor<Self, 2>, dense: Dense<Self>) -> Tensor<Self, 2> {
+        apply(DenseGelu, [unwrap(x), unwrap(dense.weight), unwrap(dense.bias)])
     }
 
     fn dropout_add_norm(
         x: Tensor<Self, 2>,
         residual: Tensor<Self, 2>,
-        gamma: Tensor<Self, 1>,
-        beta: Tensor<Self, 1>,
-        epsilon: f64,
+        norm: Norm<Self>,
         dropout: Option<SeededDropout>,
     ) -> Tensor<Self, 2> {
-        let (x, residual, gamma, beta) = (unwrap(x), unwrap(residual), unwrap(gamma), unwrap(beta));
-        let nodes = [x.node.clone(), residual.node.clone(), gamma.node.clone(), beta.node.clone()];
-        let forward = B::add_norm_forward(
-            wrap(x.primitive),
-            wrap(residual.primitive),
-            wrap(gamma.primitive.clone()),
-            wrap(beta.primitive),
-            epsilon,
-            dropout,
-        );
-        let output = unwrap(forward.output);
-        let output = match AddNorm.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => {
-                let (normalized, deviation) =
-                    (unwrap(forward.normalized), unwrap(forward.inverse_deviation));
-                prepared.finish((normalized, deviation, gamma.primitive, dropout), output)
-            }
-            OpsKind::UnTracked(prepared) => prepared.finish(output),
+        let Norm { gamma, beta, epsilon } = norm;
+        let inputs = [unwrap(x), unwrap(residual), unwrap(gamma), unwrap(beta)];
+        apply(AddNorm { epsilon, dropout }, inputs)
+    }
+
+    fn self_attention(
+        inputs: Heads<Self>,
+        sequences: &Sequences,
+        heads: usize,
+        dropout: Option<SeededDropout>,
+    ) -> Tensor<Self, 2> {
+        let Heads { query, key, value } = inputs;
+        let operation = Attention { sequences: sequences.clone(), heads, dropout };
+        apply(operation, [unwrap(query), unwrap(key), unwrap(value)])
+    }
+
+    fn embed(
+        tables: Tables<Tensor<Self, 2>>,
+        ids: TokenIds<Self>,
+        norm: Norm<Self>,
+        dropout: Option<SeededDropout>,
+    ) -> Tensor<Self, 2> {
+        let Tables { word, position, segment } = tables;
+        let [words, positions, segments] =
+            [&word, &position, &segment].map(|table| table.dims()[0]);
+        let entries = Tables { word: words, position: positions, segment: segments };
+        let ids = Tables {
+            word: ids.word.inner(),
+            position: ids.position.inner(),
+            segment: ids.segment.inner(),
         };
-        wrap(output)
+        let Norm { gamma, beta, epsilon } = norm;
+        let inputs = [unwrap(word), unwrap(position), unwrap(segment), unwrap(gamma), unwrap(beta)];
+        apply(Embed { ids, entries, epsilon, dropout }, inputs)
     }
 }

@@ -1,12 +1,13 @@
-//! Fused operations inside the model, with hand-written gradients.
+//! Forward and backward bodies of the fused operations inside the model.
 //!
-//! [`LayerKernels`] holds forward and backward bodies for backends without autodiff;
-//! [`ModelKernels`] is what a model calls, on such a backend or on `Autodiff` over one.
-
-use std::f64::consts::{FRAC_1_SQRT_2, PI};
+//! Matrices have one row per token. What a forward body leaves for the gradient is computed only
+//! where `keep` asks for it.
 
 use burn::tensor::backend::Backend;
-use burn::tensor::{Distribution, Tensor};
+use burn::tensor::{Int, Tensor};
+
+use super::default_layer as default;
+use super::sequences::Sequences;
 
 /// Dropout whose random numbers follow from a seed alone.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -17,18 +18,47 @@ pub struct SeededDropout {
     pub seed: u64,
 }
 
-/// What [`LayerKernels::add_norm_forward`] leaves for the gradient.
-pub struct NormOutput<B: Backend> {
-    /// `[rows, width]`
-    pub output: Tensor<B, 2>,
+/// A dense layer's parameters.
+#[derive(Debug, Clone)]
+pub struct Dense<B: Backend> {
+    /// `[inputs, outputs]`
+    pub weight: Tensor<B, 2>,
+    /// `[outputs]`
+    pub bias: Tensor<B, 1>,
+}
+
+/// LayerNorm's parameters.
+#[derive(Debug, Clone)]
+pub struct Norm<B: Backend> {
+    /// `[width]`
+    pub gamma: Tensor<B, 1>,
+    /// `[width]`
+    pub beta: Tensor<B, 1>,
+    /// Added to the variance.
+    pub epsilon: f64,
+}
+
+/// What LayerNorm's gradient needs.
+#[derive(Debug, Clone)]
+pub struct NormSaved<B: Backend> {
     /// Before gamma and beta, `[rows, width]`.
     pub normalized: Tensor<B, 2>,
     /// 1 / sqrt(variance + epsilon), `[rows, 1]`.
     pub inverse_deviation: Tensor<B, 2>,
 }
 
-/// Gradients of `dropout(x) + residual`, normalised.
-pub struct NormGradients<B: Backend> {
+/// Gradients of a dense layer.
+pub struct DenseGradients<B: Backend> {
+    /// `[rows, inputs]`
+    pub x: Tensor<B, 2>,
+    /// `[inputs, outputs]`
+    pub weight: Tensor<B, 2>,
+    /// `[outputs]`
+    pub bias: Tensor<B, 1>,
+}
+
+/// Gradients of LayerNorm(dropout(x) + residual).
+pub struct AddNormGradients<B: Backend> {
     /// `[rows, width]`
     pub x: Tensor<B, 2>,
     /// `[rows, width]`
@@ -39,138 +69,185 @@ pub struct NormGradients<B: Backend> {
     pub beta: Tensor<B, 1>,
 }
 
+/// Queries, keys and values, or their gradients, each `[rows, heads * head]`.
+#[derive(Debug, Clone)]
+pub struct Heads<B: Backend> {
+    /// What is looked for.
+    pub query: Tensor<B, 2>,
+    /// What it is compared with.
+    pub key: Tensor<B, 2>,
+    /// What is found.
+    pub value: Tensor<B, 2>,
+}
+
+/// One value for each of the three embedding tables.
+#[derive(Debug, Clone)]
+pub struct Tables<T> {
+    /// Of the words.
+    pub word: T,
+    /// Of the positions.
+    pub position: T,
+    /// Of the segments.
+    pub segment: T,
+}
+
+/// The ids of every row, `[rows]` each.
+pub type TokenIds<B> = Tables<Tensor<B, 1, Int>>;
+
+/// Gradients of the embeddings.
+pub struct EmbedGradients<B: Backend> {
+    /// As the tables.
+    pub tables: Tables<Tensor<B, 2>>,
+    /// `[width]`
+    pub gamma: Tensor<B, 1>,
+    /// `[width]`
+    pub beta: Tensor<B, 1>,
+}
+
 /// Forward and backward bodies; the defaults are made of burn's own operations.
 pub trait LayerKernels: Backend {
-    /// The exact GELU, x Φ(x) (Hendrycks and Gimpel, 2016).
+    /// Whether a batch of this backend had better hold its real tokens only.
+    const PACKS: bool = false;
+
+    /// 0 or 1 / (1 - rate) for every element, `[rows, width]`; the same for the same seed.
+    fn dropout_mask(
+        shape: [usize; 2],
+        dropout: SeededDropout,
+        device: &Self::Device,
+    ) -> Tensor<Self, 2> {
+        default::dropout_mask(shape, dropout, device)
+    }
+
+    /// x weight + bias, `[rows, outputs]`.
+    fn dense_forward(x: Tensor<Self, 2>, dense: Dense<Self>) -> Tensor<Self, 2> {
+        x.matmul(dense.weight) + dense.bias.unsqueeze()
+    }
+
+    /// The gradients of [`dense_forward`](Self::dense_forward) for `grad` `[rows, outputs]`.
+    fn dense_backward(
+        x: Tensor<Self, 2>,
+        weight: Tensor<Self, 2>,
+        grad: Tensor<Self, 2>,
+    ) -> DenseGradients<Self> {
+        default::dense_backward(x, weight, grad)
+    }
+
+    /// The exact GELU, x Φ(x) (Hendrycks and Gimpel, 2016), of x weight + bias, with its slope
+    /// Φ(x) + x φ(x); both `[rows, outputs]`.
     ///
     /// burn's own `gelu` has the same value, but on most backends the gradient of its tanh
-    /// approximation, off by up to 5e-4.
-    fn gelu_forward(x: Tensor<Self, 2>) -> Tensor<Self, 2> {
-        x.clone() * normal_cdf(x)
+    /// approximation, off by up to 9e-4.
+    fn dense_gelu_forward(
+        x: Tensor<Self, 2>,
+        dense: Dense<Self>,
+        keep: bool,
+    ) -> (Tensor<Self, 2>, Option<Tensor<Self, 2>>) {
+        default::gelu(Self::dense_forward(x, dense), keep)
     }
 
-    /// The exact GELU, and its slope Φ(x) + x φ(x).
-    fn gelu_with_slope(x: Tensor<Self, 2>) -> [Tensor<Self, 2>; 2] {
-        let phi = normal_cdf(x.clone());
-        let density = (x.clone() * x.clone()).mul_scalar(-0.5).exp();
-        let slope = phi.clone() + (x.clone() * density).mul_scalar(1.0 / (2.0 * PI).sqrt());
-        [x * phi, slope]
+    /// The gradients of [`dense_gelu_forward`](Self::dense_gelu_forward).
+    fn dense_gelu_backward(
+        x: Tensor<Self, 2>,
+        weight: Tensor<Self, 2>,
+        slope: Tensor<Self, 2>,
+        grad: Tensor<Self, 2>,
+    ) -> DenseGradients<Self> {
+        Self::dense_backward(x, weight, grad * slope)
     }
 
-    /// LayerNorm(dropout(x) + residual).
-    ///
-    /// # Shapes
-    /// - `x`, `residual`: `[rows, width]`
-    /// - `gamma`, `beta`: `[width]`
+    /// LayerNorm(dropout(x) + residual), all `[rows, width]`.
     fn add_norm_forward(
         x: Tensor<Self, 2>,
         residual: Tensor<Self, 2>,
-        gamma: Tensor<Self, 1>,
-        beta: Tensor<Self, 1>,
-        epsilon: f64,
+        norm: Norm<Self>,
         dropout: Option<SeededDropout>,
-    ) -> NormOutput<Self> {
-        let sum = drop_out(x, dropout) + residual;
-        let centred = sum.clone() - sum.mean_dim(1);
-        let variance = (centred.clone() * centred.clone()).mean_dim(1);
-        let inverse_deviation = variance.add_scalar(epsilon).sqrt().recip();
-        let normalized = centred * inverse_deviation.clone();
-        let output = normalized.clone() * gamma.unsqueeze() + beta.unsqueeze();
-        NormOutput { output, normalized, inverse_deviation }
+        keep: bool,
+    ) -> (Tensor<Self, 2>, Option<NormSaved<Self>>) {
+        let (output, saved) = default::norm_forward(drop_out(x, dropout) + residual, norm);
+        (output, keep.then_some(saved))
     }
 
     /// The gradients of [`add_norm_forward`](Self::add_norm_forward).
-    ///
-    /// # Shapes
-    /// - `normalized`, `grad`: `[rows, width]`
-    /// - `inverse_deviation`: `[rows, 1]`
-    /// - `gamma`: `[width]`
     fn add_norm_backward(
-        normalized: Tensor<Self, 2>,
-        inverse_deviation: Tensor<Self, 2>,
+        saved: NormSaved<Self>,
         gamma: Tensor<Self, 1>,
         grad: Tensor<Self, 2>,
         dropout: Option<SeededDropout>,
-    ) -> NormGradients<Self> {
-        let [_, width] = grad.dims();
-        let scaled = grad.clone() * gamma.unsqueeze();
-        let mean = scaled.clone().mean_dim(1);
-        let along = (scaled.clone() * normalized.clone()).mean_dim(1);
-        let residual = (scaled - mean - normalized.clone() * along) * inverse_deviation;
-        NormGradients {
-            x: drop_out(residual.clone(), dropout),
-            residual,
-            gamma: (grad.clone() * normalized).sum_dim(0).reshape([width]),
-            beta: grad.sum_dim(0).reshape([width]),
-        }
+    ) -> AddNormGradients<Self> {
+        let (residual, gamma, beta) = default::norm_backward(saved, gamma, grad);
+        AddNormGradients { x: drop_out(residual.clone(), dropout), residual, gamma, beta }
+    }
+
+    /// Multi-head attention within each sequence, dropout(softmax(query keyᵀ / sqrt(head))) value
+    /// (Vaswani et al., 2017), `[rows, heads * head]`, and the probabilities before dropout in an
+    /// order of the backend's own. Rows of padding come out as anything finite.
+    fn attention_forward(
+        inputs: Heads<Self>,
+        sequences: &Sequences,
+        heads: usize,
+        dropout: Option<SeededDropout>,
+        keep: bool,
+    ) -> (Tensor<Self, 2>, Option<Tensor<Self, 1>>) {
+        let (context, saved) = default::attention_forward(inputs, sequences, heads, dropout);
+        (context, keep.then_some(saved))
+    }
+
+    /// The gradients of [`attention_forward`](Self::attention_forward) for `grad`
+    /// `[rows, heads * head]`; rows of padding have no part in them.
+    fn attention_backward(
+        inputs: Heads<Self>,
+        probabilities: Tensor<Self, 1>,
+        grad: Tensor<Self, 2>,
+        sequences: &Sequences,
+        heads: usize,
+        dropout: Option<SeededDropout>,
+    ) -> Heads<Self> {
+        default::attention_backward(inputs, probabilities, grad, sequences, heads, dropout)
+    }
+
+    /// dropout(LayerNorm(word + position + segment)) of the rows of the tables, `[entries, width]`
+    /// each, that `ids` names: `[rows, width]`.
+    fn embed_forward(
+        tables: Tables<Tensor<Self, 2>>,
+        ids: TokenIds<Self>,
+        norm: Norm<Self>,
+        dropout: Option<SeededDropout>,
+        keep: bool,
+    ) -> (Tensor<Self, 2>, Option<NormSaved<Self>>) {
+        let sum = tables.word.select(0, ids.word)
+            + tables.position.select(0, ids.position)
+            + tables.segment.select(0, ids.segment);
+        let (output, saved) = default::norm_forward(sum, norm);
+        (drop_out(output, dropout), keep.then_some(saved))
+    }
+
+    /// The gradients of [`embed_forward`](Self::embed_forward); `entries` of each table.
+    fn embed_backward(
+        entries: Tables<usize>,
+        ids: TokenIds<Self>,
+        saved: NormSaved<Self>,
+        gamma: Tensor<Self, 1>,
+        grad: Tensor<Self, 2>,
+        dropout: Option<SeededDropout>,
+    ) -> EmbedGradients<Self> {
+        let (sum, gamma, beta) = default::norm_backward(saved, gamma, drop_out(grad, dropout));
+        EmbedGradients { tables: default::scatter(entries, ids, sum), gamma, beta }
     }
 }
 
-/// Φ(x), the distribution function of the normal distribution.
-fn normal_cdf<B: Backend>(x: Tensor<B, 2>) -> Tensor<B, 2> {
-    x.mul_scalar(FRAC_1_SQRT_2).erf().add_scalar(1.0).mul_scalar(0.5)
-}
-
 /// Zeroes and scales `x`; the same seed gives the same zeros, so the gradient goes the same way.
-fn drop_out<B: Backend>(x: Tensor<B, 2>, dropout: Option<SeededDropout>) -> Tensor<B, 2> {
-    let Some(SeededDropout { rate, seed }) = dropout.filter(|d| d.rate > 0.0) else { return x };
-    let device = x.device();
-    B::seed(&device, seed);
-    let kept = Tensor::random(x.shape(), Distribution::Bernoulli(1.0 - rate), &device);
-    x * kept.mul_scalar(1.0 / (1.0 - rate))
+pub(super) fn drop_out<B: LayerKernels>(
+    x: Tensor<B, 2>,
+    dropout: Option<SeededDropout>,
+) -> Tensor<B, 2> {
+    let Some(dropout) = dropout.filter(|d| d.rate > 0.0) else { return x };
+    let mask = B::dropout_mask(x.dims(), dropout, &x.device());
+    x * mask
 }
 
-/// What a model calls.
-pub trait ModelKernels: Backend {
-    /// The exact GELU with its exact gradient, `[rows, width]`.
-    fn exact_gelu(x: Tensor<Self, 2>) -> Tensor<Self, 2>;
-
-    /// LayerNorm(dropout(x) + residual); shapes as [`LayerKernels::add_norm_forward`].
-    fn dropout_add_norm(
-        x: Tensor<Self, 2>,
-        residual: Tensor<Self, 2>,
-        gamma: Tensor<Self, 1>,
-        beta: Tensor<Self, 1>,
-        epsilon: f64,
-        dropout: Option<SeededDropout>,
-    ) -> Tensor<Self, 2>;
-}
-
-macro_rules! without_autodiff {
-    ($backend:ty) => {
-        impl ModelKernels for $backend {
-            fn exact_gelu(x: Tensor<Self, 2>) -> Tensor<Self, 2> {
-                Self::gelu_forward(x)
-            }
-
-            fn dropout_add_norm(
-                x: Tensor<Self, 2>,
-                residual: Tensor<Self, 2>,
-                gamma: Tensor<Self, 1>,
-                beta: Tensor<Self, 1>,
-                epsilon: f64,
-                dropout: Option<SeededDropout>,
-            ) -> Tensor<Self, 2> {
-                Self::add_norm_forward(x, residual, gamma, beta, epsilon, dropout).output
-            }
-        }
-    };
-}
-
-#[cfg(feature = "flex")]
-without_autodiff!(burn_flex::Flex);
-
-#[cfg(feature = "ndarray")]
-without_autodiff!(burn_ndarray::NdArray<f32>);
 #[cfg(feature = "ndarray")]
 impl LayerKernels for burn_ndarray::NdArray<f32> {}
-
-#[cfg(feature = "cuda")]
-without_autodiff!(burn_cuda::Cuda<f32, i32>);
 #[cfg(feature = "cuda")]
 impl LayerKernels for burn_cuda::Cuda<f32, i32> {}
-
-#[cfg(feature = "wgpu")]
-without_autodiff!(burn_wgpu::Wgpu<f32, i32>);
 #[cfg(feature = "wgpu")]
 impl LayerKernels for burn_wgpu::Wgpu<f32, i32> {}

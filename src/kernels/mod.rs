@@ -5,8 +5,13 @@
 //! what a model calls; on `Autodiff` its operations have hand-written gradients.
 
 mod autodiff;
+mod default_layer;
+mod default_update;
+pub mod inner;
 pub mod layer;
+pub mod model;
 pub mod reduce;
+pub mod sequences;
 pub mod update;
 
 #[cfg(feature = "flex")]
@@ -14,8 +19,11 @@ mod flex;
 
 use burn::tensor::backend::AutodiffBackend;
 
-pub use layer::{LayerKernels, ModelKernels, SeededDropout};
-pub use update::{AdamaxStep, UpdateKernels};
+pub use inner::{InnerOptimizer, Stepped};
+pub use layer::{LayerKernels, SeededDropout};
+pub use model::ModelKernels;
+pub use sequences::Sequences;
+pub use update::{AdamaxStep, Cut, Observation, Pass, ScoreState, Scores, UpdateKernels, Updated};
 
 /// A backend that models are trained on.
 pub trait TrainingBackend:

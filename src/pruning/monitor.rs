@@ -15,27 +15,22 @@ pub struct PruningStatus {
     pub ratio: f64,
     /// The score below which weights were set to zero at the last masking.
     pub threshold: Option<f32>,
-    /// Share of the prunable weights that are zero; 0 before the first masking.
+    /// Share of the prunable weights that the last masking set to zero; 0 before the first.
+    /// Between maskings they may grow again.
     pub sparsity: f64,
     /// Global gradient norm before clipping.
     pub grad_norm: f64,
+    /// Seconds spent on scores, threshold and masks, this update's and those before it.
+    pub pruning_seconds: f64,
 }
 
-impl PruningStatus {
-    /// The status of a run that prunes nothing.
-    pub fn unpruned(step: usize, grad_norm: f64) -> Self {
-        Self { step, ratio: 1.0, threshold: None, sparsity: 0.0, grad_norm }
-    }
-}
-
-/// A handle to the statuses of the last updates and to the time spent on pruning.
+/// A handle to the statuses of the last updates.
 #[derive(Debug, Clone, Default)]
 pub struct PruningMonitor(Arc<Mutex<Record>>);
 
 #[derive(Debug, Default)]
 struct Record {
     statuses: VecDeque<PruningStatus>,
-    seconds: f64,
 }
 
 impl PruningMonitor {
@@ -46,16 +41,15 @@ impl PruningMonitor {
 
     /// Seconds spent on scores, threshold and masks so far.
     pub fn seconds(&self) -> f64 {
-        self.lock().seconds
+        self.lock().statuses.back().map_or(0.0, |s| s.pruning_seconds)
     }
 
-    pub(super) fn record(&self, status: PruningStatus, seconds: f64) {
+    pub(super) fn record(&self, status: PruningStatus) {
         let mut record = self.lock();
         if record.statuses.len() == KEPT {
             record.statuses.pop_front();
         }
         record.statuses.push_back(status);
-        record.seconds += seconds;
     }
 
     fn lock(&self) -> MutexGuard<'_, Record> {

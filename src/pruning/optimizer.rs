@@ -1,10 +1,13 @@
 //! The decorator that clips, lets the inner optimizer step, scores the weights and masks them.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use burn::module::{AutodiffModule, ModuleMapper, ModuleVisitor, Param, ParamId};
-use burn::optim::{GradientsParams, LearningRate, MultiGradientsParams, Optimizer};
-use burn::tensor::backend::AutodiffBackend;
+use burn::optim::record::AdaptorRecord;
+use burn::optim::{
+    GradientsParams, LearningRate, MultiGradientsParams, Optimizer, SimpleOptimizer,
+};
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Bool, Tensor};
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
@@ -13,8 +16,8 @@ use super::importance::{ScoreState, Smoothing};
 use super::monitor::{PruningMonitor, PruningStatus};
 use super::schedule::{RatioSchedule, Target};
 use super::scope::Scope;
-use super::threshold::{self, Cut};
-use crate::kernels::UpdateKernels;
+use super::threshold;
+use crate::kernels::{Cut, InnerOptimizer, Observation, Pass, Scores, Stepped, UpdateKernels};
 
 /// The version of [`PlatonOptimizer`]'s record.
 pub const RECORD_FORMAT: usize = 1;
@@ -47,31 +50,39 @@ pub struct PruningConfig {
 /// Decorates the optimizer `O`: clips gradients by their global norm, lets `O` step, updates the
 /// scores with the new weights and the clipped gradients, and sets the weights of lowest score to
 /// zero as the schedule demands (PLATON, algorithm 1).
+///
+/// All of this happens in one pass over the parameters; a new threshold takes a second one.
 #[derive(Clone)]
-pub struct PlatonOptimizer<O, B: AutodiffBackend> {
+pub struct PlatonOptimizer<O: SimpleOptimizer<B::InnerBackend>, B: AutodiffBackend> {
     inner: O,
+    records: HashMap<ParamId, AdaptorRecord<O, B>>,
     config: PruningConfig,
     scope: Scope,
     step: usize,
     states: HashMap<ParamId, ScoreState<B::InnerBackend>>,
-    decision: Option<Decision<B>>,
+    decision: Option<Decision<B::InnerBackend>>,
     monitor: PruningMonitor,
 }
 
 /// Masks that hold as long as neither the scores nor the rank change.
 #[derive(Clone)]
-struct Decision<B: AutodiffBackend> {
+struct Decision<B: Backend> {
     window: usize,
     k: usize,
     cut: Option<Cut>,
-    masks: HashMap<ParamId, Tensor<B::InnerBackend, 1, Bool>>,
+    masks: HashMap<ParamId, Tensor<B, 1, Bool>>,
 }
 
-impl<O, B: AutodiffBackend<InnerBackend: UpdateKernels>> PlatonOptimizer<O, B> {
+impl<O, B> PlatonOptimizer<O, B>
+where
+    B: AutodiffBackend<InnerBackend: UpdateKernels>,
+    O: InnerOptimizer<B::InnerBackend>,
+{
     /// Decorates `inner`; `scope` names the parameters to prune.
     pub fn new(inner: O, config: PruningConfig, scope: Scope) -> Self {
         Self {
             inner,
+            records: HashMap::new(),
             config,
             scope,
             step: 0,
@@ -91,56 +102,62 @@ impl<O, B: AutodiffBackend<InnerBackend: UpdateKernels>> PlatonOptimizer<O, B> {
         self.states.get(&id)
     }
 
-    /// Scores and masks after the inner optimizer's step.
-    fn prune<M: AutodiffModule<B>>(
-        &mut self,
-        module: M,
-        grads: HashMap<ParamId, Tensor<B::InnerBackend, 1>>,
-    ) -> (M, Target) {
-        let target = self.config.schedule.at(self.step);
-        let delta_t = self.config.schedule.delta_t();
-        if self.config.pruner == Pruner::Platon {
-            module.visit(&mut Observe {
-                grads,
-                states: &mut self.states,
-                position: self.step % delta_t,
-                smoothing: self.config.smoothing,
-            });
-        }
-        if !target.mask {
-            return (module, target);
-        }
-        let k = threshold::rank(self.scope.size(), target.ratio);
-        // PLATON's scores change at window boundaries only; magnitudes with every step.
+    /// What the masks of this update depend on: window and rank; `None` if none are due.
+    fn due(&self, target: Target) -> Option<(usize, usize)> {
+        let masks = target.mask && self.config.pruner != Pruner::None;
         let window = match self.config.pruner {
-            Pruner::Platon => self.step / delta_t,
+            // PLATON's scores change at window boundaries only; magnitudes with every step.
+            Pruner::Platon => self.step / self.config.schedule.delta_t(),
             _ => self.step,
         };
-        if self.decision.as_ref().is_none_or(|d| (d.window, d.k) != (window, k)) {
-            self.decision = Some(self.decide(&module, window, k));
-        }
-        match &self.decision {
-            Some(Decision { masks, .. }) => (module.map(&mut Mask::<B> { masks }), target),
-            None => (module, target),
-        }
+        masks.then(|| (window, threshold::rank(self.scope.size(), target.ratio)))
     }
 
-    fn decide<M: AutodiffModule<B>>(&self, module: &M, window: usize, k: usize) -> Decision<B> {
-        let scores = match self.config.pruner {
-            Pruner::Magnitude => {
-                let mut magnitudes = Magnitudes::<B> { scope: &self.scope, scores: HashMap::new() };
-                module.visit(&mut magnitudes);
-                magnitudes.scores
-            }
-            _ => self.states.iter().map(|(id, state)| (*id, state.score())).collect(),
+    /// Lets the inner optimizer update every parameter that has a gradient; scores, and masks
+    /// that are known beforehand, are taken along.
+    fn update<M: AutodiffModule<B>>(
+        &mut self,
+        lr: LearningRate,
+        module: M,
+        grads: GradientsParams,
+        grad_scale: f64,
+        masks: Option<&HashMap<ParamId, Tensor<B::InnerBackend, 1, Bool>>>,
+    ) -> (M, Duration) {
+        let Smoothing { beta1, beta2 } = self.config.smoothing;
+        let position = self.step % self.config.schedule.delta_t();
+        let mut update = Update {
+            lr,
+            grads,
+            grad_scale,
+            masks,
+            inner: &self.inner,
+            records: &mut self.records,
+            scope: &self.scope,
+            states: &mut self.states,
+            observation: (self.config.pruner == Pruner::Platon).then_some(Observation {
+                position,
+                beta1,
+                beta2,
+            }),
+            pruning: Duration::ZERO,
+            path: Vec::new(),
         };
-        let mut flat: Vec<f32> = Vec::with_capacity(self.scope.size());
-        for score in scores.values() {
-            flat.extend(score.to_data().convert::<f32>().iter::<f32>());
-        }
-        let cut = threshold::cut(&mut flat, k);
+        (module.map(&mut update), update.pruning)
+    }
+
+    fn decide<M: AutodiffModule<B>>(
+        &self,
+        module: &M,
+        (window, k): (usize, usize),
+    ) -> Decision<B::InnerBackend> {
+        let mut found =
+            FindScores::<O, B> { optimizer: self, scores: Vec::new(), path: Vec::new() };
+        module.visit(&mut found);
+        let (ids, scores): (Vec<_>, Vec<_>) = found.scores.into_iter().unzip();
+        let cut = B::InnerBackend::cut(&scores, k);
         let masks = cut.map_or_else(HashMap::new, |cut| {
-            scores.into_iter().map(|(id, s)| (id, s.lower_elem(cut.threshold))).collect()
+            let masks = scores.into_iter().map(|s| B::InnerBackend::below(s, cut.threshold));
+            ids.into_iter().zip(masks).collect()
         });
         Decision { window, k, cut, masks }
     }
@@ -150,46 +167,43 @@ impl<M, B, O> Optimizer<M, B> for PlatonOptimizer<O, B>
 where
     M: AutodiffModule<B>,
     B: AutodiffBackend<InnerBackend: UpdateKernels>,
-    O: Optimizer<M, B>,
+    O: InnerOptimizer<B::InnerBackend>,
 {
-    /// Format version, updates done, the inner optimizer's record, the score states.
-    type Record = (usize, usize, O::Record, HashMap<ParamId, ScoreState<B>>);
+    /// Format version, updates done, the inner optimizer's records, the score states.
+    type Record =
+        (usize, usize, HashMap<ParamId, AdaptorRecord<O, B>>, HashMap<ParamId, ScoreState<B>>);
 
-    fn step(&mut self, lr: LearningRate, module: M, mut grads: GradientsParams) -> M {
+    fn step(&mut self, lr: LearningRate, module: M, grads: GradientsParams) -> M {
         self.step += 1;
-        let grad_norm = clip(&module, &mut grads, self.config.max_grad_norm);
-        if self.config.pruner == Pruner::None {
-            let module = self.inner.step(lr, module, grads);
-            self.monitor.record(PruningStatus::unpruned(self.step, grad_norm), 0.0);
-            return module;
-        }
-        let kept = match self.config.pruner {
-            Pruner::Platon => keep(&module, &grads, &self.scope),
-            _ => HashMap::new(),
-        };
-        let module = self.inner.step(lr, module, grads);
+        let (grad_norm, grad_scale) = clip::<B, M>(&module, &grads, self.config.max_grad_norm);
+        let target = self.config.schedule.at(self.step);
+        let due = self.due(target);
+        let decision = self.decision.take();
+        let known = decision.as_ref().filter(|d| due == Some((d.window, d.k)));
+        // A window's end changes the scores, so its masks are known after the pass only.
+        let masks = known.map(|d| &d.masks);
+        let (mut module, mut seconds) = self.update(lr, module, grads, grad_scale, masks);
 
         let started = Instant::now();
-        let (module, target) = self.prune(module, kept);
-        let cut = self.decision.as_ref().and_then(|d| d.cut);
-        // Between maskings pruned weights grow again, so what is zero now has to be counted.
-        let zeros = match cut {
-            None => 0,
-            Some(_) => {
-                let mut zeros = Zeros { scope: &self.scope, count: 0 };
-                module.visit(&mut zeros);
-                zeros.count
+        self.decision = match due {
+            Some(due) if known.is_none() => {
+                let decision = self.decide(&module, due);
+                module = module.map(&mut Mask::<B> { masks: &decision.masks });
+                seconds += started.elapsed();
+                Some(decision)
             }
+            _ => decision,
         };
-        let sparsity = zeros as f64 / self.scope.size().max(1) as f64;
+        let cut = self.decision.as_ref().and_then(|d| d.cut);
         let status = PruningStatus {
             step: self.step,
-            ratio: target.ratio,
+            ratio: if self.config.pruner == Pruner::None { 1.0 } else { target.ratio },
             threshold: cut.map(|c| c.threshold),
-            sparsity,
+            sparsity: cut.map_or(0.0, |c| c.below as f64 / self.scope.size().max(1) as f64),
             grad_norm,
+            pruning_seconds: self.monitor.seconds() + seconds.as_secs_f64(),
         };
-        self.monitor.record(status, started.elapsed().as_secs_f64());
+        self.monitor.record(status);
         module
     }
 
@@ -211,12 +225,12 @@ where
             };
             (*id, state)
         });
-        (RECORD_FORMAT, self.step, self.inner.to_record(), states.collect())
+        (RECORD_FORMAT, self.step, self.records.clone(), states.collect())
     }
 
     fn load_record(mut self, record: Self::Record) -> Self {
-        let (_format, step, inner, states) = record;
-        self.inner = self.inner.load_record(inner);
+        let (_format, step, records, states) = record;
+        self.records = records;
         self.step = step;
         self.decision = None;
         let states = states.into_iter().map(|(id, s)| {
@@ -232,34 +246,21 @@ where
     }
 }
 
-/// Scales all gradients by min(1, max / (norm + 1e-6)) and returns their norm before that.
+/// The norm of all gradients together, and the factor min(1, max / (norm + 1e-6)) that clips them.
 fn clip<B: AutodiffBackend<InnerBackend: UpdateKernels>, M: AutodiffModule<B>>(
     module: &M,
-    grads: &mut GradientsParams,
+    grads: &GradientsParams,
     max: f64,
-) -> f64 {
+) -> (f64, f64) {
     let mut squares = SumSquares::<B> { grads, sum: None };
     module.visit(&mut squares);
     let norm = squares.sum.map_or(0.0, |s| scalar(s).sqrt());
-    let scale = max / (norm + 1e-6);
-    if max > 0.0 && scale < 1.0 {
-        module.visit(&mut Scale { grads, scale });
-    }
-    norm
+    let scale = if max > 0.0 { (max / (norm + 1e-6)).min(1.0) } else { 1.0 };
+    (norm, scale)
 }
 
-fn scalar<B: burn::tensor::backend::Backend>(tensor: Tensor<B, 1>) -> f64 {
+fn scalar<B: Backend>(tensor: Tensor<B, 1>) -> f64 {
     tensor.into_data().iter::<f64>().next().unwrap_or(0.0)
-}
-
-fn keep<B: AutodiffBackend, M: AutodiffModule<B>>(
-    module: &M,
-    grads: &GradientsParams,
-    scope: &Scope,
-) -> HashMap<ParamId, Tensor<B::InnerBackend, 1>> {
-    let mut keep = Keep::<B> { grads, scope, kept: HashMap::new() };
-    module.visit(&mut keep);
-    keep.kept
 }
 
 struct SumSquares<'a, B: AutodiffBackend> {
@@ -279,78 +280,89 @@ impl<B: AutodiffBackend<InnerBackend: UpdateKernels>> ModuleVisitor<B> for SumSq
     }
 }
 
-struct Scale<'a> {
-    grads: &'a mut GradientsParams,
-    scale: f64,
-}
-
-impl<B: AutodiffBackend> ModuleVisitor<B> for Scale<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-        if let Some(grad) = self.grads.remove::<B::InnerBackend, D>(param.id) {
-            self.grads.register(param.id, grad.mul_scalar(self.scale));
-        }
-    }
-}
-
-struct Keep<'a, B: AutodiffBackend> {
-    grads: &'a GradientsParams,
+struct Update<'a, O: SimpleOptimizer<B::InnerBackend>, B: AutodiffBackend> {
+    lr: LearningRate,
+    grads: GradientsParams,
+    grad_scale: f64,
+    masks: Option<&'a HashMap<ParamId, Tensor<B::InnerBackend, 1, Bool>>>,
+    inner: &'a O,
+    records: &'a mut HashMap<ParamId, AdaptorRecord<O, B>>,
     scope: &'a Scope,
-    kept: HashMap<ParamId, Tensor<B::InnerBackend, 1>>,
-}
-
-impl<B: AutodiffBackend> ModuleVisitor<B> for Keep<'_, B> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-        if self.scope.contains(param.id)
-            && let Some(grad) = self.grads.get::<B::InnerBackend, D>(param.id)
-        {
-            self.kept.insert(param.id, flat(grad));
-        }
-    }
-}
-
-struct Observe<'a, B: AutodiffBackend> {
-    grads: HashMap<ParamId, Tensor<B::InnerBackend, 1>>,
     states: &'a mut HashMap<ParamId, ScoreState<B::InnerBackend>>,
-    position: usize,
-    smoothing: Smoothing,
+    observation: Option<Observation>,
+    pruning: Duration,
+    path: Vec<String>,
 }
 
-impl<B: AutodiffBackend<InnerBackend: UpdateKernels>> ModuleVisitor<B> for Observe<'_, B> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-        let Some(grad) = self.grads.remove(&param.id) else { return };
-        let weight = flat(param.val().inner());
-        let [n] = weight.dims();
-        let device = weight.device();
-        // Taken out of the map, so that nothing else holds the state while it is updated in place.
-        let state = self.states.remove(&param.id).unwrap_or_else(|| ScoreState::new(n, &device));
-        let state = state.update(weight, grad, self.position, self.smoothing);
-        self.states.insert(param.id, state);
+impl<O, B> ModuleMapper<B> for Update<'_, O, B>
+where
+    B: AutodiffBackend<InnerBackend: UpdateKernels>,
+    O: InnerOptimizer<B::InnerBackend>,
+{
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_string());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        let Some(grad) = self.grads.remove::<B::InnerBackend, D>(param.id) else { return param };
+        let (id, tensor, mapper) = param.consume();
+        let requires_grad = tensor.is_require_grad();
+        let weight = tensor.inner();
+        let (n, device) = (weight.shape().num_elements(), weight.device());
+        // Taken out of the maps, so that nothing else holds the states while they are updated in
+        // place.
+        let scores =
+            self.observation.filter(|_| self.scope.contains(&self.path)).map(|observation| {
+                let state = self.states.remove(&id);
+                (state.unwrap_or_else(|| ScoreState::new(n, &device)), observation)
+            });
+        let drop = self.masks.and_then(|masks| masks.get(&id)).cloned();
+        let pass = Pass { grad_scale: self.grad_scale, scores, drop };
+        let state = self.records.remove(&id).map(AdaptorRecord::into_state);
+        let Stepped { weight, state, scores, pruning } =
+            self.inner.step_with(self.lr, weight, grad, state, pass);
+        self.pruning += pruning;
+        self.records.extend(state.map(|state| (id, AdaptorRecord::from_state(state))));
+        self.states.extend(scores.map(|scores| (id, scores)));
+        let tensor = Tensor::from_inner(weight).set_require_grad(requires_grad);
+        Param::from_mapped_value(id, tensor, mapper)
     }
 }
 
-struct Magnitudes<'a, B: AutodiffBackend> {
-    scope: &'a Scope,
-    scores: HashMap<ParamId, Tensor<B::InnerBackend, 1>>,
+/// The scores of every prunable parameter, in the module's order.
+struct FindScores<'a, O: SimpleOptimizer<B::InnerBackend>, B: AutodiffBackend> {
+    optimizer: &'a PlatonOptimizer<O, B>,
+    scores: Vec<(ParamId, Scores<B::InnerBackend>)>,
+    path: Vec<String>,
 }
 
-impl<B: AutodiffBackend> ModuleVisitor<B> for Magnitudes<'_, B> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-        if self.scope.contains(param.id) {
-            self.scores.insert(param.id, flat(param.val().inner()).abs());
-        }
+impl<O: SimpleOptimizer<B::InnerBackend>, B: AutodiffBackend> ModuleVisitor<B>
+    for FindScores<'_, O, B>
+{
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_string());
     }
-}
 
-struct Zeros<'a> {
-    scope: &'a Scope,
-    count: usize,
-}
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
 
-impl<B: AutodiffBackend<InnerBackend: UpdateKernels>> ModuleVisitor<B> for Zeros<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-        if self.scope.contains(param.id) {
-            self.count += B::InnerBackend::count_zeros(flat(param.val().inner()));
+        if !self.optimizer.scope.contains(&self.path) {
+            return;
         }
+        let scores =
+            match self.optimizer.config.pruner {
+                Pruner::Magnitude => Some(Scores::Absolute(flat(param.val().inner()))),
+                _ => self.optimizer.states.get(&param.id).map(|state| {
+                    Scores::Product(state.importance.clone(), state.uncertainty.clone())
+                }),
+            };
+        self.scores.extend(scores.map(|scores| (param.id, scores)));
     }
 }
 
@@ -385,7 +397,7 @@ impl<B: AutodiffBackend> ModuleVisitor<B> for Gather {
     }
 }
 
-fn flat<B: burn::tensor::backend::Backend, const D: usize>(tensor: Tensor<B, D>) -> Tensor<B, 1> {
+fn flat<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Tensor<B, 1> {
     let n = tensor.shape().num_elements();
     tensor.reshape([n])
 }

@@ -1,14 +1,14 @@
 //! Which parameters of a module are pruned.
 
-use burn::module::{Module, ModuleVisitor, Param, ParamId};
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
 /// One parameter that is pruned.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Member {
-    /// Identity in the module, to which the score state is tied.
-    pub id: ParamId,
+    /// Field names and list positions that lead to it.
+    pub path: Vec<String>,
     /// Name, as the caller translates the module path.
     pub name: String,
     /// Number of weights.
@@ -24,8 +24,6 @@ pub struct Scope {
 impl Scope {
     /// Visits `module` and takes the parameters for which `name_of` gives a name. It is handed the
     /// path of field names and list positions that leads to the parameter.
-    ///
-    /// Build it after loading weights: identities may change there.
     pub fn new<B: Backend, M: Module<B>>(
         module: &M,
         name_of: impl Fn(&[String]) -> Option<String>,
@@ -33,6 +31,15 @@ impl Scope {
         let mut finder = Finder { path: Vec::new(), name_of, members: Vec::new() };
         module.visit(&mut finder);
         Self { members: finder.members }
+    }
+
+    /// The same parameters as seen from a module that holds this one in its field `field`.
+    #[must_use]
+    pub fn within(mut self, field: &str) -> Self {
+        for member in &mut self.members {
+            member.path.insert(0, field.to_string());
+        }
+        self
     }
 
     /// The parameters, in the module's order.
@@ -45,9 +52,10 @@ impl Scope {
         self.members.iter().map(|m| m.size).sum()
     }
 
-    /// Whether the parameter `id` is pruned.
-    pub fn contains(&self, id: ParamId) -> bool {
-        self.members.iter().any(|m| m.id == id)
+    /// Whether the parameter at `path` is pruned. Identities would not do: loading a checkpoint
+    /// changes them.
+    pub fn contains(&self, path: &[String]) -> bool {
+        self.members.iter().any(|m| m.path == path)
     }
 }
 
@@ -69,7 +77,7 @@ impl<B: Backend, F: Fn(&[String]) -> Option<String>> ModuleVisitor<B> for Finder
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
         if let Some(name) = (self.name_of)(&self.path) {
             self.members.push(Member {
-                id: param.id,
+                path: self.path.clone(),
                 name,
                 size: param.lazy_shape().num_elements(),
             });

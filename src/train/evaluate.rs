@@ -1,13 +1,14 @@
 //! Scores of whole evaluation sets.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use burn::data::dataloader::DataLoader;
 use burn_train::metric::ItemLazy;
 use serde_json::{Map, Value};
 
 use super::data::EvalSets;
-use super::step::infer;
+use super::step::{filling, infer};
 use crate::bert::BertClassifier;
 use crate::glue::batch::EvalLoader;
 use crate::glue::task::{Metric, Task};
@@ -33,6 +34,15 @@ impl SetScores {
     }
 }
 
+/// The scores of one evaluation set, and the seconds it took.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evaluated {
+    /// Loss and scores.
+    pub scores: SetScores,
+    /// From the assembly of its first batch to its last prediction.
+    pub seconds: f64,
+}
+
 /// Runs `net` over all `sets`.
 pub fn evaluate<B: ModelKernels>(
     net: &BertClassifier<B>,
@@ -40,22 +50,28 @@ pub fn evaluate<B: ModelKernels>(
     sets: EvalSets,
     batch_size: usize,
     device: &B::Device,
-) -> Vec<SetScores> {
+) -> Vec<Evaluated> {
     let EvalSets { names, samples } = sets;
-    let mut seen: BTreeMap<usize, Predictions> = BTreeMap::new();
-    for batch in EvalLoader::<B>::new(samples, batch_size, device.clone()).iter() {
+    let mut seen: BTreeMap<usize, (Predictions, f64)> = BTreeMap::new();
+    let mut started = Instant::now();
+    let loader = EvalLoader::<B>::new(samples, batch_size, filling::<B>(), device.clone());
+    for batch in loader.iter() {
         let predictions = infer(net, batch).sync();
         let data_set = predictions.data_set;
-        seen.entry(data_set)
-            .or_insert_with(|| Predictions { data_set, ..Predictions::default() })
-            .extend(&predictions);
+        let empty = || (Predictions { data_set, ..Predictions::default() }, 0.0);
+        let (all, seconds) = seen.entry(data_set).or_insert_with(empty);
+        all.extend(&predictions);
+        let now = Instant::now();
+        *seconds += (now - started).as_secs_f64();
+        started = now;
     }
     seen.into_iter()
         .zip(names)
-        .map(|((_, predictions), data_set)| SetScores {
-            data_set,
-            loss: predictions.loss(),
-            scores: task.metrics.iter().map(|m| (m.tag(), score_of(*m)(&predictions))).collect(),
+        .map(|((_, (predictions, seconds)), data_set)| {
+            let score = |metric: &Metric| (metric.tag(), score_of(*metric)(&predictions));
+            let scores = task.metrics.iter().map(score).collect();
+            let scores = SetScores { data_set, loss: predictions.loss(), scores };
+            Evaluated { scores, seconds }
         })
         .collect()
 }

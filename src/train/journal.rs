@@ -18,9 +18,11 @@ use burn_train::renderer::{
 use serde_json::{Map, Value, json};
 
 use super::evaluate::{SetScores, score_name};
+use super::step::Clock;
 use super::terminal;
 use crate::error::{Error, Result};
 use crate::glue::batch;
+use crate::pruning::PruningMonitor;
 
 /// Names of the gauges that the journal reads back.
 pub mod gauge {
@@ -56,6 +58,10 @@ struct State {
     interrupter: Interrupter,
     started: Instant,
     losses: (f64, usize),
+    clock: Clock,
+    monitor: PruningMonitor,
+    /// Update of the last point, and the seconds up to it, of all work and of the pruning.
+    timed: (usize, f64, f64),
     last: Map<String, Value>,
     step: usize,
     scores: Vec<SetScores>,
@@ -77,6 +83,10 @@ pub struct Setup {
     pub tags: Vec<&'static str>,
     /// Stops the run when a file cannot be written.
     pub interrupter: Interrupter,
+    /// Times the updates.
+    pub clock: Clock,
+    /// Times the pruning.
+    pub monitor: PruningMonitor,
     /// Receives the lines that a dashboard would hide; `None` while there is one.
     pub lines: Option<Lines>,
 }
@@ -84,7 +94,7 @@ pub struct Setup {
 impl Journal {
     /// Opens `log.log` and `metrics.jsonl` in the run folder.
     pub fn open(setup: Setup) -> Result<Self> {
-        let Setup { dir, plan, log_every, sets, tags, interrupter, lines } = setup;
+        let Setup { dir, plan, log_every, sets, tags, interrupter, clock, monitor, lines } = setup;
         Ok(Self(Arc::new(Mutex::new(State {
             log: open(&dir.join("log.log"))?,
             points: open(&dir.join("metrics.jsonl"))?,
@@ -96,6 +106,9 @@ impl Journal {
             interrupter,
             started: Instant::now(),
             losses: (0.0, 0),
+            clock,
+            monitor,
+            timed: (0, 0.0, 0.0),
             last: Map::new(),
             step: 0,
             scores: Vec::new(),
@@ -194,6 +207,7 @@ impl State {
         self.losses = (0.0, 0);
         let mut point = head(step, epoch, "train", loss);
         point.extend(self.last.clone());
+        point.extend(self.seconds());
         self.point(point);
         let total = self.plan.last_update();
         let left = self.started.elapsed().as_secs_f64() / step.max(1) as f64
@@ -208,6 +222,20 @@ impl State {
             get(gauge::SPEED),
             duration(left),
         ));
+    }
+
+    /// Mean seconds per update since the last point, and those of the pruning.
+    fn seconds(&mut self) -> Map<String, Value> {
+        let (update, seconds, pruning) = self.timed;
+        let total = self.clock.total_at(self.step).unwrap_or(f64::NAN);
+        let pruned = self.monitor.at(self.step).map_or(f64::NAN, |s| s.pruning_seconds);
+        self.timed = (self.step, total, pruned);
+        let updates = (self.step - update) as f64;
+        let mean = json!({
+            "seconds": (total - seconds) / updates,
+            "pruning_seconds": (pruned - pruning) / updates,
+        });
+        mean.as_object().cloned().unwrap_or_default()
     }
 
     fn evaluated(&mut self, values: &HashMap<String, f64>) {

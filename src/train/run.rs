@@ -20,7 +20,7 @@ use burn_train::{Interrupter, Learner, SupervisedTraining};
 use super::evaluate::{SetScores, score_name, split_scores};
 use super::journal::{Journal, Lines, Renderer, Setup, gauge};
 use super::plan::{Plan, scope_of};
-use super::step::{Clock, StepContext, Trainee};
+use super::step::{Clock, StepContext, Trainee, filling};
 use super::terminal;
 use crate::adamax::AdamaxConfig;
 use crate::bert::BertClassifier;
@@ -100,6 +100,20 @@ pub fn train<B: TrainingBackend>(
     let text = toml::to_string(config)
         .map_err(|e| Error::run(format!("the settings cannot be written: {e}")))?;
     write_whole(&dir.join("config.toml"), text.as_bytes())?;
+    let scope = scope_of(&net).within("net");
+    let inner = AdamaxConfig::new()
+        .with_epsilon(config.adam_eps)
+        .with_weight_decay(config.weight_decay)
+        .init();
+    let pruning = PruningConfig {
+        pruner: config.pruner,
+        schedule: plan.schedule.clone(),
+        smoothing: Smoothing { beta1: config.beta1, beta2: config.beta2 },
+        max_grad_norm: config.global_grad_clipping,
+    };
+    let optimizer = PlatonOptimizer::<_, B>::new(inner, pruning, scope);
+    let monitor = optimizer.monitor();
+    let clock = Clock::default();
     let journal = Journal::open(Setup {
         dir: dir.to_path_buf(),
         plan: plan.updates.clone(),
@@ -107,6 +121,8 @@ pub fn train<B: TrainingBackend>(
         sets: plan.dev.names.clone(),
         tags: plan.task.metrics.iter().map(|m| m.tag()).collect(),
         interrupter: interrupter.clone(),
+        clock: clock.clone(),
+        monitor: monitor.clone(),
         lines: (!dashboard).then_some(lines),
     })?;
 
@@ -118,20 +134,6 @@ pub fn train<B: TrainingBackend>(
     if plan.dropped > 0 {
         journal.line(&format!("{} training samples are too long and left out", plan.dropped));
     }
-    let scope = scope_of(&net);
-    let inner = AdamaxConfig::new()
-        .with_epsilon(config.adam_eps)
-        .with_weight_decay(config.weight_decay)
-        .init::<B, Trainee<B>>();
-    let pruning = PruningConfig {
-        pruner: config.pruner,
-        schedule: plan.schedule.clone(),
-        smoothing: Smoothing { beta1: config.beta1, beta2: config.beta2 },
-        max_grad_norm: config.global_grad_clipping,
-    };
-    let optimizer = PlatonOptimizer::<_, B>::new(inner, pruning, scope);
-    let monitor = optimizer.monitor();
-    let clock = Clock::default();
     let context = StepContext::new(config.seed, monitor.clone(), clock.clone());
     let rate = WarmupSchedule {
         learning_rate: config.learning_rate,
@@ -146,10 +148,15 @@ pub fn train<B: TrainingBackend>(
     let train_loader = TrainLoader::<B>::new(
         Arc::new(InMemDataset::new(samples)),
         updates.clone(),
+        filling::<B>(),
         device.clone(),
     );
-    let valid_loader =
-        EvalLoader::<B::InnerBackend>::new(dev.samples, config.batch_size_eval, device.clone());
+    let valid_loader = EvalLoader::<B::InnerBackend>::new(
+        dev.samples,
+        config.batch_size_eval,
+        filling::<B>(),
+        device.clone(),
+    );
     journal.line(&format!(
         "{} updates of {} on {} training samples, seed {}",
         updates.last_update(),

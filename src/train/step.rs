@@ -1,5 +1,6 @@
 //! One training and one evaluation step, as burn-train calls them.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -12,9 +13,10 @@ use burn_train::metric::ItemLazy;
 use burn_train::{InferenceStep, TrainOutput, TrainStep};
 
 use crate::bert::BertClassifier;
-use crate::glue::batch::Batch;
+use crate::glue::batch::{Batch, Filling};
 use crate::glue::tsv::Label;
-use crate::kernels::{ModelKernels, TrainingBackend};
+use crate::kernels::layer::TokenIds;
+use crate::kernels::{ModelKernels, Sequences, TrainingBackend};
 use crate::metrics::learner::{Predictions, TrainPoint};
 use crate::pruning::PruningMonitor;
 use crate::seed::mix;
@@ -43,9 +45,13 @@ impl StepContext {
     }
 }
 
-/// Times updates from the assembly of the batch to the end of the optimizer's step.
+/// Times updates, each from the end of the one before it (or the assembly of the first batch) to
+/// the end of its optimizer's step.
 #[derive(Debug, Clone, Default)]
 pub struct Clock(Arc<Mutex<Times>>);
+
+/// Metrics are computed on another thread, at most a few updates behind.
+const KEPT: usize = 64;
 
 #[derive(Debug, Default)]
 struct Times {
@@ -54,21 +60,31 @@ struct Times {
     updates: usize,
     /// A running mean over the last few dozen updates.
     recent: f64,
+    /// The seconds up to each of the last updates.
+    totals: VecDeque<f64>,
 }
 
 impl Clock {
-    fn start(&self, at: Instant) {
-        self.lock().started = Some(at);
+    /// Begins an update: at `at`, or where the one before it ended.
+    fn start(&self, at: Option<Instant>) {
+        let mut times = self.lock();
+        times.started = at.or(times.started);
     }
 
     fn stop(&self) {
         let mut times = self.lock();
-        if let Some(started) = times.started.take() {
-            let seconds = started.elapsed().as_secs_f64();
+        let now = Instant::now();
+        if let Some(started) = times.started.replace(now) {
+            let seconds = (now - started).as_secs_f64();
             times.seconds += seconds;
             times.updates += 1;
             let weight = 1.0 / times.updates.min(32) as f64;
             times.recent += (seconds - times.recent) * weight;
+            if times.totals.len() == KEPT {
+                times.totals.pop_front();
+            }
+            let total = times.seconds;
+            times.totals.push_back(total);
         }
     }
 
@@ -81,6 +97,14 @@ impl Clock {
     /// Mean seconds per update, lately; 0 before the first.
     pub fn recent(&self) -> f64 {
         self.lock().recent
+    }
+
+    /// Seconds up to the end of update `update`, counted from 1 since the program began, if it is
+    /// one of the last few.
+    pub fn total_at(&self, update: usize) -> Option<f64> {
+        let times = self.lock();
+        let back = times.updates.checked_sub(update)? + 1;
+        times.totals.len().checked_sub(back).and_then(|n| times.totals.get(n)).copied()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Times> {
@@ -102,18 +126,13 @@ impl<B: TrainingBackend> TrainStep for Trainee<B> {
     fn step(&self, batch: Batch<B>) -> TrainOutput<Self::Output> {
         let context = &self.context;
         context.clock.start(batch.started);
-        let device = batch.mask.device();
         // Dropout depends on seed and update alone, whatever was drawn before.
         let noise = mix(context.seed, batch.update as u64);
-        B::seed(&device, noise);
-        let logits = self.net.forward(batch.token_ids, batch.type_ids, batch.mask, Some(noise));
-        let loss = loss(logits, &batch.labels);
-        let output = StepOutput {
-            step: batch.update,
-            epoch: batch.epoch,
-            loss: loss.clone().inner(),
-            context: context.clone(),
-        };
+        let (step, epoch) = (batch.update, batch.epoch);
+        let ((ids, sequences), labels) = inputs(batch);
+        let loss = loss(self.net.forward(ids, &sequences, Some(noise)), &labels);
+        let output =
+            StepOutput { step, epoch, loss: loss.clone().inner(), context: context.clone() };
         TrainOutput::new(self, loss.backward(), output)
     }
 
@@ -199,9 +218,23 @@ impl<B: Backend> ItemLazy for EvalOutput<B> {
 
 /// The answers of `net` to one batch.
 pub fn infer<B: ModelKernels>(net: &BertClassifier<B>, batch: Batch<B>) -> EvalOutput<B> {
-    let logits = net.forward(batch.token_ids, batch.type_ids, batch.mask, None);
-    let loss = loss(logits.clone(), &batch.labels);
-    EvalOutput { data_set: batch.data_set, logits, loss, labels: batch.labels }
+    let data_set = batch.data_set;
+    let ((ids, sequences), labels) = inputs(batch);
+    let logits = net.forward(ids, &sequences, None);
+    let loss = loss(logits.clone(), &labels);
+    EvalOutput { data_set, logits, loss, labels }
+}
+
+/// What the model reads of a batch, and the labels.
+pub fn inputs<B: Backend>(batch: Batch<B>) -> ((TokenIds<B>, Sequences), Vec<Label>) {
+    let Batch { token_ids, position_ids, type_ids, lengths, padded_to, labels, .. } = batch;
+    let ids = TokenIds::<B> { word: token_ids, position: position_ids, segment: type_ids };
+    ((ids, Sequences::new(lengths, padded_to)), labels)
+}
+
+/// How batches are filled for the backend `B`.
+pub fn filling<B: ModelKernels>() -> Filling {
+    if B::PACKS { Filling::Packed } else { Filling::Padded }
 }
 
 /// Cross-entropy for classes, mean squared error for scores; the mean over the batch.

@@ -11,7 +11,11 @@ mod glue;
 #[cfg(feature = "ndarray")]
 mod kernels;
 mod layering;
+#[cfg(feature = "ndarray")]
+mod layers;
 mod parity;
 mod prune;
 mod recipes;
 mod reduce;
+#[cfg(feature = "ndarray")]
+mod threshold;

@@ -12,7 +12,12 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorData};
 use platon::bert::weights::{self, Parts};
 use platon::bert::{BertClassifier, BertConfig, ClassifierConfig};
-use platon::kernels::{LayerKernels, ModelKernels};
+use platon::glue::batch::{Batch, Filling};
+use platon::glue::sample::Sample;
+use platon::glue::tsv::Label;
+use platon::kernels::layer::TokenIds;
+use platon::kernels::{LayerKernels, ModelKernels, Sequences};
+use platon::train::step;
 
 use crate::backends::on_every_backend;
 use crate::fixtures::{Array, distance, external, fixture, read};
@@ -38,33 +43,47 @@ fn fresh<B: ModelKernels>(dir: &Path, outputs: usize) -> BertClassifier<B> {
     config.init(&B::Device::default())
 }
 
-fn ints<B: Backend>(array: &Array) -> Tensor<B, 2, Int> {
-    let values: Vec<i64> = array.values.iter().map(|v| *v as i64).collect();
-    Tensor::from_data(TensorData::new(values, array.shape.clone()), &B::Device::default())
+/// The arrays as a batch, packed or padded.
+fn inputs<B: Backend>(
+    arrays: &HashMap<String, Array>,
+    filling: Filling,
+) -> (TokenIds<B>, Sequences) {
+    let [ids, types, mask] =
+        ["input_ids", "token_type_ids", "attention_mask"].map(|name| &arrays[name]);
+    let samples: Vec<Sample> = (0..ids.shape[0])
+        .map(|n| Sample {
+            uid: n.to_string(),
+            label: Label::Class(0),
+            token_id: ids.row(n).iter().map(|v| *v as u32).collect(),
+            type_id: types.row(n).iter().map(|v| *v as u8).collect(),
+            attention_mask: mask.row(n).iter().map(|v| *v as u8).collect(),
+        })
+        .collect();
+    step::inputs(Batch::new(samples.iter(), filling, &B::Device::default())).0
 }
 
-/// Token ids, types and mask.
-type Inputs<B> = (Tensor<B, 2, Int>, Tensor<B, 2, Int>, Tensor<B, 2>);
-
-fn inputs<B: Backend>(arrays: &HashMap<String, Array>) -> Inputs<B> {
-    let mask = ints::<B>(&arrays["attention_mask"]).float();
-    (ints(&arrays["input_ids"]), ints(&arrays["token_type_ids"]), mask)
-}
+const FILLINGS: [Filling; 2] = [Filling::Packed, Filling::Padded];
 
 fn values<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> {
     tensor.into_data().convert::<f32>().to_vec().unwrap()
 }
 
 /// The largest difference of the last layer at the positions that are not padding.
-fn hidden_distance<B: Backend>(got: Tensor<B, 3>, arrays: &HashMap<String, Array>) -> f32 {
-    let width = got.dims()[2];
+fn hidden_distance<B: ModelKernels>(
+    net: &BertClassifier<B>,
+    arrays: &HashMap<String, Array>,
+    filling: Filling,
+) -> f32 {
+    let (ids, sequences) = inputs::<B>(arrays, filling);
+    let got = net.encoder().forward(ids, &sequences, None);
+    let [_, width] = got.dims();
     let (got, expected) = (values(got), arrays["last_hidden_state"].f32());
+    let tokens = arrays["attention_mask"].shape[1];
     let mut largest = 0.0f32;
-    for (n, mask) in arrays["attention_mask"].values.iter().enumerate() {
-        if *mask == 1.0 {
-            let token = n * width..(n + 1) * width;
-            largest = largest.max(distance(&got[token.clone()], &expected[token]));
-        }
+    for (n, (span, length)) in sequences.spans().zip(sequences.lengths()).enumerate() {
+        let (got, expected) = (&got[span.start * width..], &expected[n * tokens * width..]);
+        let size = length * width;
+        largest = largest.max(distance(&got[..size], &expected[..size]));
     }
     largest
 }
@@ -73,37 +92,41 @@ fn outputs_equal_those_of_transformers<B: LayerKernels + ModelKernels>() {
     let dir = fixture("tiny_bert");
     let (arrays, _) = read(&dir.join("expected.safetensors"));
     let net = load::<B>(&dir, 3, Parts::All);
-    let (ids, types, mask) = inputs::<B>(&arrays);
-    let hidden = net.encoder().forward(ids.clone(), types.clone(), mask.clone(), None);
-    let hidden = hidden_distance(hidden, &arrays);
-    let logits = distance(&values(net.forward(ids, types, mask, None)), &arrays["logits"].f32());
-    assert!(hidden < 1e-5, "last hidden state differs by {hidden}");
-    assert!(logits < 1e-5, "logits differ by {logits}");
+    for filling in FILLINGS {
+        let hidden = hidden_distance(&net, &arrays, filling);
+        let (ids, sequences) = inputs::<B>(&arrays, filling);
+        let logits = values(net.forward(ids, &sequences, None));
+        let logits = distance(&logits, &arrays["logits"].f32());
+        assert!(hidden < 1e-5, "last hidden state differs by {hidden}, {filling:?}");
+        assert!(logits < 1e-5, "logits differ by {logits}, {filling:?}");
+    }
 }
 
 fn gradients_equal_those_of_transformers<B: LayerKernels + ModelKernels>() {
     let dir = fixture("tiny_bert");
     let (arrays, _) = read(&dir.join("expected.safetensors"));
     let net = load::<Autodiff<B>>(&dir, 3, Parts::All);
-    let (ids, types, mask) = inputs::<Autodiff<B>>(&arrays);
     let labels: Vec<i64> = arrays["labels"].values.iter().map(|v| *v as i64).collect();
     let n = labels.len();
     let device = B::Device::default();
     let labels = Tensor::<_, 1, Int>::from_data(TensorData::new(labels, [n]), &device);
-    let loss = CrossEntropyLossConfig::new()
-        .init(&device)
-        .forward(net.forward(ids, types, mask, None), labels);
-    let grads = GradientsParams::from_grads(loss.backward(), &net);
-    let found = named_gradients::<B>(&net, &grads);
-    let mut compared = 0;
-    for (name, expected) in &arrays {
-        let Some(name) = name.strip_prefix("grad.") else { continue };
-        let difference = distance(&found[name].values, &expected.f32());
-        assert!(difference < 1e-5, "gradient of {name} differs by {difference}");
-        assert_eq!(found[name].shape, expected.shape, "{name}");
-        compared += 1;
+    for filling in FILLINGS {
+        let (ids, sequences) = inputs::<Autodiff<B>>(&arrays, filling);
+        let loss = CrossEntropyLossConfig::new()
+            .init(&device)
+            .forward(net.forward(ids, &sequences, None), labels.clone());
+        let grads = GradientsParams::from_grads(loss.backward(), &net);
+        let found = named_gradients::<B>(&net, &grads);
+        let mut compared = 0;
+        for (name, expected) in &arrays {
+            let Some(name) = name.strip_prefix("grad.") else { continue };
+            let difference = distance(&found[name].values, &expected.f32());
+            assert!(difference < 1e-5, "gradient of {name} differs by {difference}, {filling:?}");
+            assert_eq!(found[name].shape, expected.shape, "{name}");
+            compared += 1;
+        }
+        assert_eq!(compared, 6);
     }
-    assert_eq!(compared, 6);
 }
 
 /// Gradients under Hugging Face names, as `weights::collect` would lay them out.
@@ -132,9 +155,7 @@ fn old_names_load_and_what_is_left_over_is_named<B: LayerKernels + ModelKernels>
     let device = B::Device::default();
     let file = dir.join("old_names.safetensors");
     let loaded = weights::load(fresh::<B>(&dir, 3), &file, Parts::Encoder, &device).unwrap();
-    let (ids, types, mask) = inputs::<B>(&arrays);
-    let hidden = loaded.model.encoder().forward(ids, types, mask, None);
-    assert!(hidden_distance(hidden, &arrays) < 1e-5);
+    assert!(hidden_distance(&loaded.model, &arrays, Filling::Packed) < 1e-5);
     assert_eq!(
         loaded.unused,
         [
@@ -189,7 +210,8 @@ fn a_real_checkpoint_gives_the_outputs_of_transformers<B: LayerKernels + ModelKe
     let Some(dir) = external("PLATON_CHECKPOINT_DIR", test) else { return };
     let (arrays, _) = read(&fixture("minilm/expected.safetensors"));
     let net = load::<B>(&dir, 2, Parts::Encoder);
-    let (ids, types, mask) = inputs::<B>(&arrays);
-    let difference = hidden_distance(net.encoder().forward(ids, types, mask, None), &arrays);
-    assert!(difference < 1e-5, "last hidden state differs by {difference}");
+    for filling in FILLINGS {
+        let difference = hidden_distance(&net, &arrays, filling);
+        assert!(difference < 1e-5, "last hidden state differs by {difference}, {filling:?}");
+    }
 }

@@ -1,17 +1,27 @@
-//! What happens to every parameter at every update.
+//! What happens to every parameter at every update, in one pass over memory.
 //!
 //! The arithmetic is that of the default bodies, operation by operation, so both give the same
 //! bits; the sum of squares alone adds up in another order, which does not depend on the number of
 //! threads.
 
-use burn::tensor::{Tensor, TensorData};
+use std::mem::MaybeUninit;
+use std::time::{Duration, Instant};
+
+use burn::tensor::{Bool, Tensor, TensorData};
 use burn_flex::{Flex, FlexTensor};
 use rayon::prelude::*;
 
-use super::{CHUNK, give, new, read, take};
-use crate::kernels::update::{AdamaxStep, UpdateKernels};
+use super::memory::{Fresh, written};
+use super::select;
+use super::{CHUNK, give, new, read, simd, take};
+use crate::kernels::update::{
+    AdamaxStep, Cut, Observation, Pass, ScoreState, Scores, UpdateKernels, Updated,
+};
 
 type Flat = Tensor<Flex, 1>;
+
+/// Elements that pass through all operations while they are in the first-level cache.
+const BLOCK: usize = 1 << 10;
 
 /// A tensor whose storage can be written, and is all of it.
 fn own(tensor: FlexTensor) -> FlexTensor {
@@ -23,6 +33,158 @@ fn own(tensor: FlexTensor) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, [n]))
 }
 
+/// The constants of Adamax in f32.
+#[derive(Clone, Copy)]
+struct Constants {
+    rate: f32,
+    beta_1: f32,
+    rest_1: f32,
+    beta_2: f32,
+    epsilon: f32,
+    decay: f32,
+}
+
+/// The constants of an observation in f32.
+#[derive(Clone, Copy)]
+struct Smoothing {
+    position: usize,
+    beta1: f32,
+    rest1: f32,
+    beta2: f32,
+    rest2: f32,
+}
+
+impl Smoothing {
+    fn new(Observation { position, beta1, beta2 }: Observation) -> Self {
+        Self {
+            position,
+            beta1: beta1 as f32,
+            rest1: (1.0 - beta1) as f32,
+            beta2: beta2 as f32,
+            rest2: (1.0 - beta2) as f32,
+        }
+    }
+}
+
+/// Some elements of a score state.
+struct Span<'a> {
+    window: &'a mut [f32],
+    importance: &'a mut [f32],
+    uncertainty: &'a mut [f32],
+}
+
+/// The storage of a score state.
+struct Owned([FlexTensor; 3]);
+
+impl Owned {
+    fn new(scores: ScoreState<Flex>) -> Self {
+        let ScoreState { window, importance, uncertainty } = scores;
+        Self([window, importance, uncertainty].map(|t| own(take(t))))
+    }
+
+    fn spans(&mut self) -> impl Iterator<Item = Span<'_>> {
+        let [window, importance, uncertainty] =
+            self.0.each_mut().map(|t| t.storage_mut::<f32>().chunks_mut(CHUNK));
+        window.zip(importance).zip(uncertainty).map(|((window, importance), uncertainty)| Span {
+            window,
+            importance,
+            uncertainty,
+        })
+    }
+
+    fn state(self) -> ScoreState<Flex> {
+        let [window, importance, uncertainty] = self.0.map(give);
+        ScoreState { window, importance, uncertainty }
+    }
+}
+
+/// Some elements of a parameter and all that belongs to it.
+struct Work<'a> {
+    updated: &'a mut [MaybeUninit<f32>],
+    weight: &'a [f32],
+    grad: &'a [f32],
+    moment: &'a mut [f32],
+    norm: &'a mut [f32],
+    scores: Option<Span<'a>>,
+    drop: Option<&'a [u8]>,
+}
+
+#[inline(always)]
+fn adamax(
+    c: Constants,
+    grad_scale: f32,
+    updated: &mut [MaybeUninit<f32>],
+    (weight, grad): (&[f32], &[f32]),
+    (moment, norm): (&mut [f32], &mut [f32]),
+) {
+    let state = moment.iter_mut().zip(norm.iter_mut());
+    let inputs = weight.iter().zip(grad);
+    for ((new, (m, u)), (w, g)) in updated.iter_mut().zip(state).zip(inputs) {
+        let g = *g * grad_scale;
+        *m = *m * c.beta_1 + g * c.rest_1;
+        *u = (*u * c.beta_2).max(g.abs() + c.epsilon);
+        new.write(*w - (*m / (*u + c.epsilon) + *w * c.decay) * c.rate);
+    }
+}
+
+#[inline(always)]
+fn observe(s: Smoothing, grad_scale: f32, weight: &[f32], grad: &[f32], span: Span<'_>) {
+    let Span { window, importance, uncertainty } = span;
+    let inputs = weight.iter().zip(grad);
+    if s.position > 0 {
+        let (l, next) = (s.position as f32, (s.position + 1) as f32);
+        for (v, (w, g)) in window.iter_mut().zip(inputs) {
+            *v = (*v * l + (*w * (*g * grad_scale)).abs()) / next;
+        }
+        return;
+    }
+    let state = importance.iter_mut().zip(uncertainty.iter_mut());
+    for ((v, (i, u)), (w, g)) in window.iter_mut().zip(state).zip(inputs) {
+        *i = *i * s.beta1 + *v * s.rest1;
+        *u = *u * s.beta2 + (*v - *i).abs() * s.rest2;
+        *v = (*w * (*g * grad_scale)).abs();
+    }
+}
+
+impl Work<'_> {
+    /// All operations on one block after the other, so that memory is read and written once.
+    ///
+    /// Gives the time that scores and masks took.
+    fn run(self, constants: Constants, grad_scale: f32, smoothing: Option<Smoothing>) -> Duration {
+        let Self { updated, weight, grad, moment, norm, mut scores, drop } = self;
+        let blocks = updated.chunks_mut(BLOCK).zip(weight.chunks(BLOCK)).zip(grad.chunks(BLOCK));
+        let states = moment.chunks_mut(BLOCK).zip(norm.chunks_mut(BLOCK));
+        let mut pruning = Duration::ZERO;
+        for (n, (((updated, weight), grad), (moment, norm))) in blocks.zip(states).enumerate() {
+            let block = n * BLOCK..n * BLOCK + updated.len();
+            simd(|| adamax(constants, grad_scale, updated, (weight, grad), (moment, norm)));
+            // SAFETY: Adamax writes the whole block.
+            let updated = unsafe { written(updated) };
+            if scores.is_none() && drop.is_none() {
+                continue;
+            }
+            let started = Instant::now();
+            simd(|| {
+                if let (Some(scores), Some(smoothing)) = (&mut scores, smoothing) {
+                    let span = Span {
+                        window: &mut scores.window[block.clone()],
+                        importance: &mut scores.importance[block.clone()],
+                        uncertainty: &mut scores.uncertainty[block.clone()],
+                    };
+                    observe(smoothing, grad_scale, updated, grad, span);
+                }
+                if let Some(drop) = drop {
+                    for (w, drop) in updated.iter_mut().zip(&drop[block]) {
+                        *w = if *drop != 0 { 0.0 } else { *w };
+                    }
+                }
+            });
+            pruning += started.elapsed();
+        }
+        pruning
+    }
+}
+
 impl UpdateKernels for Flex {
     fn sum_of_squares(values: Flat) -> Flat {
         let device = values.device();
@@ -30,105 +192,106 @@ impl UpdateKernels for Flex {
         let partial: Vec<f64> = read(&values)
             .par_chunks(CHUNK)
             .map(|chunk| {
-                // Lanes let the compiler vectorise the sum; f64 keeps it exact enough.
-                let mut lanes = [0.0f64; 8];
-                for group in chunk.chunks(8) {
-                    for (lane, v) in lanes.iter_mut().zip(group) {
-                        *lane += f64::from(*v) * f64::from(*v);
+                simd(|| {
+                    // Lanes let the compiler vectorise the sum; f64 keeps it exact enough.
+                    let mut lanes = [0.0f64; 16];
+                    let groups = chunk.chunks_exact(16);
+                    let rest = groups.remainder();
+                    for group in groups {
+                        for (lane, v) in lanes.iter_mut().zip(group) {
+                            *lane += f64::from(*v) * f64::from(*v);
+                        }
                     }
-                }
-                lanes.iter().sum()
+                    let rest: f64 = rest.iter().map(|v| f64::from(*v) * f64::from(*v)).sum();
+                    lanes.iter().sum::<f64>() + rest
+                })
             })
             .collect();
         let sum: f64 = partial.iter().sum();
         Tensor::from_floats([sum as f32], &device)
     }
 
-    fn count_zeros(values: Flat) -> usize {
-        let values = take(values);
-        let count = |chunk: &[f32]| chunk.iter().filter(|v| **v == 0.0).count();
-        read(&values).par_chunks(CHUNK).map(count).sum()
-    }
-
-    fn adamax(step: AdamaxStep, weight: Flat, grad: Flat, moment: Flat, norm: Flat) -> [Flat; 3] {
-        let lr = step.learning_rate as f32;
-        let (beta_1, rest_1) = (step.beta_1 as f32, (1.0 - step.beta_1) as f32);
-        let (beta_2, epsilon) = (step.beta_2 as f32, step.epsilon as f32);
-        let decay = step.weight_decay as f32;
-        let (weight, grad) = (take(weight), take(grad));
-        let (mut moment, mut norm) = (own(take(moment)), own(take(norm)));
-        // The model that burn's Learner keeps still holds the old weights, so the new ones need a
-        // buffer of their own.
-        let mut updated = vec![0.0f32; read(&weight).len()];
-        (
-            updated.par_chunks_mut(CHUNK),
-            moment.storage_mut::<f32>().par_chunks_mut(CHUNK),
-            norm.storage_mut::<f32>().par_chunks_mut(CHUNK),
-            read(&weight).par_chunks(CHUNK),
-            read(&grad).par_chunks(CHUNK),
-        )
-            .into_par_iter()
-            .for_each(|(updated, moment, norm, weight, grad)| {
-                let state = moment.iter_mut().zip(norm.iter_mut());
-                let inputs = weight.iter().zip(grad);
-                for ((new, (m, u)), (w, g)) in updated.iter_mut().zip(state).zip(inputs) {
-                    *m = *m * beta_1 + *g * rest_1;
-                    *u = (*u * beta_2).max(g.abs() + epsilon);
-                    *new = *w - (*m / (*u + epsilon) + *w * decay) * lr;
-                }
-            });
-        let n = updated.len();
-        [new(updated, [n]), give(moment), give(norm)]
-    }
-
-    fn accumulate_sensitivity(window: Flat, weight: Flat, grad: Flat, position: f64) -> Flat {
-        let (l, next) = (position as f32, (position + 1.0) as f32);
-        let (weight, grad) = (take(weight), take(grad));
-        let mut window = own(take(window));
-        (
-            window.storage_mut::<f32>().par_chunks_mut(CHUNK),
-            read(&weight).par_chunks(CHUNK),
-            read(&grad).par_chunks(CHUNK),
-        )
-            .into_par_iter()
-            .for_each(|(window, weight, grad)| {
-                for (v, (w, g)) in window.iter_mut().zip(weight.iter().zip(grad)) {
-                    *v = (*v * l + (*w * *g).abs()) / next;
-                }
-            });
-        give(window)
-    }
-
-    fn close_window(
-        window: Flat,
-        importance: Flat,
-        uncertainty: Flat,
+    fn adamax(
+        step: AdamaxStep,
         weight: Flat,
         grad: Flat,
-        betas: (f64, f64),
-    ) -> [Flat; 3] {
-        let (beta1, rest1) = (betas.0 as f32, (1.0 - betas.0) as f32);
-        let (beta2, rest2) = (betas.1 as f32, (1.0 - betas.1) as f32);
+        moment: Flat,
+        norm: Flat,
+        pass: Pass<Flex>,
+    ) -> Updated<Flex> {
+        let constants = Constants {
+            rate: step.learning_rate as f32,
+            beta_1: step.beta_1 as f32,
+            rest_1: (1.0 - step.beta_1) as f32,
+            beta_2: step.beta_2 as f32,
+            epsilon: step.epsilon as f32,
+            decay: step.weight_decay as f32,
+        };
+        let Pass { grad_scale, scores, drop } = pass;
+        let grad_scale = grad_scale as f32;
         let (weight, grad) = (take(weight), take(grad));
-        let mut window = own(take(window));
-        let (mut importance, mut uncertainty) = (own(take(importance)), own(take(uncertainty)));
-        (
-            window.storage_mut::<f32>().par_chunks_mut(CHUNK),
-            importance.storage_mut::<f32>().par_chunks_mut(CHUNK),
-            uncertainty.storage_mut::<f32>().par_chunks_mut(CHUNK),
-            read(&weight).par_chunks(CHUNK),
-            read(&grad).par_chunks(CHUNK),
-        )
-            .into_par_iter()
-            .for_each(|(window, importance, uncertainty, weight, grad)| {
-                let state = importance.iter_mut().zip(uncertainty.iter_mut());
-                let inputs = weight.iter().zip(grad);
-                for ((v, (i, u)), (w, g)) in window.iter_mut().zip(state).zip(inputs) {
-                    *i = *i * beta1 + *v * rest1;
-                    *u = *u * beta2 + (*v - *i).abs() * rest2;
-                    *v = (*w * *g).abs();
-                }
-            });
-        [give(window), give(importance), give(uncertainty)]
+        let (mut moment, mut norm) = (own(take(moment)), own(take(norm)));
+        let smoothing = scores.as_ref().map(|(_, o)| Smoothing::new(*o));
+        let mut scores = scores.map(|(scores, _)| Owned::new(scores));
+        let drop = drop.map(|drop| drop.into_primitive().to_contiguous());
+        // The model that burn's Learner keeps still holds the old weights, so the new ones need
+        // memory of their own.
+        let n = read(&weight).len();
+        let mut updated = Fresh::new(n);
+        let mut spans = scores.as_mut().map(Owned::spans);
+        let mut drops = drop.as_ref().map(|d| d.bytes().chunks(CHUNK));
+        let work: Vec<Work<'_>> = updated
+            .room(n)
+            .chunks_mut(CHUNK)
+            .zip(read(&weight).chunks(CHUNK).zip(read(&grad).chunks(CHUNK)))
+            .zip(moment.storage_mut::<f32>().chunks_mut(CHUNK))
+            .zip(norm.storage_mut::<f32>().chunks_mut(CHUNK))
+            .map(|(((updated, (weight, grad)), moment), norm)| Work {
+                updated,
+                weight,
+                grad,
+                moment,
+                norm,
+                scores: spans.as_mut().and_then(Iterator::next),
+                drop: drops.as_mut().and_then(Iterator::next),
+            })
+            .collect();
+        let pruning: Duration =
+            work.into_par_iter().map(|work| work.run(constants, grad_scale, smoothing)).sum();
+        std::mem::drop(spans);
+        // SAFETY: every block was written.
+        let updated = unsafe { updated.filled(n) };
+        Updated {
+            weight: new(updated, [n]),
+            moment: give(moment),
+            norm: give(norm),
+            scores: scores.map(Owned::state),
+            pruning: pruning / rayon::current_num_threads().max(1) as u32,
+        }
+    }
+
+    fn observe(
+        scores: ScoreState<Flex>,
+        weight: Flat,
+        grad: Flat,
+        observation: Observation,
+    ) -> ScoreState<Flex> {
+        let smoothing = Smoothing::new(observation);
+        let (weight, grad) = (take(weight), take(grad));
+        let mut scores = Owned::new(scores);
+        let inputs = read(&weight).chunks(CHUNK).zip(read(&grad).chunks(CHUNK));
+        let work: Vec<_> = scores.spans().zip(inputs).collect();
+        work.into_par_iter().for_each(|(span, (weight, grad))| {
+            simd(|| observe(smoothing, 1.0, weight, grad, span));
+        });
+        scores.state()
+    }
+
+    fn cut(scores: &[Scores<Flex>], k: usize) -> Option<Cut> {
+        select::cut(scores, k)
+    }
+
+    fn below(scores: Scores<Flex>, threshold: f32) -> Tensor<Flex, 1, Bool> {
+        select::below(scores, threshold)
     }
 }

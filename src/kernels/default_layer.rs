@@ -1,0 +1,221 @@
+//! The default bodies of the operations inside the model, made of burn's own.
+
+use std::f64::consts::{FRAC_1_SQRT_2, PI};
+
+use burn::tensor::activation::softmax;
+use burn::tensor::backend::Backend;
+use burn::tensor::{Distribution, IndexingUpdateOp, Int, Tensor, TensorData};
+
+use super::layer::{
+    DenseGradients, Heads, LayerKernels, Norm, NormSaved, SeededDropout, Tables, TokenIds, drop_out,
+};
+use super::sequences::Sequences;
+
+/// Scores of padding positions before the softmax: far below any real score, so that their
+/// probability is exactly zero in f32, yet finite, so that a row of padding yields no NaN.
+const MASKED_SCORE: f32 = -1e9;
+
+pub fn dropout_mask<B: Backend>(
+    shape: [usize; 2],
+    SeededDropout { rate, seed }: SeededDropout,
+    device: &B::Device,
+) -> Tensor<B, 2> {
+    B::seed(device, seed);
+    let kept = Tensor::random(shape, Distribution::Bernoulli(1.0 - rate), device);
+    kept.mul_scalar(1.0 / (1.0 - rate))
+}
+
+pub fn dense_backward<B: Backend>(
+    x: Tensor<B, 2>,
+    weight: Tensor<B, 2>,
+    grad: Tensor<B, 2>,
+) -> DenseGradients<B> {
+    let [_, outputs] = grad.dims();
+    DenseGradients {
+        x: grad.clone().matmul(weight.transpose()),
+        weight: x.transpose().matmul(grad.clone()),
+        bias: grad.sum_dim(0).reshape([outputs]),
+    }
+}
+
+/// The exact GELU and its slope.
+pub fn gelu<B: Backend>(x: Tensor<B, 2>, keep: bool) -> (Tensor<B, 2>, Option<Tensor<B, 2>>) {
+    let phi = x.clone().mul_scalar(FRAC_1_SQRT_2).erf().add_scalar(1.0).mul_scalar(0.5);
+    let slope = keep.then(|| {
+        let density = (x.clone() * x.clone()).mul_scalar(-0.5).exp();
+        phi.clone() + (x.clone() * density).mul_scalar(1.0 / (2.0 * PI).sqrt())
+    });
+    (x * phi, slope)
+}
+
+/// LayerNorm of each row.
+pub fn norm_forward<B: Backend>(x: Tensor<B, 2>, norm: Norm<B>) -> (Tensor<B, 2>, NormSaved<B>) {
+    let centred = x.clone() - x.mean_dim(1);
+    let variance = (centred.clone() * centred.clone()).mean_dim(1);
+    let inverse_deviation = variance.add_scalar(norm.epsilon).sqrt().recip();
+    let normalized = centred * inverse_deviation.clone();
+    let output = normalized.clone() * norm.gamma.unsqueeze() + norm.beta.unsqueeze();
+    (output, NormSaved { normalized, inverse_deviation })
+}
+
+/// Gradients of LayerNorm: of its input, of gamma and of beta.
+pub fn norm_backward<B: Backend>(
+    saved: NormSaved<B>,
+    gamma: Tensor<B, 1>,
+    grad: Tensor<B, 2>,
+) -> (Tensor<B, 2>, Tensor<B, 1>, Tensor<B, 1>) {
+    let NormSaved { normalized, inverse_deviation } = saved;
+    let [_, width] = grad.dims();
+    let scaled = grad.clone() * gamma.unsqueeze();
+    let mean = scaled.clone().mean_dim(1);
+    let along = (scaled.clone() * normalized.clone()).mean_dim(1);
+    let input = (scaled - mean - normalized.clone() * along) * inverse_deviation;
+    let gamma = (grad.clone() * normalized).sum_dim(0).reshape([width]);
+    (input, gamma, grad.sum_dim(0).reshape([width]))
+}
+
+/// Adds each row of `grad` to the rows of the tables that the ids name.
+pub fn scatter<B: Backend>(
+    entries: Tables<usize>,
+    ids: TokenIds<B>,
+    grad: Tensor<B, 2>,
+) -> Tables<Tensor<B, 2>> {
+    let [_, width] = grad.dims();
+    let device = grad.device();
+    let scatter = |entries: usize, ids: Tensor<B, 1, Int>| {
+        let zeros = Tensor::zeros([entries, width], &device);
+        zeros.select_assign(0, ids, grad.clone(), IndexingUpdateOp::Add)
+    };
+    Tables {
+        word: scatter(entries.word, ids.word),
+        position: scatter(entries.position, ids.position),
+        segment: scatter(entries.segment, ids.segment),
+    }
+}
+
+/// How rows become a matrix per sequence and head, and back.
+struct Grid<'a> {
+    sequences: &'a Sequences,
+    heads: usize,
+    tokens: usize,
+}
+
+impl<'a> Grid<'a> {
+    fn new(sequences: &'a Sequences, heads: usize) -> Self {
+        let tokens = sequences.padded_to().unwrap_or_else(|| sequences.longest());
+        Self { sequences, heads, tokens }
+    }
+
+    /// `[rows, width]` to `[batch, heads, tokens, head]`; padding repeats a sequence's last token.
+    fn spread<B: Backend>(&self, x: Tensor<B, 2>) -> Tensor<B, 4> {
+        let [_, width] = x.dims();
+        let batch = self.sequences.batch();
+        let x = match self.sequences.padded_to() {
+            Some(_) => x,
+            None => {
+                let spans = self.sequences.spans();
+                let rows =
+                    spans.flat_map(|s| (0..self.tokens).map(move |t| (s.start + t).min(s.end - 1)));
+                let rows = indices(rows, &x.device());
+                x.select(0, rows)
+            }
+        };
+        x.reshape([batch, self.tokens, self.heads, width / self.heads]).swap_dims(1, 2)
+    }
+
+    /// `[batch, heads, tokens, head]` to `[rows, width]`.
+    fn gather<B: Backend>(&self, x: Tensor<B, 4>) -> Tensor<B, 2> {
+        let [batch, heads, tokens, head] = x.dims();
+        let x = x.swap_dims(1, 2).reshape([batch * tokens, heads * head]);
+        if self.sequences.padded_to().is_some() {
+            return x;
+        }
+        let lengths = self.sequences.lengths().iter().enumerate();
+        let rows = lengths.flat_map(|(n, length)| (0..*length).map(move |t| n * tokens + t));
+        let rows = indices(rows, &x.device());
+        x.select(0, rows)
+    }
+
+    /// Added to the scores: 0 for tokens, [`MASKED_SCORE`] for padding, `[batch, 1, 1, tokens]`.
+    fn bias<B: Backend>(&self, device: &B::Device) -> Tensor<B, 4> {
+        let lengths = self.sequences.lengths().iter();
+        let bias: Vec<f32> = lengths
+            .flat_map(|n| (0..self.tokens).map(move |t| if t < *n { 0.0 } else { MASKED_SCORE }))
+            .collect();
+        let shape = [self.sequences.batch(), 1, 1, self.tokens];
+        Tensor::from_data(TensorData::new(bias, shape), device)
+    }
+
+    /// Dropout of probabilities, `[batch, heads, tokens, tokens]`.
+    fn drop_out<B: LayerKernels>(
+        &self,
+        x: Tensor<B, 4>,
+        dropout: Option<SeededDropout>,
+    ) -> Tensor<B, 4> {
+        let shape = self.shape();
+        drop_out(x.reshape([shape[0] * shape[1] * shape[2], shape[3]]), dropout).reshape(shape)
+    }
+
+    fn shape(&self) -> [usize; 4] {
+        [self.sequences.batch(), self.heads, self.tokens, self.tokens]
+    }
+}
+
+fn indices<B: Backend>(rows: impl Iterator<Item = usize>, device: &B::Device) -> Tensor<B, 1, Int> {
+    let rows: Vec<i64> = rows.map(|row| row as i64).collect();
+    let n = rows.len();
+    Tensor::from_data(TensorData::new(rows, [n]), device)
+}
+
+pub fn attention_forward<B: LayerKernels>(
+    inputs: Heads<B>,
+    sequences: &Sequences,
+    heads: usize,
+    dropout: Option<SeededDropout>,
+) -> (Tensor<B, 2>, Tensor<B, 1>) {
+    let grid = Grid::new(sequences, heads);
+    let device = inputs.query.device();
+    let [query, key, value] = [inputs.query, inputs.key, inputs.value].map(|x| grid.spread(x));
+    let [_, _, _, head] = query.dims();
+    let scores = query.div_scalar((head as f64).sqrt()).matmul(key.transpose()); // [batch, heads, tokens, tokens]
+    let probabilities = softmax(scores + grid.bias(&device), 3);
+    let context = grid.drop_out(probabilities.clone(), dropout).matmul(value);
+    let n = probabilities.shape().num_elements();
+    (grid.gather(context), probabilities.reshape([n]))
+}
+
+pub fn attention_backward<B: LayerKernels>(
+    inputs: Heads<B>,
+    probabilities: Tensor<B, 1>,
+    grad: Tensor<B, 2>,
+    sequences: &Sequences,
+    heads: usize,
+    dropout: Option<SeededDropout>,
+) -> Heads<B> {
+    let grid = Grid::new(sequences, heads);
+    let [query, key, value, grad] =
+        [inputs.query, inputs.key, inputs.value, grad].map(|x| grid.spread(x));
+    let [_, _, tokens, head] = query.dims();
+    // What packing repeats as padding has no gradient.
+    let grad = if sequences.padded_to().is_some() {
+        grad
+    } else {
+        let lengths = sequences.lengths().iter();
+        let real: Vec<f32> =
+            lengths.flat_map(|n| (0..tokens).map(move |t| f32::from(u8::from(t < *n)))).collect();
+        let shape = [sequences.batch(), 1, tokens, 1];
+        grad.clone() * Tensor::from_data(TensorData::new(real, shape), &grad.device())
+    };
+    let probabilities = probabilities.reshape(grid.shape());
+    let dropped = grid.drop_out(probabilities.clone(), dropout);
+    let d_value = dropped.transpose().matmul(grad.clone());
+    let d_probabilities = grid.drop_out(grad.matmul(value.transpose()), dropout);
+    let weighted = d_probabilities * probabilities.clone();
+    let d_scores = weighted.clone() - probabilities * weighted.sum_dim(3);
+    let d_scores = d_scores.div_scalar((head as f64).sqrt());
+    Heads {
+        query: grid.gather(d_scores.clone().matmul(key)),
+        key: grid.gather(d_scores.transpose().matmul(query)),
+        value: grid.gather(d_value),
+    }
+}

@@ -1,0 +1,72 @@
+//! The default bodies of the operations over parameters, made of burn's own.
+
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
+
+use super::reduce;
+use super::update::{AdamaxStep, Cut, Observation, ScoreState, Scores};
+
+/// Weight, moment and norm.
+pub fn adamax<B: Backend>(
+    step: AdamaxStep,
+    weight: Tensor<B, 1>,
+    grad: Tensor<B, 1>,
+    moment: Tensor<B, 1>,
+    norm: Tensor<B, 1>,
+) -> [Tensor<B, 1>; 3] {
+    let AdamaxStep { learning_rate, beta_1, beta_2, epsilon, weight_decay } = step;
+    let size = grad.clone().abs().add_scalar(epsilon);
+    let moment = moment.mul_scalar(beta_1) + grad.mul_scalar(1.0 - beta_1);
+    let norm = norm.mul_scalar(beta_2).max_pair(size);
+    let mut update = moment.clone() / norm.clone().add_scalar(epsilon);
+    if weight_decay != 0.0 {
+        update = update + weight.clone().mul_scalar(weight_decay);
+    }
+    [weight - update.mul_scalar(learning_rate), moment, norm]
+}
+
+pub fn observe<B: Backend>(
+    scores: ScoreState<B>,
+    weight: Tensor<B, 1>,
+    grad: Tensor<B, 1>,
+    observation: Observation,
+) -> ScoreState<B> {
+    let Observation { position, beta1, beta2 } = observation;
+    let ScoreState { window, importance, uncertainty } = scores;
+    let sensitivity = (weight * grad).abs();
+    if position > 0 {
+        let position = position as f64;
+        let window = (window.mul_scalar(position) + sensitivity).div_scalar(position + 1.0);
+        return ScoreState { window, importance, uncertainty };
+    }
+    let importance = importance.mul_scalar(beta1) + window.clone().mul_scalar(1.0 - beta1);
+    let fluctuation = (window - importance.clone()).abs();
+    let uncertainty = uncertainty.mul_scalar(beta2) + fluctuation.mul_scalar(1.0 - beta2);
+    ScoreState { window: sensitivity, importance, uncertainty }
+}
+
+pub fn cut<B: Backend>(scores: &[Scores<B>], k: usize) -> Option<Cut> {
+    let n: usize = scores.iter().map(Scores::len).sum();
+    if k == 0 || k > n {
+        return None;
+    }
+    let values: Vec<Tensor<B, 1>> = scores.iter().map(|s| s.clone().values()).collect();
+    let at_most = |limit: u32| {
+        reduce::count(values.iter().map(|v| v.clone().lower_equal_elem(f32::from_bits(limit))))
+    };
+    let (mut low, mut high) = (0u32, f32::INFINITY.to_bits());
+    if at_most(high) < k {
+        return Some(Cut { threshold: f32::NAN, below: 0 });
+    }
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if at_most(middle) >= k {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    let threshold = f32::from_bits(low);
+    let below = reduce::count(values.into_iter().map(|v| v.lower_elem(threshold)));
+    Some(Cut { threshold, below })
+}

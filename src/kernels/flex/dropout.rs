@@ -1,0 +1,33 @@
+//! Dropout as a function of the element's place.
+
+use super::math::random_bits;
+use crate::kernels::layer::SeededDropout;
+
+/// Keeps or drops the element at an index.
+#[derive(Clone, Copy)]
+pub struct Drop {
+    seed: u64,
+    /// Random bits below this mean zero.
+    limit: u32,
+    scale: f32,
+}
+
+impl Drop {
+    /// `None` keeps everything.
+    pub fn new(dropout: Option<SeededDropout>) -> Self {
+        let (rate, seed) = dropout.map_or((0.0, 0), |d| (d.rate, d.seed));
+        let limit = (rate * 2f64.powi(32)) as u32;
+        Self { seed, limit, scale: (1.0 / (1.0 - rate)) as f32 }
+    }
+
+    /// Whether anything can be dropped.
+    pub fn active(self) -> bool {
+        self.limit > 0
+    }
+
+    /// What the element at `index` is multiplied by.
+    #[inline(always)]
+    pub fn factor(self, index: u32) -> f32 {
+        if random_bits(self.seed, index) < self.limit { 0.0 } else { self.scale }
+    }
+}

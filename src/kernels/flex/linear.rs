@@ -1,0 +1,136 @@
+//! Dense layers, with and without GELU.
+
+use std::mem::MaybeUninit;
+
+use burn_flex::FlexTensor;
+use rayon::prelude::*;
+
+use super::math::{exp, normal_cdf};
+use super::matmul::{PARALLEL, Target, View, multiply};
+use super::memory::{Fresh, written};
+use super::{CHUNK, Matrix, ROWS, Vector, add_up, new, read, simd, take};
+use crate::kernels::layer::{Dense, DenseGradients};
+
+/// x weight + bias.
+pub fn forward(x: Matrix, dense: Dense<burn_flex::Flex>) -> Matrix {
+    let [rows, inputs] = x.dims();
+    let [_, outputs] = dense.weight.dims();
+    let (x, weight, bias) = (take(x), take(dense.weight), take(dense.bias));
+    let mut output = Fresh::new(rows * outputs);
+    let room = output.room(rows * outputs);
+    for row in room.chunks_mut(outputs) {
+        for (place, b) in row.iter_mut().zip(read(&bias)) {
+            place.write(*b);
+        }
+    }
+    // SAFETY: every row was filled with the bias.
+    let values = unsafe { written(room) };
+    multiply(
+        Target::sum(values, rows, outputs),
+        View::new(read(&x), rows, inputs, inputs),
+        View::new(read(&weight), inputs, outputs, outputs),
+        1.0,
+        PARALLEL,
+    );
+    // SAFETY: as above.
+    new(unsafe { output.filled(rows * outputs) }, [rows, outputs])
+}
+
+/// The gradients of [`forward`].
+pub fn backward(x: Matrix, weight: Matrix, grad: &FlexTensor) -> DenseGradients<burn_flex::Flex> {
+    let ([rows, inputs], [_, outputs]) = (x.dims(), weight.dims());
+    let (x, weight) = (take(x), take(weight));
+    let grad = View::new(read(grad), rows, outputs, outputs);
+    let weight = View::new(read(&weight), inputs, outputs, outputs).transposed();
+    let x = View::new(read(&x), rows, inputs, inputs).transposed();
+    DenseGradients {
+        x: product(grad, weight, [rows, inputs]),
+        weight: product(x, grad, [inputs, outputs]),
+        bias: column_sums(grad.values(), outputs),
+    }
+}
+
+fn product(a: View<'_>, b: View<'_>, shape: [usize; 2]) -> Matrix {
+    let [rows, columns] = shape;
+    let mut output = Fresh::new(rows * columns);
+    let target = Target::fresh(output.room(rows * columns), rows, columns, columns);
+    multiply(target, a, b, 1.0, PARALLEL);
+    // SAFETY: a product writes the whole of its target.
+    new(unsafe { output.filled(rows * columns) }, shape)
+}
+
+/// The sums of the columns of a matrix of `width` columns.
+fn column_sums(values: &[f32], width: usize) -> Vector {
+    let partial = values
+        .par_chunks(ROWS * width)
+        .map(|block| {
+            let mut sum = vec![0.0f32; width];
+            simd(|| {
+                for row in block.chunks_exact(width) {
+                    for (s, v) in sum.iter_mut().zip(row) {
+                        *s += *v;
+                    }
+                }
+            });
+            sum
+        })
+        .collect();
+    new(add_up(partial, width), [width])
+}
+
+/// The exact GELU, and its slope where `keep` asks for it.
+pub fn gelu(x: Matrix, keep: bool) -> (Matrix, Option<Matrix>) {
+    /// 1 / sqrt(2 pi)
+    const DENSITY: f32 = 0.398_942_3;
+    let shape = x.dims();
+    let n = shape[0] * shape[1];
+    let x = take(x);
+    let (mut output, mut slope) = (Fresh::new(n), Fresh::new(if keep { n } else { 0 }));
+    let inputs = read(&x).par_chunks(CHUNK);
+    let outputs = output.room(n).par_chunks_mut(CHUNK).zip(inputs);
+    if !keep {
+        outputs.for_each(|(output, x)| {
+            simd(|| {
+                for (y, x) in output.iter_mut().zip(x) {
+                    y.write(*x * normal_cdf(*x));
+                }
+            });
+        });
+        // SAFETY: every chunk was written.
+        return (new(unsafe { output.filled(n) }, shape), None);
+    }
+    let each = |output: &mut [MaybeUninit<f32>], slope: &mut [MaybeUninit<f32>], x: &[f32]| {
+        simd(|| {
+            for ((y, d), x) in output.iter_mut().zip(slope).zip(x) {
+                let phi = normal_cdf(*x);
+                y.write(*x * phi);
+                d.write(phi + *x * exp(-0.5 * *x * *x) * DENSITY);
+            }
+        });
+    };
+    outputs
+        .zip(slope.room(n).par_chunks_mut(CHUNK))
+        .for_each(|((output, x), slope)| each(output, slope, x));
+    // SAFETY: every chunk of both was written.
+    let (output, slope) = unsafe { (output.filled(n), slope.filled(n)) };
+    (new(output, shape), Some(new(slope, shape)))
+}
+
+/// a * b, element by element.
+pub fn hadamard(a: Matrix, b: Matrix) -> Matrix {
+    let shape = a.dims();
+    let n = shape[0] * shape[1];
+    let (a, b) = (take(a), take(b));
+    let mut output = Fresh::new(n);
+    (output.room(n).par_chunks_mut(CHUNK), read(&a).par_chunks(CHUNK), read(&b).par_chunks(CHUNK))
+        .into_par_iter()
+        .for_each(|(output, a, b)| {
+            simd(|| {
+                for (y, (a, b)) in output.iter_mut().zip(a.iter().zip(b)) {
+                    y.write(*a * *b);
+                }
+            });
+        });
+    // SAFETY: every chunk was written.
+    new(unsafe { output.filled(n) }, shape)
+}

@@ -1,0 +1,102 @@
+//! What a model calls: the fused operations, with their gradients where the backend has autodiff.
+
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
+
+use super::layer::{Dense, Heads, LayerKernels, Norm, SeededDropout, Tables, TokenIds, drop_out};
+use super::sequences::Sequences;
+
+/// Shapes as in [`LayerKernels`].
+pub trait ModelKernels: Backend {
+    /// Whether a batch of this backend had better hold its real tokens only.
+    const PACKS: bool;
+
+    /// Dropout, `[rows, width]`.
+    fn dropout(x: Tensor<Self, 2>, dropout: Option<SeededDropout>) -> Tensor<Self, 2>;
+
+    /// x weight + bias.
+    fn dense(x: Tensor<Self, 2>, dense: Dense<Self>) -> Tensor<Self, 2>;
+
+    /// The exact GELU of x weight + bias.
+    fn dense_gelu(x: Tensor<Self, 2>, dense: Dense<Self>) -> Tensor<Self, 2>;
+
+    /// LayerNorm(dropout(x) + residual).
+    fn dropout_add_norm(
+        x: Tensor<Self, 2>,
+        residual: Tensor<Self, 2>,
+        norm: Norm<Self>,
+        dropout: Option<SeededDropout>,
+    ) -> Tensor<Self, 2>;
+
+    /// Multi-head attention within each sequence.
+    fn self_attention(
+        inputs: Heads<Self>,
+        sequences: &Sequences,
+        heads: usize,
+        dropout: Option<SeededDropout>,
+    ) -> Tensor<Self, 2>;
+
+    /// dropout(LayerNorm(word + position + segment)).
+    fn embed(
+        tables: Tables<Tensor<Self, 2>>,
+        ids: TokenIds<Self>,
+        norm: Norm<Self>,
+        dropout: Option<SeededDropout>,
+    ) -> Tensor<Self, 2>;
+}
+
+macro_rules! without_autodiff {
+    ($backend:ty) => {
+        impl ModelKernels for $backend {
+            const PACKS: bool = <$backend as LayerKernels>::PACKS;
+
+            fn dropout(x: Tensor<Self, 2>, dropout: Option<SeededDropout>) -> Tensor<Self, 2> {
+                drop_out(x, dropout)
+            }
+
+            fn dense(x: Tensor<Self, 2>, dense: Dense<Self>) -> Tensor<Self, 2> {
+                Self::dense_forward(x, dense)
+            }
+
+            fn dense_gelu(x: Tensor<Self, 2>, dense: Dense<Self>) -> Tensor<Self, 2> {
+                Self::dense_gelu_forward(x, dense, false).0
+            }
+
+            fn dropout_add_norm(
+                x: Tensor<Self, 2>,
+                residual: Tensor<Self, 2>,
+                norm: Norm<Self>,
+                dropout: Option<SeededDropout>,
+            ) -> Tensor<Self, 2> {
+                Self::add_norm_forward(x, residual, norm, dropout, false).0
+            }
+
+            fn self_attention(
+                inputs: Heads<Self>,
+                sequences: &Sequences,
+                heads: usize,
+                dropout: Option<SeededDropout>,
+            ) -> Tensor<Self, 2> {
+                Self::attention_forward(inputs, sequences, heads, dropout, false).0
+            }
+
+            fn embed(
+                tables: Tables<Tensor<Self, 2>>,
+                ids: TokenIds<Self>,
+                norm: Norm<Self>,
+                dropout: Option<SeededDropout>,
+            ) -> Tensor<Self, 2> {
+                Self::embed_forward(tables, ids, norm, dropout, false).0
+            }
+        }
+    };
+}
+
+#[cfg(feature = "flex")]
+without_autodiff!(burn_flex::Flex);
+#[cfg(feature = "ndarray")]
+without_autodiff!(burn_ndarray::NdArray<f32>);
+#[cfg(feature = "cuda")]
+without_autodiff!(burn_cuda::Cuda<f32, i32>);
+#[cfg(feature = "wgpu")]
+without_autodiff!(burn_wgpu::Wgpu<f32, i32>);
