@@ -9,8 +9,10 @@ use burn_flex::Flex;
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use platon::bert::{BertConfig, ClassifierConfig};
+use platon::glue::batch::{Batch, Filling};
 use platon::glue::demo;
 use platon::glue::encode::Encoder;
+use platon::glue::sample::Sample;
 use platon::glue::tsv::{Label, Row};
 use platon::kernels::layer::{Dense, Heads, Norm, Tables, TokenIds};
 use platon::kernels::{
@@ -95,12 +97,13 @@ fn norm() -> Norm<Flex> {
     Norm { gamma: random([WIDTH]), beta: random([WIDTH]), epsilon: 1e-12 }
 }
 
-/// Forward and backward.
+/// Forward and backward; items are floating-point operations, so that the rate is the machine's for
+/// matrix products of these sizes.
 #[divan::bench(args = [(WIDTH, WIDTH), (WIDTH, INNER), (INNER, WIDTH)], sample_count = 20)]
 fn dense_layer(bencher: Bencher, (inputs, outputs): (usize, usize)) {
     let (x, layer, grad) =
         (random([ROWS, inputs]), dense(inputs, outputs), random([ROWS, outputs]));
-    bencher.bench_local(|| {
+    bencher.counter(ItemsCount::new(6 * ROWS * inputs * outputs)).bench_local(|| {
         let output = Flex::dense_forward(x.clone(), layer.clone());
         (output, Flex::dense_backward(x.clone(), layer.weight.clone(), grad.clone()))
     });
@@ -203,6 +206,21 @@ fn model(bencher: Bencher) {
     bencher
         .counter(ItemsCount::new(ROWS))
         .bench_local(|| net.forward(ids(ROWS), &sequences, Some(7)).sum().backward());
+}
+
+/// A batch of 32 samples of 53 tokens, as the loader makes it.
+#[divan::bench(sample_count = 100)]
+fn batch_assembly(bencher: Bencher) {
+    let sample = Sample {
+        uid: String::new(),
+        label: Label::Class(0),
+        token_id: vec![7; 53],
+        type_id: vec![0; 53],
+        attention_mask: vec![1; 53],
+    };
+    let samples = vec![sample; 32];
+    bencher
+        .bench_local(|| Batch::<Flex>::new(samples.iter(), Filling::Packed, &Default::default()));
 }
 
 /// WordPiece over the demo's training pairs.

@@ -141,7 +141,8 @@ def updates(lines, count):
     """Seconds and pruning seconds of the updates 1 to `count`, from their JSON lines."""
     if [line["step"] for line in lines] != list(range(1, count + 1)):
         raise RaceError(f"{count} updates were asked for, {len(lines)} were reported")
-    return [line["seconds"] for line in lines], [line["pruning_seconds"] for line in lines]
+    seconds, pruning = ([float(line[key]) for line in lines] for key in ("seconds", "pruning_seconds"))
+    return seconds, pruning
 
 
 def run_platon(o, binary, checkpoint, settings, work):
@@ -162,14 +163,15 @@ def run_torch(o, python, checkpoint, settings, work):
                    checkpoint, *flags(settings)], work / "torch")
     *lines, last = parsed(trained.stdout)
     versions = {key: last[key] for key in ("torch", "transformers", "python", "threads")}
-    return Run(*updates(lines, 3 * o.steps), trained.peak_rss_bytes, last["evaluation_seconds"], versions)
+    # Its own figure, taken before the packages of the scores are loaded.
+    return Run(*updates(lines, 3 * o.steps), last["peak_rss_bytes"], last["evaluation_seconds"], versions)
 
 
 def started(start, o, program, *rest):
     """The run that `start` makes; output that is not as it should be ends the race."""
     try:
         return start(o, program, *rest)
-    except (KeyError, ValueError, IndexError) as e:
+    except (KeyError, ValueError, IndexError, TypeError) as e:
         raise RaceError(f"the output of {program} does not serve this race: {e!r}") from e
 
 

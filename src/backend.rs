@@ -10,9 +10,9 @@ use crate::kernels::TrainingBackend;
 use crate::panics;
 
 /// Work that is generic over the backend.
-pub trait Job {
+pub trait Job: Send {
     /// What comes out.
-    type Output;
+    type Output: Send;
 
     /// Does the work on `device`.
     fn run<B: TrainingBackend>(self, device: B::Device) -> Result<Self::Output>;
@@ -47,6 +47,12 @@ pub fn run_on<J: Job>(name: BackendName, job: J) -> Result<J::Output> {
     }
 }
 
+/// Runs `work` on one of rayon's threads, so that parallel loops inside it begin at once instead of
+/// waking another thread and waiting for it. A single thread must stay free for others.
+fn on_a_worker<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    if rayon::current_num_threads() > 1 { rayon::scope(|_| work()) } else { work() }
+}
+
 /// Tries the device first: a backend without its driver panics at the first use.
 #[allow(dead_code)]
 fn start<B: TrainingBackend, J: Job>(name: BackendName, job: J) -> Result<J::Output> {
@@ -57,7 +63,7 @@ fn start<B: TrainingBackend, J: Job>(name: BackendName, job: J) -> Result<J::Out
         (device, sum.iter::<f32>().next())
     }));
     match tried {
-        Ok((device, Some(2.0))) => job.run::<B>(device),
+        Ok((device, Some(2.0))) => on_a_worker(|| job.run::<B>(device)),
         _ => {
             let label = format!("{name:?}").to_lowercase();
             // Some libraries list every place they have looked in.

@@ -6,10 +6,10 @@
 //!
 //! | paper | here |
 //! |---|---|
-//! | sensitivity, equation 4: `I = abs(w * g)` | [`pruning::optimizer`] |
-//! | smoothed importance and uncertainty, equations 6 to 8 | [`pruning::importance`] |
-//! | score `S = I * U`, equation 9 | [`pruning::importance::ScoreState::score`] |
-//! | global threshold and masks, equation 3 and algorithm 1 | [`pruning::threshold`] |
+//! | sensitivity, equation 4: `I = abs(w * g)`; its smoothing and uncertainty, equations 6 to 8 | [`kernels::UpdateKernels::observe`] |
+//! | score `S = I * U`, equation 9 | [`kernels::Scores`] |
+//! | global threshold, equation 3 | [`kernels::UpdateKernels::cut`], its rank in [`pruning::threshold`] |
+//! | algorithm 1 | [`pruning::optimizer`] |
 //! | cubic schedule of the remaining ratio, equation 10 | [`pruning::schedule`] |
 //! | fine-tuning on GLUE, section 4 | [`train`], [`glue`], [`bert`] |
 

@@ -55,7 +55,7 @@ impl<B: LayerKernels, F: Fused<B, N>, const N: usize> Backward<B, N> for Node<F>
         _checkpointer: &mut Checkpointer,
     ) {
         let grad = grads.consume::<B>(&ops.node);
-        let Some(saved) = ops.state else { return };
+        let Some(saved) = ops.state else { unreachable!("{:?} kept nothing", self.0) };
         for (parent, grad) in ops.parents.into_iter().zip(self.0.backward(saved, wrap(grad))) {
             if let Some(parent) = parent {
                 grads.register::<B>(parent.id, grad);

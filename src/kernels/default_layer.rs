@@ -146,6 +146,16 @@ impl<'a> Grid<'a> {
         Tensor::from_data(TensorData::new(bias, shape), device)
     }
 
+    /// 1 for tokens, 0 for padding, which has no part in gradients, `[batch, 1, tokens, 1]`.
+    fn real<B: Backend>(&self, device: &B::Device) -> Tensor<B, 4> {
+        let lengths = self.sequences.lengths().iter();
+        let real: Vec<f32> = lengths
+            .flat_map(|n| (0..self.tokens).map(move |t| if t < *n { 1.0 } else { 0.0 }))
+            .collect();
+        let shape = [self.sequences.batch(), 1, self.tokens, 1];
+        Tensor::from_data(TensorData::new(real, shape), device)
+    }
+
     /// Dropout of probabilities, `[batch, heads, tokens, tokens]`.
     fn drop_out<B: LayerKernels>(
         &self,
@@ -193,19 +203,11 @@ pub fn attention_backward<B: LayerKernels>(
     dropout: Option<SeededDropout>,
 ) -> Heads<B> {
     let grid = Grid::new(sequences, heads);
+    let device = grad.device();
     let [query, key, value, grad] =
         [inputs.query, inputs.key, inputs.value, grad].map(|x| grid.spread(x));
-    let [_, _, tokens, head] = query.dims();
-    // What packing repeats as padding has no gradient.
-    let grad = if sequences.padded_to().is_some() {
-        grad
-    } else {
-        let lengths = sequences.lengths().iter();
-        let real: Vec<f32> =
-            lengths.flat_map(|n| (0..tokens).map(move |t| f32::from(u8::from(t < *n)))).collect();
-        let shape = [sequences.batch(), 1, tokens, 1];
-        grad.clone() * Tensor::from_data(TensorData::new(real, shape), &grad.device())
-    };
+    let [_, _, _, head] = query.dims();
+    let grad = grad * grid.real(&device);
     let probabilities = probabilities.reshape(grid.shape());
     let dropped = grid.drop_out(probabilities.clone(), dropout);
     let d_value = dropped.transpose().matmul(grad.clone());

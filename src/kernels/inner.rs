@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use burn::optim::{LearningRate, SimpleOptimizer};
+use burn::optim::{Adam, AdamW, LearningRate, Sgd, SimpleOptimizer};
 use burn::tensor::Tensor;
 
 use super::update::{Pass, ScoreState, UpdateKernels};
@@ -48,3 +48,7 @@ pub trait InnerOptimizer<B: UpdateKernels>: SimpleOptimizer<B> {
         Stepped { weight, state, scores, pruning: started.elapsed() }
     }
 }
+
+impl<B: UpdateKernels> InnerOptimizer<B> for Adam {}
+impl<B: UpdateKernels> InnerOptimizer<B> for AdamW {}
+impl<B: UpdateKernels> InnerOptimizer<B> for Sgd<B> {}

@@ -69,7 +69,7 @@ pub struct Updated<B: Backend> {
     pub norm: Tensor<B, 1>,
     /// The new scores, where there are any.
     pub scores: Option<ScoreState<B>>,
-    /// The time that scores and masks took; on several threads, their mean.
+    /// The time that scores and masks took; on a GPU, the time to launch them.
     pub pruning: Duration,
 }
 
@@ -141,7 +141,7 @@ pub trait UpdateKernels: Backend {
         Updated { weight, moment, norm, scores, pruning: started.elapsed() }
     }
 
-    /// Takes in the sensitivities s = |w g| of one update (PLATON, equations 6 to 9). Where a
+    /// Takes in the sensitivities s = |w g| of one update (PLATON, equations 6 to 8). Where a
     /// window ends:
     ///
     /// ```text
@@ -156,6 +156,11 @@ pub trait UpdateKernels: Backend {
         observation: Observation,
     ) -> ScoreState<Self> {
         default::observe(scores, weight, grad, observation)
+    }
+
+    /// How many elements of all `parameters` together are zero.
+    fn count_zeros(parameters: Vec<Tensor<Self, 1>>) -> usize {
+        reduce::count(parameters.into_iter().map(|values| values.equal_elem(0.0)))
     }
 
     /// Cuts all `scores` together at their `k`-th smallest, counted from 1, exactly; `None` for `k`

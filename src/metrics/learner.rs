@@ -18,7 +18,7 @@ pub struct TrainPoint {
     pub loss: f64,
     /// Remaining ratio that the schedule asks for.
     pub ratio: f64,
-    /// Share of the prunable weights that the last masking set to zero; 0 before the first.
+    /// Share of the prunable weights that are zero; 0 before the first masking.
     pub sparsity: f64,
     /// Score below which weights were set to zero at the last masking; 0 before the first.
     pub threshold: f64,

@@ -1,4 +1,4 @@
-//! Importance and uncertainty of the weights of one parameter (PLATON, equations 6 to 9).
+//! Importance and uncertainty of the weights of one parameter (PLATON, equations 6 to 8).
 
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
@@ -19,6 +19,15 @@ impl<B: Backend> ScoreState<B> {
     pub fn new(n: usize, device: &B::Device) -> Self {
         let zeros = || Tensor::zeros([n], device);
         Self { window: zeros(), importance: zeros(), uncertainty: zeros() }
+    }
+
+    /// The same on `device`.
+    #[must_use]
+    pub fn to_device(self, device: &B::Device) -> Self {
+        let Self { window, importance, uncertainty } = self;
+        let [window, importance, uncertainty] =
+            [window, importance, uncertainty].map(|t| t.to_device(device));
+        Self { window, importance, uncertainty }
     }
 
     /// S = I * U, `[n]`.

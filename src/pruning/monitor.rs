@@ -15,7 +15,7 @@ pub struct PruningStatus {
     pub ratio: f64,
     /// The score below which weights were set to zero at the last masking.
     pub threshold: Option<f32>,
-    /// Share of the prunable weights that the last masking set to zero; 0 before the first.
+    /// Share of the prunable weights that are zero after the update; 0 before the first masking.
     /// Between maskings they may grow again.
     pub sparsity: f64,
     /// Global gradient norm before clipping.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use burn::module::{AutodiffModule, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::module::{AutodiffModule, ModuleMapper, Param, ParamId};
 use burn::optim::record::AdaptorRecord;
 use burn::optim::{
     GradientsParams, LearningRate, MultiGradientsParams, Optimizer, SimpleOptimizer,
@@ -17,6 +17,7 @@ use super::monitor::{PruningMonitor, PruningStatus};
 use super::schedule::{RatioSchedule, Target};
 use super::scope::Scope;
 use super::threshold;
+use super::visit::{Gather, Mask, clip, prunable};
 use crate::kernels::{Cut, InnerOptimizer, Observation, Pass, Scores, Stepped, UpdateKernels};
 
 /// The version of [`PlatonOptimizer`]'s record.
@@ -145,15 +146,29 @@ where
         (module.map(&mut update), update.pruning)
     }
 
+    fn zeros<M: AutodiffModule<B>>(&self, module: &M) -> usize {
+        let weights =
+            prunable::<B, M>(&self.scope, module).into_iter().map(|(_, weight)| weight).collect();
+        B::InnerBackend::count_zeros(weights)
+    }
+
     fn decide<M: AutodiffModule<B>>(
         &self,
         module: &M,
         (window, k): (usize, usize),
     ) -> Decision<B::InnerBackend> {
-        let mut found =
-            FindScores::<O, B> { optimizer: self, scores: Vec::new(), path: Vec::new() };
-        module.visit(&mut found);
-        let (ids, scores): (Vec<_>, Vec<_>) = found.scores.into_iter().unzip();
+        let scores =
+            prunable::<B, M>(&self.scope, module).into_iter().filter_map(|(id, weight)| {
+                let scores = match self.config.pruner {
+                    Pruner::Magnitude => Scores::Absolute(weight),
+                    _ => {
+                        let state = self.states.get(&id)?;
+                        Scores::Product(state.importance.clone(), state.uncertainty.clone())
+                    }
+                };
+                Some((id, scores))
+            });
+        let (ids, scores): (Vec<_>, Vec<_>) = scores.unzip();
         let cut = B::InnerBackend::cut(&scores, k);
         let masks = cut.map_or_else(HashMap::new, |cut| {
             let masks = scores.into_iter().map(|s| B::InnerBackend::below(s, cut.threshold));
@@ -195,11 +210,14 @@ where
             _ => decision,
         };
         let cut = self.decision.as_ref().and_then(|d| d.cut);
+        // Between maskings pruned weights grow again, so what is zero now has to be counted.
+        let zeros = cut.map_or(0, |_| self.zeros(&module));
+        let sparsity = zeros as f64 / self.scope.size().max(1) as f64;
         let status = PruningStatus {
             step: self.step,
             ratio: if self.config.pruner == Pruner::None { 1.0 } else { target.ratio },
             threshold: cut.map(|c| c.threshold),
-            sparsity: cut.map_or(0.0, |c| c.below as f64 / self.scope.size().max(1) as f64),
+            sparsity,
             grad_norm,
             pruning_seconds: self.monitor.seconds() + seconds.as_secs_f64(),
         };
@@ -246,40 +264,6 @@ where
     }
 }
 
-/// The norm of all gradients together, and the factor min(1, max / (norm + 1e-6)) that clips them.
-fn clip<B: AutodiffBackend<InnerBackend: UpdateKernels>, M: AutodiffModule<B>>(
-    module: &M,
-    grads: &GradientsParams,
-    max: f64,
-) -> (f64, f64) {
-    let mut squares = SumSquares::<B> { grads, sum: None };
-    module.visit(&mut squares);
-    let norm = squares.sum.map_or(0.0, |s| scalar(s).sqrt());
-    let scale = if max > 0.0 { (max / (norm + 1e-6)).min(1.0) } else { 1.0 };
-    (norm, scale)
-}
-
-fn scalar<B: Backend>(tensor: Tensor<B, 1>) -> f64 {
-    tensor.into_data().iter::<f64>().next().unwrap_or(0.0)
-}
-
-struct SumSquares<'a, B: AutodiffBackend> {
-    grads: &'a GradientsParams,
-    sum: Option<Tensor<B::InnerBackend, 1>>,
-}
-
-impl<B: AutodiffBackend<InnerBackend: UpdateKernels>> ModuleVisitor<B> for SumSquares<'_, B> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-        if let Some(grad) = self.grads.get::<B::InnerBackend, D>(param.id) {
-            let squares = B::InnerBackend::sum_of_squares(flat(grad));
-            self.sum = Some(match self.sum.take() {
-                Some(sum) => sum + squares,
-                None => squares,
-            });
-        }
-    }
-}
-
 struct Update<'a, O: SimpleOptimizer<B::InnerBackend>, B: AutodiffBackend> {
     lr: LearningRate,
     grads: GradientsParams,
@@ -317,12 +301,14 @@ where
         // place.
         let scores =
             self.observation.filter(|_| self.scope.contains(&self.path)).map(|observation| {
-                let state = self.states.remove(&id);
+                let state = self.states.remove(&id).map(|state| state.to_device(&device));
                 (state.unwrap_or_else(|| ScoreState::new(n, &device)), observation)
             });
         let drop = self.masks.and_then(|masks| masks.get(&id)).cloned();
         let pass = Pass { grad_scale: self.grad_scale, scores, drop };
+        // A restored state is on the default device.
         let state = self.records.remove(&id).map(AdaptorRecord::into_state);
+        let state = state.map(|state| O::to_device(state, &device));
         let Stepped { weight, state, scores, pruning } =
             self.inner.step_with(self.lr, weight, grad, state, pass);
         self.pruning += pruning;
@@ -331,73 +317,4 @@ where
         let tensor = Tensor::from_inner(weight).set_require_grad(requires_grad);
         Param::from_mapped_value(id, tensor, mapper)
     }
-}
-
-/// The scores of every prunable parameter, in the module's order.
-struct FindScores<'a, O: SimpleOptimizer<B::InnerBackend>, B: AutodiffBackend> {
-    optimizer: &'a PlatonOptimizer<O, B>,
-    scores: Vec<(ParamId, Scores<B::InnerBackend>)>,
-    path: Vec<String>,
-}
-
-impl<O: SimpleOptimizer<B::InnerBackend>, B: AutodiffBackend> ModuleVisitor<B>
-    for FindScores<'_, O, B>
-{
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.push(name.to_string());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-        if !self.optimizer.scope.contains(&self.path) {
-            return;
-        }
-        let scores =
-            match self.optimizer.config.pruner {
-                Pruner::Magnitude => Some(Scores::Absolute(flat(param.val().inner()))),
-                _ => self.optimizer.states.get(&param.id).map(|state| {
-                    Scores::Product(state.importance.clone(), state.uncertainty.clone())
-                }),
-            };
-        self.scores.extend(scores.map(|scores| (param.id, scores)));
-    }
-}
-
-struct Mask<'a, B: AutodiffBackend> {
-    masks: &'a HashMap<ParamId, Tensor<B::InnerBackend, 1, Bool>>,
-}
-
-impl<B: AutodiffBackend> ModuleMapper<B> for Mask<'_, B> {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
-        let Some(mask) = self.masks.get(&param.id) else { return param };
-        let (id, tensor, mapper) = param.consume();
-        let requires_grad = tensor.is_require_grad();
-        let shape = tensor.shape();
-        let masked = tensor.inner().mask_fill(mask.clone().reshape(shape), 0.0);
-        let tensor = Tensor::from_inner(masked).set_require_grad(requires_grad);
-        Param::from_mapped_value(id, tensor, mapper)
-    }
-}
-
-struct Gather {
-    devices: usize,
-    many: MultiGradientsParams,
-    one: GradientsParams,
-}
-
-impl<B: AutodiffBackend> ModuleVisitor<B> for Gather {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-        if let Some((sum, _)) = self.many.remove::<B::InnerBackend, D>(param.id) {
-            let mean = sum.to_device(&param.val().device()).div_scalar(self.devices as f64);
-            self.one.register(param.id, mean);
-        }
-    }
-}
-
-fn flat<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Tensor<B, 1> {
-    let n = tensor.shape().num_elements();
-    tensor.reshape([n])
 }

@@ -278,3 +278,25 @@ fn argmax(row: &[f32]) -> usize {
 fn first(data: &TensorData) -> f64 {
     data.iter::<f64>().next().unwrap_or(f64::NAN)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_remembers_the_last_updates_and_leaves_out_what_is_between_chunks() {
+        let clock = Clock::default();
+        let long_ago = Instant::now() - std::time::Duration::from_secs(100);
+        clock.start(Some(long_ago));
+        clock.stop();
+        for update in 2..=70 {
+            // Update 70 begins a chunk; the others follow the one before.
+            clock.start((update == 70).then(Instant::now));
+            clock.stop();
+        }
+        assert_eq!((clock.total_at(6), clock.total_at(71)), (None, None));
+        let (first, last) = (clock.total_at(7).unwrap(), clock.total_at(70).unwrap());
+        assert!(first >= 100.0 && last >= first && last < 160.0, "{first} {last}");
+        assert!((clock.mean() - last / 70.0).abs() < 1e-9);
+    }
+}

@@ -10,6 +10,14 @@ const BACKEND: &str = "ndarray";
 #[cfg(not(feature = "ndarray"))]
 const BACKEND: &str = "flex";
 
+/// Each backend that trains on the CPU and is built in.
+const BACKENDS: &[&str] = &[
+    #[cfg(feature = "ndarray")]
+    "ndarray",
+    #[cfg(feature = "flex")]
+    "flex",
+];
+
 fn tiny() -> Dir {
     Dir::new().with_tiny_demo(BACKEND)
 }
@@ -36,7 +44,12 @@ fn sparsity_of(dir: &Dir, model: &str) -> f64 {
 
 #[test]
 fn a_run_leaves_a_complete_folder_that_evaluates_to_the_same_scores() {
-    let dir = tiny();
+    for backend in BACKENDS {
+        run_evaluate_and_compare(&Dir::new().with_tiny_demo(backend));
+    }
+}
+
+fn run_evaluate_and_compare(dir: &Dir) {
     let ended = dir.platon_ok("train tiny --output-dir run --no-tui");
     assert!(ended.stdout.contains("all layers"), "{}", ended.stdout);
     assert!(ended.stderr.contains("update 12/12"), "{}", ended.stderr);
@@ -47,7 +60,7 @@ fn a_run_leaves_a_complete_folder_that_evaluates_to_the_same_scores() {
     for key in ["seconds_per_step", "pruning_seconds_per_step", "peak_rss_bytes", "model_bytes"] {
         assert!(report[key].as_f64().unwrap() > 0.0, "{key}");
     }
-    let counted = sparsity_of(&dir, "run/model/model.safetensors");
+    let counted = sparsity_of(dir, "run/model/model.safetensors");
     assert_eq!(report["sparsity"].as_f64(), Some(counted));
     assert!((counted - 0.8).abs() < 1e-3, "{counted}");
     assert_eq!(report["layers"].as_array().unwrap().len(), 12);
@@ -66,6 +79,11 @@ fn a_run_leaves_a_complete_folder_that_evaluates_to_the_same_scores() {
     for key in ["epoch", "loss", "ratio", "sparsity", "threshold", "learning_rate"] {
         assert!(points.iter().all(|p| p[key].is_number()), "{key}");
     }
+    for key in ["seconds", "pruning_seconds"] {
+        let train = points.iter().filter(|p| p["split"] == "train");
+        assert!(train.into_iter().all(|p| p[key].as_f64().unwrap() > 0.0), "{key}");
+    }
+    assert!(scores["seconds"].as_f64().unwrap() > 0.0);
     let last = points.last().unwrap();
     assert_eq!((&last["ACC"], &last["loss"]), (&report["dev"]["ACC"], &scores["loss"]));
     assert!(dir.read("run/log.log").contains("update 12/12"));
@@ -77,7 +95,12 @@ fn a_run_leaves_a_complete_folder_that_evaluates_to_the_same_scores() {
 
 #[test]
 fn the_same_seed_gives_the_same_model_and_another_seed_another() {
-    let dir = tiny();
+    for backend in BACKENDS {
+        compare_seeds(&Dir::new().with_tiny_demo(backend));
+    }
+}
+
+fn compare_seeds(dir: &Dir) {
     let model = |name: &str, seed: u32| {
         dir.platon_ok(&format!("train tiny --output-dir {name} --seed {seed} --no-tui"));
         let (tensors, _) = read(&dir.path(&format!("{name}/model/model.safetensors")));

@@ -63,8 +63,11 @@ fn numbers<const N: usize>(bytes: &[u8], parse: impl Fn([u8; N]) -> f64) -> Vec<
     bytes.chunks_exact(N).map(|c| parse(c.try_into().unwrap())).collect()
 }
 
-/// The largest absolute difference.
+/// The largest absolute difference; infinite where one is not a number.
 pub fn distance(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
-    a.iter().zip(b).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max)
+    a.iter()
+        .zip(b)
+        .map(|(x, y)| (x - y).abs())
+        .fold(0.0, |m: f32, d| if d.is_nan() { f32::INFINITY } else { m.max(d) })
 }

@@ -126,7 +126,10 @@ fn one_pass_equals_its_parts<B: UpdateKernels>() {
             let weight: Vec<f32> = weight.into_data().to_vec().unwrap();
             let masked: Vec<f32> =
                 weight.iter().zip(&drop).map(|(w, d)| if *d { 0.0 } else { *w }).collect();
-            same([got.weight, got.moment], [on::<Reference>(&masked), stepped.moment]);
+            same(
+                [got.weight, got.moment, got.norm],
+                [on::<Reference>(&masked), stepped.moment, stepped.norm],
+            );
         }
     }
 }

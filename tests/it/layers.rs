@@ -4,7 +4,7 @@
 use burn::backend::Autodiff;
 use burn::tensor::activation::softmax;
 use burn::tensor::backend::Backend;
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{ElementConversion, Int, Tensor, TensorData};
 use platon::kernels::layer::{
     AddNormGradients, Dense, DenseGradients, EmbedGradients, Heads, Norm, Tables, TokenIds,
 };
@@ -24,6 +24,7 @@ on_every_backend!(
     gradients_of_embeddings_equal_those_of_burn,
     dropout_follows_from_its_seed,
     dropout_of_attention_goes_the_same_way_back,
+    gradients_through_dropout_equal_finite_differences,
 );
 
 /// Rows and width: one token, less than a vector, no multiple of one, many rows.
@@ -162,7 +163,7 @@ fn packed_attention_equals_padded_attention<B: LayerKernels>() {
             spread
         };
         let wide = values.each_ref().map(|v| spread(v, 3.0));
-        let got = attend::<B>(&wide, &spread(&grad, 0.0), &padded);
+        let got = attend::<B>(&wide, &spread(&grad, 5.0), &padded);
         let got = got.map(|t| {
             let values: Vec<f32> = t.into_data().to_vec().unwrap();
             let narrow: Vec<f32> = packed
@@ -406,4 +407,68 @@ fn dropout_of_attention_goes_the_same_way_back<B: LayerKernels>() {
         dropout(1),
     );
     close([grads.value.transpose()], [matrix::<B>(&dropped, square)], 1e-6);
+}
+
+/// With a fixed seed all operations are functions, so their gradients can be measured.
+fn gradients_through_dropout_equal_finite_differences<B: LayerKernels + ModelKernels>() {
+    let sequences = Sequences::new(vec![3, 5], None);
+    let shape @ [rows, width] = [sequences.rows(), 6];
+    let values: Vec<Vec<f32>> = (0..3).map(|_| random(rows * width, -1.0, 1.0)).collect();
+    let tables: Vec<Vec<f32>> =
+        ENTRIES.iter().map(|entries| random(entries * width, -1.0, 1.0)).collect();
+    let [gamma, beta] = [0, 1].map(|_| random(width, 0.5, 1.5));
+    let factor = random(rows * width, -1.0, 1.0);
+
+    let attention = |[query, key, value]: [Tensor<Autodiff<B>, 2>; 3]| {
+        let inputs = Heads { query, key, value };
+        Autodiff::<B>::self_attention(inputs, &sequences, 2, dropout(1))
+    };
+    differentiate(&values, [shape; 3], &factor, attention);
+
+    let norms = |[x, residual, other]: [Tensor<Autodiff<B>, 2>; 3]| {
+        let x = Autodiff::<B>::dropout(x, dropout(2)) + other;
+        Autodiff::<B>::dropout_add_norm(x, residual, norm(&gamma, &beta), dropout(3))
+    };
+    differentiate(&values, [shape; 3], &factor, norms);
+
+    let embed = |[word, position, segment]: [Tensor<Autodiff<B>, 2>; 3]| {
+        let tables = Tables { word, position, segment };
+        Autodiff::<B>::embed(tables, token_ids(rows), norm(&gamma, &beta), dropout(4))
+    };
+    differentiate(&tables, ENTRIES.map(|entries| [entries, width]), &factor, embed);
+}
+
+/// Compares the gradients of sum(factor * output) with central differences, at every fifth element.
+fn differentiate<B: Backend>(
+    inputs: &[Vec<f32>],
+    shapes: [[usize; 2]; 3],
+    factor: &[f32],
+    function: impl Fn([Tensor<Autodiff<B>, 2>; 3]) -> Tensor<Autodiff<B>, 2>,
+) {
+    let value = |inputs: [Tensor<Autodiff<B>, 2>; 3]| {
+        let output = function(inputs);
+        let shape = output.dims();
+        (output * matrix(factor, shape)).sum()
+    };
+    let tensors = |inputs: &[Vec<f32>]| {
+        [0, 1, 2].map(|n| matrix::<Autodiff<B>>(&inputs[n], shapes[n]).require_grad())
+    };
+    let at = |inputs: &[Vec<f32>]| f64::from(value(tensors(inputs)).into_scalar().elem::<f32>());
+    let variables = tensors(inputs);
+    let grads = value(variables.clone()).backward();
+    for (n, variable) in variables.iter().enumerate() {
+        let grad: Vec<f32> = variable.grad(&grads).unwrap().into_data().to_vec().unwrap();
+        assert!(grad.iter().any(|g| g.abs() > 0.01), "input {n} has no gradient");
+        for place in (0..grad.len()).step_by(5) {
+            let moved = |by: f32| {
+                let mut inputs = inputs.to_vec();
+                inputs[n][place] += by;
+                at(&inputs)
+            };
+            const STEP: f32 = 1e-2;
+            let slope = (moved(STEP) - moved(-STEP)) / f64::from(2.0 * STEP);
+            let difference = (slope - f64::from(grad[place])).abs();
+            assert!(difference < 1e-2, "input {n}, element {place}: {} not {slope}", grad[place]);
+        }
+    }
 }

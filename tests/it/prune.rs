@@ -7,14 +7,15 @@ use std::collections::HashMap;
 use burn::backend::Autodiff;
 use burn::module::{AutodiffModule, Module, ModuleVisitor, Param, ParamId};
 use burn::optim::adaptor::OptimizerAdaptor;
-use burn::optim::{GradientsParams, MultiGradientsParams, Optimizer};
+use burn::optim::{AdamWConfig, GradientsParams, MultiGradientsParams, Optimizer, SimpleOptimizer};
 use burn::tensor::backend::{AutodiffBackend, Backend, DeviceOps};
-use burn::tensor::{Tensor, TensorData};
-use platon::adamax::{Adamax, AdamaxConfig};
+use burn::tensor::{Device, Tensor, TensorData};
+use platon::adamax::{Adamax, AdamaxConfig, AdamaxState};
 use platon::learning_rate::{Schedule, WarmupSchedule};
+use platon::pruning::threshold::rank;
 use platon::pruning::{PlatonOptimizer, Pruner, PruningConfig, RatioSchedule, Scope, Smoothing};
 
-use platon::kernels::UpdateKernels;
+use platon::kernels::{InnerOptimizer, UpdateKernels};
 
 use crate::backends::on_every_backend;
 use crate::fixtures::{Array, fixture, read};
@@ -30,6 +31,8 @@ on_every_backend!(
     magnitude_pruning_matches_numpy,
     the_linear_schedule_without_clipping_matches_numpy,
     a_restored_optimizer_goes_on_identically_inside_a_window,
+    a_checkpoint_loads_into_a_model_made_anew,
+    any_optimizer_of_burn_can_be_decorated,
     several_devices_give_the_mean_gradient,
     without_a_pruner_only_the_inner_optimizer_acts,
 );
@@ -307,6 +310,83 @@ fn a_restored_optimizer_goes_on_identically_inside_a_window<B: UpdateKernels>() 
         }
     }
     assert_eq!(toy.weights(), restored.unwrap().0.weights());
+}
+
+/// As on resuming: module and optimizer are made anew, then load their records.
+fn a_checkpoint_loads_into_a_model_made_anew<B: UpdateKernels>() {
+    let case = Case::read("default");
+    let (mut toy, mut optimizer) = start::<B>(&case);
+    let rate = case.rate();
+    let mut restored = None;
+    for update in 0..case.count("steps") {
+        if update == 95 {
+            // While the ratio falls.
+            let (fresh_toy, fresh) = start::<B>(&case);
+            assert_ne!(toy.query_weight.id, fresh_toy.query_weight.id);
+            let loaded = fresh_toy.load_record(toy.clone().into_record());
+            let optimizer = reload(&toy, fresh, &optimizer);
+            restored = Some((loaded, optimizer));
+        }
+        let grads = gradients::<B>(&toy, &case.inputs, update, 1.0);
+        toy = optimizer.step(rate.at(update), toy, grads);
+        if let Some((toy, optimizer)) = &mut restored {
+            let grads = gradients::<B>(toy, &case.inputs, update, 1.0);
+            *toy = optimizer.step(rate.at(update), toy.clone(), grads);
+        }
+    }
+    let values = |toy: &Toy<Autodiff<B>>| -> Vec<Vec<f32>> {
+        toy.weights().into_iter().map(|(_, values)| values).collect()
+    };
+    assert_eq!(values(&toy), values(&restored.unwrap().0));
+}
+
+/// Adamax without its shared pass: the default body of the decoration.
+#[derive(Clone)]
+struct Plain(Adamax);
+
+impl<B: UpdateKernels> SimpleOptimizer<B> for Plain {
+    type State<const D: usize> = AdamaxState<B, D>;
+
+    fn step<const D: usize>(
+        &self,
+        lr: f64,
+        tensor: Tensor<B, D>,
+        grad: Tensor<B, D>,
+        state: Option<Self::State<D>>,
+    ) -> (Tensor<B, D>, Option<Self::State<D>>) {
+        self.0.step(lr, tensor, grad, state)
+    }
+
+    fn to_device<const D: usize>(state: Self::State<D>, device: &Device<B>) -> Self::State<D> {
+        Adamax::to_device(state, device)
+    }
+}
+
+impl<B: UpdateKernels> InnerOptimizer<B> for Plain {}
+
+fn any_optimizer_of_burn_can_be_decorated<B: UpdateKernels>() {
+    let case = Case::read("default");
+    let (toy, mut shared) = start::<B>(&case);
+    let plain = Plain(case.adamax().init());
+    let mut plain = PlatonOptimizer::new(plain, case.config(), case.scope::<B>(&toy));
+    let adamw = AdamWConfig::new().init::<Autodiff<B>, Toy<Autodiff<B>>>();
+    let adamw = adamw.optim().clone();
+    let mut other = PlatonOptimizer::new(adamw, case.config(), case.scope::<B>(&toy));
+    let rate = case.rate();
+    let (mut a, mut b, mut c) = (toy.clone(), toy.clone(), toy);
+    for update in 0..case.count("steps") {
+        let grads = |toy: &Toy<Autodiff<B>>| gradients::<B>(toy, &case.inputs, update, 1.0);
+        let (ga, gb, gc) = (grads(&a), grads(&b), grads(&c));
+        a = shared.step(rate.at(update), a, ga);
+        b = plain.step(rate.at(update), b, gb);
+        c = other.step(rate.at(update), c, gc);
+    }
+    for ((_, a), (_, b)) in a.weights().iter().zip(b.weights()) {
+        assert!(crate::fixtures::distance(a, &b) < 1e-6);
+    }
+    let zeros = c.weights()[..4].iter().flat_map(|(_, v)| v).filter(|v| **v == 0.0).count();
+    // The k-th smallest score survives.
+    assert_eq!(zeros, rank(case.count("prunable_elements"), 0.2) - 1);
 }
 
 fn several_devices_give_the_mean_gradient<B: UpdateKernels>() {

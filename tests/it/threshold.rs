@@ -15,6 +15,7 @@ on_every_backend!(
     ranks_beyond_the_scores_mask_nothing,
     an_undefined_score_survives,
     the_cut_equals_that_of_a_full_sort,
+    every_kind_of_score_is_cut_exactly,
     many_scores_of_several_parameters_are_cut_exactly,
     the_mask_holds_what_lies_below,
 );
@@ -65,6 +66,24 @@ fn the_cut_equals_that_of_a_full_sort<B: UpdateKernels>() {
         .run(&(scores, 0.0f64..1.0), |(scores, share)| {
             let scores: Vec<f32> = scores.into_iter().map(f32::from).collect();
             let k = rank(scores.len(), share);
+            prop_assert_eq!(cut::<B>(&scores, k), sorted(&scores, k));
+            Ok(())
+        })
+        .unwrap();
+}
+
+/// All floats that are not negative, from denormal to infinite, and any rank.
+fn every_kind_of_score_is_cut_exactly<B: UpdateKernels>() {
+    let runs = Config { failure_persistence: None, ..Config::with_cases(32) };
+    // Neighbours and ties at the edge of a bin of the upper half of the bits, and anything else.
+    let bits = prop_oneof![0x3f7f_fffeu32..0x3f80_0002, 0u32..3, 0u32..=0x7f80_0000];
+    let scores = prop::collection::vec(bits, 1..60).prop_flat_map(|scores| {
+        let ranks = 1..=scores.len();
+        (Just(scores), ranks)
+    });
+    TestRunner::new(runs)
+        .run(&scores, |(scores, k)| {
+            let scores: Vec<f32> = scores.into_iter().map(f32::from_bits).collect();
             prop_assert_eq!(cut::<B>(&scores, k), sorted(&scores, k));
             Ok(())
         })

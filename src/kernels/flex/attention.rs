@@ -77,6 +77,13 @@ fn cut<'a>(mut room: Room<'a>, sizes: impl Iterator<Item = usize>) -> Vec<Room<'
     pieces
 }
 
+/// Memory is not cleared beforehand, so everything must fit.
+fn check(inputs: &Heads<Flex>, sequences: &Sequences, heads: usize, shape: [usize; 2]) {
+    let inputs = [&inputs.query, &inputs.key, &inputs.value];
+    assert!(inputs.iter().all(|t| t.dims() == shape), "shapes do not fit");
+    assert!(sequences.rows() == shape[0] && shape[1] % heads == 0, "shapes do not fit");
+}
+
 /// Context and, where `keep` asks for it, probabilities: sequence by sequence, head by head.
 pub fn forward(
     inputs: Heads<Flex>,
@@ -86,6 +93,7 @@ pub fn forward(
     keep: bool,
 ) -> (Matrix, Option<Vector>) {
     let [rows, width] = inputs.query.dims();
+    check(&inputs, sequences, heads, [rows, width]);
     let shape = Shape::new(width, heads);
     let drop = Drop::new(dropout);
     let (query, key, value) = (take(inputs.query), take(inputs.key), take(inputs.value));
@@ -135,6 +143,7 @@ pub fn backward(
     dropout: Option<SeededDropout>,
 ) -> Heads<Flex> {
     let [rows, width] = grad.dims();
+    check(&inputs, sequences, heads, [rows, width]);
     let shape = Shape::new(width, heads);
     let drop = Drop::new(dropout);
     let (query, key, value) = (take(inputs.query), take(inputs.key), take(inputs.value));
@@ -167,7 +176,7 @@ pub fn backward(
             multiply(target, d_context, values, 1.0, ALONE);
             // SAFETY: a product writes the whole of its target.
             let d_scores = unsafe { written(room) };
-            softmax_backward(weights, d_scores, part.length, drop, first);
+            softmax_backward(weights, used, d_scores, part.length, drop.scale());
             let d_scores = matrix(d_scores, part);
             let target = shape.target(d_query, part, head);
             multiply(target, d_scores, shape.view(&key, part, head), shape.scale, ALONE);
@@ -186,23 +195,43 @@ pub fn backward(
 fn softmax(scores: &mut [f32], width: usize) {
     simd(|| {
         for row in scores.chunks_exact_mut(width.max(1)) {
-            let mut largest = f32::NEG_INFINITY;
-            for v in row.iter() {
-                largest = largest.max(*v);
+            let largest = largest(row);
+            for v in row {
+                *v -= largest;
             }
-            for v in row.iter_mut() {
-                *v = exp(*v - largest);
-            }
+        }
+        // Over all rows at once: a row is rarely a multiple of a vector.
+        for v in scores.iter_mut() {
+            *v = exp(*v);
+        }
+        for row in scores.chunks_exact_mut(width.max(1)) {
             let inverse = 1.0 / total(row, |v| v);
-            for v in row.iter_mut() {
+            for v in row {
                 *v *= inverse;
             }
         }
     });
 }
 
+/// The largest value, in 16 lanes so that the compiler can vectorise it.
+#[inline(always)]
+fn largest(values: &[f32]) -> f32 {
+    let larger = |a: f32, b: f32| if a > b { a } else { b };
+    let mut lanes = [f32::NEG_INFINITY; 16];
+    let groups = values.chunks_exact(16);
+    let rest = groups.remainder();
+    for group in groups {
+        for (lane, v) in lanes.iter_mut().zip(group) {
+            *lane = larger(*lane, *v);
+        }
+    }
+    let largest = rest.iter().fold(f32::NEG_INFINITY, |a, v| larger(a, *v));
+    lanes.into_iter().fold(largest, larger)
+}
+
 /// `values` after dropout, whose index begins at `first`.
 fn drop_out<'a>(drop: Drop, first: usize, values: &[f32], room: Room<'a>) -> &'a mut [f32] {
+    assert_eq!(values.len(), room.len(), "shapes do not fit");
     simd(|| {
         for ((y, v), i) in room.iter_mut().zip(values).zip(first as u32..) {
             y.write(*v * drop.factor(i));
@@ -212,20 +241,17 @@ fn drop_out<'a>(drop: Drop, first: usize, values: &[f32], room: Room<'a>) -> &'a
     unsafe { written(room) }
 }
 
-/// From the gradient of the dropped probabilities to that of the scores, in place.
-fn softmax_backward(weights: &[f32], grad: &mut [f32], width: usize, drop: Drop, first: usize) {
+/// From the gradient of the dropped probabilities to that of the scores, in place. `weights` are
+/// the probabilities before dropout, `used` those after it; a probability of zero has no gradient,
+/// dropped or not.
+fn softmax_backward(weights: &[f32], used: &[f32], grad: &mut [f32], width: usize, scale: f32) {
     simd(|| {
-        if drop.active() {
-            for (g, i) in grad.iter_mut().zip(first as u32..) {
-                *g *= drop.factor(i);
-            }
+        for ((g, w), u) in grad.iter_mut().zip(weights).zip(used) {
+            *g = if *u == 0.0 { 0.0 } else { *g * scale * *w };
         }
         for (grad, weights) in
             grad.chunks_exact_mut(width.max(1)).zip(weights.chunks_exact(width.max(1)))
         {
-            for (g, w) in grad.iter_mut().zip(weights) {
-                *g *= *w;
-            }
             let along = total(grad, |v| v);
             for (g, w) in grad.iter_mut().zip(weights) {
                 *g -= *w * along;

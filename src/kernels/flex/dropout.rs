@@ -25,6 +25,11 @@ impl Drop {
         self.limit > 0
     }
 
+    /// What the elements that are kept are multiplied by.
+    pub fn scale(self) -> f32 {
+        self.scale
+    }
+
     /// What the element at `index` is multiplied by.
     #[inline(always)]
     pub fn factor(self, index: u32) -> f32 {

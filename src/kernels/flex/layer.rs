@@ -62,6 +62,7 @@ impl LayerKernels for Flex {
         keep: bool,
     ) -> (Matrix, Option<NormSaved<Flex>>) {
         let shape @ [_, width] = x.dims();
+        assert_eq!(residual.dims(), shape, "shapes do not fit");
         let (x, residual) = (take(x), take(residual));
         let drop = Drop::new(dropout);
         let input = |row: usize, sum: &mut [f32]| {

@@ -27,6 +27,12 @@ impl<'a> View<'a> {
         self.values
     }
 
+    /// Rows `first` to `first + count`.
+    pub fn rows(self, first: usize, count: usize) -> Self {
+        assert!(first + count <= self.rows, "more rows than there are");
+        Self { values: &self.values[first * self.row_stride..], rows: count, ..self }
+    }
+
     /// Rows and columns exchanged.
     pub fn transposed(self) -> Self {
         Self {

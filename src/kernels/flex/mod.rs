@@ -13,7 +13,7 @@ mod norm;
 mod select;
 mod update;
 
-use burn::tensor::{Tensor, TensorData, TensorPrimitive};
+use burn::tensor::{DType, Tensor, TensorData, TensorPrimitive};
 use burn_flex::{Flex, FlexTensor};
 
 /// Elements per unit of parallel work: long enough to hide its cost, short enough to balance.
@@ -32,8 +32,12 @@ fn simd<R>(work: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(work)
 }
 
+/// The tensor's storage, which is all of it, in order.
 fn take<const D: usize>(tensor: Tensor<Flex, D>) -> FlexTensor {
-    tensor.into_primitive().tensor().to_contiguous()
+    let tensor = tensor.into_primitive().tensor().to_contiguous();
+    // Kernels write as much as they read, to memory that was not cleared.
+    assert_eq!(tensor.dtype(), DType::F32, "the kernels compute in f32");
+    tensor
 }
 
 fn give<const D: usize>(tensor: FlexTensor) -> Tensor<Flex, D> {
@@ -45,9 +49,9 @@ fn new<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> Tensor<Flex, D> {
     give(FlexTensor::from_data(TensorData::new(values, shape)))
 }
 
-/// The elements; a contiguous tensor may be a window into a larger storage.
+/// The elements.
 fn read(tensor: &FlexTensor) -> &[f32] {
-    tensor.as_slice::<f32>().unwrap_or_default()
+    tensor.storage()
 }
 
 /// The sum of `f` over `values`, in 16 lanes so that the compiler can vectorise it.

@@ -30,6 +30,7 @@ pub fn forward(
     let n = rows * width;
     let kept = if keep { n } else { 0 };
     let epsilon = norm.epsilon as f32;
+    assert_eq!((norm.gamma.dims(), norm.beta.dims()), ([width], [width]), "shapes do not fit");
     let (gamma, beta) = (take(norm.gamma), take(norm.beta));
     let (gamma, beta) = (read(&gamma), read(&beta));
     let (mut output, mut normalized) = (Fresh::new(n), Fresh::new(kept));
@@ -103,6 +104,8 @@ pub fn backward(
     before: Drop,
 ) -> (Matrix, Vector, Vector) {
     let [rows, width] = grad.dims();
+    assert_eq!(saved.normalized.dims(), [rows, width], "shapes do not fit");
+    assert_eq!(saved.inverse_deviation.dims(), [rows, 1], "shapes do not fit");
     let (normalized, deviation) = (take(saved.normalized), take(saved.inverse_deviation));
     let (gamma, grad) = (take(gamma), take(grad));
     let gamma = read(&gamma);

@@ -7,7 +7,7 @@
 use std::mem::MaybeUninit;
 use std::time::{Duration, Instant};
 
-use burn::tensor::{Bool, Tensor, TensorData};
+use burn::tensor::{Bool, Tensor};
 use burn_flex::{Flex, FlexTensor};
 use rayon::prelude::*;
 
@@ -22,16 +22,6 @@ type Flat = Tensor<Flex, 1>;
 
 /// Elements that pass through all operations while they are in the first-level cache.
 const BLOCK: usize = 1 << 10;
-
-/// A tensor whose storage can be written, and is all of it.
-fn own(tensor: FlexTensor) -> FlexTensor {
-    let n = tensor.layout().num_elements();
-    if tensor.storage::<f32>().len() == n {
-        return tensor;
-    }
-    let values = read(&tensor).to_vec();
-    FlexTensor::from_data(TensorData::new(values, [n]))
-}
 
 /// The constants of Adamax in f32.
 #[derive(Clone, Copy)]
@@ -79,7 +69,7 @@ struct Owned([FlexTensor; 3]);
 impl Owned {
     fn new(scores: ScoreState<Flex>) -> Self {
         let ScoreState { window, importance, uncertainty } = scores;
-        Self([window, importance, uncertainty].map(|t| own(take(t))))
+        Self([window, importance, uncertainty].map(take))
     }
 
     fn spans(&mut self) -> impl Iterator<Item = Span<'_>> {
@@ -149,8 +139,14 @@ fn observe(s: Smoothing, grad_scale: f32, weight: &[f32], grad: &[f32], span: Sp
 impl Work<'_> {
     /// All operations on one block after the other, so that memory is read and written once.
     ///
-    /// Gives the time that scores and masks took.
-    fn run(self, constants: Constants, grad_scale: f32, smoothing: Option<Smoothing>) -> Duration {
+    /// Gives the time that all of it took, and that of scores and masks.
+    fn run(
+        self,
+        constants: Constants,
+        grad_scale: f32,
+        smoothing: Option<Smoothing>,
+    ) -> [Duration; 2] {
+        let begun = Instant::now();
         let Self { updated, weight, grad, moment, norm, mut scores, drop } = self;
         let blocks = updated.chunks_mut(BLOCK).zip(weight.chunks(BLOCK)).zip(grad.chunks(BLOCK));
         let states = moment.chunks_mut(BLOCK).zip(norm.chunks_mut(BLOCK));
@@ -181,7 +177,7 @@ impl Work<'_> {
             });
             pruning += started.elapsed();
         }
-        pruning
+        [begun.elapsed(), pruning]
     }
 }
 
@@ -229,8 +225,16 @@ impl UpdateKernels for Flex {
         };
         let Pass { grad_scale, scores, drop } = pass;
         let grad_scale = grad_scale as f32;
+        // Memory is not cleared beforehand, so everything must fit.
+        let shape = weight.dims();
+        assert_eq!([grad.dims(), moment.dims(), norm.dims()], [shape; 3], "shapes do not fit");
+        if let Some((s, _)) = &scores {
+            let shapes = [s.window.dims(), s.importance.dims(), s.uncertainty.dims()];
+            assert_eq!(shapes, [shape; 3], "shapes do not fit");
+        }
+        assert!(drop.as_ref().is_none_or(|drop| drop.dims() == shape), "shapes do not fit");
         let (weight, grad) = (take(weight), take(grad));
-        let (mut moment, mut norm) = (own(take(moment)), own(take(norm)));
+        let (mut moment, mut norm) = (take(moment), take(norm));
         let smoothing = scores.as_ref().map(|(_, o)| Smoothing::new(*o));
         let mut scores = scores.map(|(scores, _)| Owned::new(scores));
         let drop = drop.map(|drop| drop.into_primitive().to_contiguous());
@@ -256,8 +260,14 @@ impl UpdateKernels for Flex {
                 drop: drops.as_mut().and_then(Iterator::next),
             })
             .collect();
-        let pruning: Duration =
-            work.into_par_iter().map(|work| work.run(constants, grad_scale, smoothing)).sum();
+        let started = Instant::now();
+        let [all, pruning] = work
+            .into_par_iter()
+            .map(|work| work.run(constants, grad_scale, smoothing))
+            .reduce(Default::default, |[a, b], [c, d]| [a + c, b + d]);
+        // The threads' share of it, of the time that passed.
+        let share = pruning.as_secs_f64() / all.as_secs_f64().max(f64::MIN_POSITIVE);
+        let pruning = started.elapsed().mul_f64(share.min(1.0));
         std::mem::drop(spans);
         // SAFETY: every block was written.
         let updated = unsafe { updated.filled(n) };
@@ -266,7 +276,7 @@ impl UpdateKernels for Flex {
             moment: give(moment),
             norm: give(norm),
             scores: scores.map(Owned::state),
-            pruning: pruning / rayon::current_num_threads().max(1) as u32,
+            pruning,
         }
     }
 
@@ -285,6 +295,12 @@ impl UpdateKernels for Flex {
             simd(|| observe(smoothing, 1.0, weight, grad, span));
         });
         scores.state()
+    }
+
+    fn count_zeros(parameters: Vec<Flat>) -> usize {
+        let count = |chunk: &[f32]| simd(|| chunk.iter().filter(|v| **v == 0.0).count());
+        let all = parameters.into_iter().map(take);
+        all.map(|values| read(&values).par_chunks(CHUNK).map(count).sum::<usize>()).sum()
     }
 
     fn cut(scores: &[Scores<Flex>], k: usize) -> Option<Cut> {

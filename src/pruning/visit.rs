@@ -1,0 +1,116 @@
+//! Walks over a module's parameters.
+
+use burn::module::{AutodiffModule, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::optim::{GradientsParams, MultiGradientsParams};
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::{Bool, Tensor};
+use hashbrown::HashMap;
+
+use super::scope::Scope;
+use crate::kernels::UpdateKernels;
+
+/// The norm of all gradients together, and the factor min(1, max / (norm + 1e-6)) that clips them.
+pub fn clip<B: AutodiffBackend<InnerBackend: UpdateKernels>, M: AutodiffModule<B>>(
+    module: &M,
+    grads: &GradientsParams,
+    max: f64,
+) -> (f64, f64) {
+    let mut squares = SumSquares::<B> { grads, sum: None };
+    module.visit(&mut squares);
+    let norm = squares.sum.map_or(0.0, |s| scalar(s).sqrt());
+    let scale = if max > 0.0 { (max / (norm + 1e-6)).min(1.0) } else { 1.0 };
+    (norm, scale)
+}
+
+fn scalar<B: Backend>(tensor: Tensor<B, 1>) -> f64 {
+    tensor.into_data().iter::<f64>().next().unwrap_or(0.0)
+}
+
+struct SumSquares<'a, B: AutodiffBackend> {
+    grads: &'a GradientsParams,
+    sum: Option<Tensor<B::InnerBackend, 1>>,
+}
+
+impl<B: AutodiffBackend<InnerBackend: UpdateKernels>> ModuleVisitor<B> for SumSquares<'_, B> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        if let Some(grad) = self.grads.get::<B::InnerBackend, D>(param.id) {
+            let squares = B::InnerBackend::sum_of_squares(flat(grad));
+            self.sum = Some(match self.sum.take() {
+                Some(sum) => sum + squares,
+                None => squares,
+            });
+        }
+    }
+}
+
+/// The prunable parameters, flattened, in the module's order.
+struct Prunable<'a, B: AutodiffBackend> {
+    scope: &'a Scope,
+    found: Vec<(ParamId, Tensor<B::InnerBackend, 1>)>,
+    path: Vec<String>,
+}
+
+impl<B: AutodiffBackend> ModuleVisitor<B> for Prunable<'_, B> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_string());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        if self.scope.contains(&self.path) {
+            self.found.push((param.id, flat(param.val().inner())));
+        }
+    }
+}
+
+/// Sets weights to zero.
+pub struct Mask<'a, B: AutodiffBackend> {
+    pub masks: &'a HashMap<ParamId, Tensor<B::InnerBackend, 1, Bool>>,
+}
+
+impl<B: AutodiffBackend> ModuleMapper<B> for Mask<'_, B> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        let Some(mask) = self.masks.get(&param.id) else { return param };
+        let (id, tensor, mapper) = param.consume();
+        let requires_grad = tensor.is_require_grad();
+        let shape = tensor.shape();
+        let masked = tensor.inner().mask_fill(mask.clone().reshape(shape), 0.0);
+        let tensor = Tensor::from_inner(masked).set_require_grad(requires_grad);
+        Param::from_mapped_value(id, tensor, mapper)
+    }
+}
+
+/// Takes the mean of the gradients of several devices.
+pub struct Gather {
+    pub devices: usize,
+    pub many: MultiGradientsParams,
+    pub one: GradientsParams,
+}
+
+impl<B: AutodiffBackend> ModuleVisitor<B> for Gather {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        if let Some((sum, _)) = self.many.remove::<B::InnerBackend, D>(param.id) {
+            let mean = sum.to_device(&param.val().device()).div_scalar(self.devices as f64);
+            self.one.register(param.id, mean);
+        }
+    }
+}
+
+/// A tensor as one row of numbers.
+fn flat<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Tensor<B, 1> {
+    let n = tensor.shape().num_elements();
+    tensor.reshape([n])
+}
+
+/// The prunable parameters of `module`, flattened, in its order.
+pub fn prunable<B: AutodiffBackend, M: AutodiffModule<B>>(
+    scope: &Scope,
+    module: &M,
+) -> Vec<(ParamId, Tensor<B::InnerBackend, 1>)> {
+    let mut prunable = Prunable::<B> { scope, found: Vec::new(), path: Vec::new() };
+    module.visit(&mut prunable);
+    prunable.found
+}
