@@ -14,10 +14,10 @@ use platon::glue::demo;
 use platon::glue::encode::Encoder;
 use platon::glue::sample::Sample;
 use platon::glue::tsv::{Label, Row};
-use platon::kernels::layer::{Dense, Heads, Norm, Tables, TokenIds};
+use platon::kernels::layer::{Dense, Heads, Norm, Setup, Tables, TokenIds};
 use platon::kernels::{
-    AdamaxStep, LayerKernels, Observation, Pass, ScoreState, Scores, SeededDropout, Sequences,
-    UpdateKernels,
+    AdamaxStep, LayerKernels, Observation, Pass, Queries, ScoreState, Scores, SeededDropout,
+    Sequences, UpdateKernels,
 };
 
 #[global_allocator]
@@ -142,14 +142,12 @@ fn attention(bencher: Bencher, length: usize) {
     let rows = sequences.rows();
     let [query, key, value, grad] = [0; 4].map(|_| random([rows, WIDTH]));
     let inputs = Heads { query, key, value };
+    let setup = Setup { heads: HEADS, queries: Queries::All, dropout: DROPOUT };
     bencher.counter(ItemsCount::new(rows)).bench_local(|| {
-        let (context, saved) =
-            Flex::attention_forward(inputs.clone(), &sequences, HEADS, DROPOUT, true);
+        let (context, saved) = Flex::attention_forward(inputs.clone(), &sequences, setup, true);
         saved.map(|saved| {
-            let grad = grad.clone();
-            let back =
-                Flex::attention_backward(inputs.clone(), saved, grad, &sequences, HEADS, DROPOUT);
-            (context, back)
+            let (inputs, grad) = (inputs.clone(), grad.clone());
+            (context, Flex::attention_backward(inputs, saved, grad, &sequences, setup))
         })
     });
 }

@@ -10,8 +10,8 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
 
 use super::config::BertConfig;
-use crate::kernels::layer::{Dense, Heads, Norm, Tables, TokenIds};
-use crate::kernels::{ModelKernels, SeededDropout, Sequences};
+use crate::kernels::layer::{Dense, Heads, Norm, Setup, Tables, TokenIds};
+use crate::kernels::{ModelKernels, Queries, SeededDropout, Sequences};
 use crate::seed::mix;
 
 /// What a classifier needs beyond the encoder's own configuration.
@@ -184,11 +184,8 @@ impl<B: ModelKernels> BertClassifier<B> {
         sequences: &Sequences,
         noise: Option<u64>,
     ) -> Tensor<B, 2> {
-        let hidden = self.bert.forward(ids, sequences, noise);
+        let first = self.bert.forward(ids, sequences, Queries::First, noise); // [batch, hidden]
         let noise = Noise(noise);
-        let firsts: Vec<i64> = sequences.firsts().map(|row| row as i64).collect();
-        let firsts = TensorData::new(firsts, [sequences.batch()]);
-        let first = hidden.clone().select(0, Tensor::from_data(firsts, &hidden.device())); // [batch, hidden]
         let first = B::dropout(first, noise.at(Place::HeadInput, self.input_dropout));
         let pooled = tanh(linear(&self.pooler, first));
         let pooled = B::dropout(pooled, noise.at(Place::HeadOutput, self.output_dropout));
@@ -202,24 +199,43 @@ impl<B: ModelKernels> BertClassifier<B> {
 }
 
 impl<B: ModelKernels> Bert<B> {
-    /// The last layer's vectors.
+    /// The last layer's vectors, of all tokens or of each sequence's first. The others' are then
+    /// not computed: in that layer only their keys and values are needed.
     ///
     /// # Shapes
     /// - `ids`: `[rows]` each
-    /// - output: `[rows, hidden]`
+    /// - output: `[rows, hidden]` or `[batch, hidden]`
     pub fn forward(
         &self,
         ids: TokenIds<B>,
         sequences: &Sequences,
+        wanted: Queries,
         noise: Option<u64>,
     ) -> Tensor<B, 2> {
         let noise = Noise(noise);
-        let hidden = self.embeddings.forward(ids, noise);
-        self.encoder
-            .iter()
-            .enumerate()
-            .fold(hidden, |hidden, (n, layer)| layer.forward(hidden, sequences, n, noise))
+        let mut hidden = self.embeddings.forward(ids, noise);
+        let last = self.encoder.len().saturating_sub(1);
+        for (n, layer) in self.encoder.iter().enumerate() {
+            let wanted = if n == last { wanted } else { Queries::All };
+            hidden = layer.forward(hidden, sequences, wanted, n, noise);
+        }
+        if self.encoder.is_empty() { select(hidden, sequences, wanted) } else { hidden }
     }
+}
+
+/// The rows of the wanted tokens.
+fn select<B: Backend>(
+    hidden: Tensor<B, 2>,
+    sequences: &Sequences,
+    wanted: Queries,
+) -> Tensor<B, 2> {
+    if wanted == Queries::All {
+        return hidden;
+    }
+    let firsts: Vec<i64> = sequences.firsts().map(|row| row as i64).collect();
+    let firsts = TensorData::new(firsts, [sequences.batch()]);
+    let firsts = Tensor::from_data(firsts, &hidden.device());
+    hidden.select(0, firsts)
 }
 
 impl<B: ModelKernels> Embeddings<B> {
@@ -240,24 +256,27 @@ impl<B: ModelKernels> Embeddings<B> {
 impl<B: ModelKernels> Attention<B> {
     /// # Shapes
     /// - `hidden`: `[rows, hidden]`
-    /// - output: as `hidden`
+    /// - output: `[rows, hidden]`, or `[batch, hidden]` where only first tokens are wanted
     fn forward(
         &self,
         hidden: Tensor<B, 2>,
         sequences: &Sequences,
+        wanted: Queries,
         layer: usize,
         noise: Noise,
     ) -> Tensor<B, 2> {
+        let asking = select(hidden.clone(), sequences, wanted);
         let inputs = Heads {
-            query: linear(&self.query, hidden.clone()),
+            query: linear(&self.query, asking.clone()),
             key: linear(&self.key, hidden.clone()),
-            value: linear(&self.value, hidden.clone()),
+            value: linear(&self.value, hidden),
         };
         let dropout = noise.at(Place::Attention(layer), self.dropout);
-        let context = B::self_attention(inputs, sequences, self.heads, dropout);
+        let setup = Setup { heads: self.heads, queries: wanted, dropout };
+        let context = B::self_attention(inputs, sequences, setup);
         let dropout = noise.at(Place::AfterAttention(layer), self.dropout);
         let norm = norm(&self.layer_norm, self.epsilon);
-        B::dropout_add_norm(linear(&self.output, context), hidden, norm, dropout)
+        B::dropout_add_norm(linear(&self.output, context), asking, norm, dropout)
     }
 }
 
@@ -268,10 +287,11 @@ impl<B: ModelKernels> Layer<B> {
         &self,
         hidden: Tensor<B, 2>,
         sequences: &Sequences,
+        wanted: Queries,
         layer: usize,
         noise: Noise,
     ) -> Tensor<B, 2> {
-        let hidden = self.attention.forward(hidden, sequences, layer, noise);
+        let hidden = self.attention.forward(hidden, sequences, wanted, layer, noise);
         let inner = B::dense_gelu(hidden.clone(), dense(&self.intermediate));
         let dropout = noise.at(Place::AfterFeedForward(layer), self.dropout);
         let norm = norm(&self.layer_norm, self.epsilon);

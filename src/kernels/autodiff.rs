@@ -13,7 +13,7 @@ use burn::tensor::{Tensor, TensorPrimitive};
 
 use super::layer::{
     AddNormGradients, Dense, DenseGradients, EmbedGradients, Heads, LayerKernels, Norm, NormSaved,
-    SeededDropout, Tables, TokenIds,
+    SeededDropout, Setup, Tables, TokenIds,
 };
 use super::model::ModelKernels;
 use super::sequences::Sequences;
@@ -161,8 +161,7 @@ impl<B: LayerKernels> Fused<B, 4> for AddNorm {
 #[derive(Debug, Clone)]
 struct Attention {
     sequences: Sequences,
-    heads: usize,
-    dropout: Option<SeededDropout>,
+    setup: Setup,
 }
 
 impl<B: LayerKernels> Fused<B, 3> for Attention {
@@ -176,14 +175,14 @@ impl<B: LayerKernels> Fused<B, 3> for Attention {
         let inputs = Heads::<B> { query: wrap(query), key: wrap(key), value: wrap(value) };
         let kept = inputs.clone();
         let (output, probabilities) =
-            B::attention_forward(inputs, &self.sequences, self.heads, self.dropout, keep);
+            B::attention_forward(inputs, &self.sequences, self.setup, keep);
         (output, probabilities.map(|probabilities| (kept, probabilities)))
     }
 
     fn backward(self, (inputs, kept): Self::Saved, grad: Tensor<B, 2>) -> [FloatTensor<B>; 3] {
-        let Self { sequences, heads, dropout } = self;
+        let Self { sequences, setup } = self;
         let Heads { query, key, value } =
-            B::attention_backward(inputs, kept, grad, &sequences, heads, dropout);
+            B::attention_backward(inputs, kept, grad, &sequences, setup);
         [unwrap(query), unwrap(key), unwrap(value)]
     }
 }
@@ -248,14 +247,9 @@ impl<B: LayerKernels, C: CheckpointStrategy> ModelKernels for Autodiff<B, C> {
         apply(AddNorm { epsilon, dropout }, inputs)
     }
 
-    fn self_attention(
-        inputs: Heads<Self>,
-        sequences: &Sequences,
-        heads: usize,
-        dropout: Option<SeededDropout>,
-    ) -> Tensor<Self, 2> {
+    fn self_attention(inputs: Heads<Self>, sequences: &Sequences, setup: Setup) -> Tensor<Self, 2> {
         let Heads { query, key, value } = inputs;
-        let operation = Attention { sequences: sequences.clone(), heads, dropout };
+        let operation = Attention { sequences: sequences.clone(), setup };
         apply(operation, [unwrap(query), unwrap(key), unwrap(value)])
     }
 

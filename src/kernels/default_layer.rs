@@ -7,9 +7,10 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{Distribution, IndexingUpdateOp, Int, Tensor, TensorData};
 
 use super::layer::{
-    DenseGradients, Heads, LayerKernels, Norm, NormSaved, SeededDropout, Tables, TokenIds, drop_out,
+    DenseGradients, Heads, LayerKernels, Norm, NormSaved, SeededDropout, Setup, Tables, TokenIds,
+    drop_out,
 };
-use super::sequences::Sequences;
+use super::sequences::{Queries, Sequences};
 
 /// Scores of padding positions before the softmax: far below any real score, so that their
 /// probability is exactly zero in f32, yet finite, so that a row of padding yields no NaN.
@@ -156,18 +157,28 @@ impl<'a> Grid<'a> {
         Tensor::from_data(TensorData::new(real, shape), device)
     }
 
-    /// Dropout of probabilities, `[batch, heads, tokens, tokens]`.
-    fn drop_out<B: LayerKernels>(
-        &self,
-        x: Tensor<B, 4>,
-        dropout: Option<SeededDropout>,
-    ) -> Tensor<B, 4> {
-        let shape = self.shape();
-        drop_out(x.reshape([shape[0] * shape[1] * shape[2], shape[3]]), dropout).reshape(shape)
+    /// Dropout of probabilities, `[batch, heads, queries, tokens]`.
+    fn drop_out<B: LayerKernels>(x: Tensor<B, 4>, dropout: Option<SeededDropout>) -> Tensor<B, 4> {
+        let shape @ [batch, heads, queries, tokens] = x.dims();
+        drop_out(x.reshape([batch * heads * queries, tokens]), dropout).reshape(shape)
     }
 
-    fn shape(&self) -> [usize; 4] {
-        [self.sequences.batch(), self.heads, self.tokens, self.tokens]
+    /// Queries, or what has their rows, to `[batch, heads, queries, head]`.
+    fn spread_queries<B: Backend>(&self, x: Tensor<B, 2>, queries: Queries) -> Tensor<B, 4> {
+        let [rows, width] = x.dims();
+        match queries {
+            Queries::All => self.spread(x),
+            Queries::First => x.reshape([rows, self.heads, 1, width / self.heads]),
+        }
+    }
+
+    /// The reverse of [`spread_queries`](Self::spread_queries).
+    fn gather_queries<B: Backend>(&self, x: Tensor<B, 4>, queries: Queries) -> Tensor<B, 2> {
+        let [batch, heads, _, head] = x.dims();
+        match queries {
+            Queries::All => self.gather(x),
+            Queries::First => x.reshape([batch, heads * head]),
+        }
     }
 }
 
@@ -180,18 +191,19 @@ fn indices<B: Backend>(rows: impl Iterator<Item = usize>, device: &B::Device) ->
 pub fn attention_forward<B: LayerKernels>(
     inputs: Heads<B>,
     sequences: &Sequences,
-    heads: usize,
-    dropout: Option<SeededDropout>,
+    setup: Setup,
 ) -> (Tensor<B, 2>, Tensor<B, 1>) {
+    let Setup { heads, queries, dropout } = setup;
     let grid = Grid::new(sequences, heads);
     let device = inputs.query.device();
-    let [query, key, value] = [inputs.query, inputs.key, inputs.value].map(|x| grid.spread(x));
+    let query = grid.spread_queries(inputs.query, queries);
+    let [key, value] = [inputs.key, inputs.value].map(|x| grid.spread(x));
     let [_, _, _, head] = query.dims();
-    let scores = query.div_scalar((head as f64).sqrt()).matmul(key.transpose()); // [batch, heads, tokens, tokens]
+    let scores = query.div_scalar((head as f64).sqrt()).matmul(key.transpose()); // [batch, heads, queries, tokens]
     let probabilities = softmax(scores + grid.bias(&device), 3);
-    let context = grid.drop_out(probabilities.clone(), dropout).matmul(value);
+    let context = Grid::drop_out(probabilities.clone(), dropout).matmul(value);
     let n = probabilities.shape().num_elements();
-    (grid.gather(context), probabilities.reshape([n]))
+    (grid.gather_queries(context, queries), probabilities.reshape([n]))
 }
 
 pub fn attention_backward<B: LayerKernels>(
@@ -199,24 +211,27 @@ pub fn attention_backward<B: LayerKernels>(
     probabilities: Tensor<B, 1>,
     grad: Tensor<B, 2>,
     sequences: &Sequences,
-    heads: usize,
-    dropout: Option<SeededDropout>,
+    setup: Setup,
 ) -> Heads<B> {
+    let Setup { heads, queries, dropout } = setup;
     let grid = Grid::new(sequences, heads);
     let device = grad.device();
-    let [query, key, value, grad] =
-        [inputs.query, inputs.key, inputs.value, grad].map(|x| grid.spread(x));
-    let [_, _, _, head] = query.dims();
-    let grad = grad * grid.real(&device);
-    let probabilities = probabilities.reshape(grid.shape());
-    let dropped = grid.drop_out(probabilities.clone(), dropout);
+    let [query, grad] = [inputs.query, grad].map(|x| grid.spread_queries(x, queries));
+    let [key, value] = [inputs.key, inputs.value].map(|x| grid.spread(x));
+    let [batch, _, asking, head] = query.dims();
+    let grad = match queries {
+        Queries::All => grad * grid.real(&device),
+        Queries::First => grad,
+    };
+    let probabilities = probabilities.reshape([batch, heads, asking, grid.tokens]);
+    let dropped = Grid::drop_out(probabilities.clone(), dropout);
     let d_value = dropped.transpose().matmul(grad.clone());
-    let d_probabilities = grid.drop_out(grad.matmul(value.transpose()), dropout);
+    let d_probabilities = Grid::drop_out(grad.matmul(value.transpose()), dropout);
     let weighted = d_probabilities * probabilities.clone();
     let d_scores = weighted.clone() - probabilities * weighted.sum_dim(3);
     let d_scores = d_scores.div_scalar((head as f64).sqrt());
     Heads {
-        query: grid.gather(d_scores.clone().matmul(key)),
+        query: grid.gather_queries(d_scores.clone().matmul(key), queries),
         key: grid.gather(d_scores.transpose().matmul(query)),
         value: grid.gather(d_value),
     }

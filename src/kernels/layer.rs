@@ -7,7 +7,7 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor};
 
 use super::default_layer as default;
-use super::sequences::Sequences;
+use super::sequences::{Queries, Sequences};
 
 /// Dropout whose random numbers follow from a seed alone.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -69,10 +69,21 @@ pub struct AddNormGradients<B: Backend> {
     pub beta: Tensor<B, 1>,
 }
 
+/// How attention is computed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Setup {
+    /// Number of heads.
+    pub heads: usize,
+    /// Which tokens ask.
+    pub queries: Queries,
+    /// Dropout of the probabilities.
+    pub dropout: Option<SeededDropout>,
+}
+
 /// Queries, keys and values, or their gradients, each `[rows, heads * head]`.
 #[derive(Debug, Clone)]
 pub struct Heads<B: Backend> {
-    /// What is looked for.
+    /// What is looked for; its rows are those of [`Queries::rows`].
     pub query: Tensor<B, 2>,
     /// What it is compared with.
     pub key: Tensor<B, 2>,
@@ -179,30 +190,28 @@ pub trait LayerKernels: Backend {
     }
 
     /// Multi-head attention within each sequence, dropout(softmax(query keyᵀ / sqrt(head))) value
-    /// (Vaswani et al., 2017), `[rows, heads * head]`, and the probabilities before dropout in an
-    /// order of the backend's own. Rows of padding come out as anything finite.
+    /// (Vaswani et al., 2017), a row per query, and the probabilities before dropout in an order of
+    /// the backend's own. Rows of padding come out as anything finite.
     fn attention_forward(
         inputs: Heads<Self>,
         sequences: &Sequences,
-        heads: usize,
-        dropout: Option<SeededDropout>,
+        setup: Setup,
         keep: bool,
     ) -> (Tensor<Self, 2>, Option<Tensor<Self, 1>>) {
-        let (context, saved) = default::attention_forward(inputs, sequences, heads, dropout);
+        let (context, saved) = default::attention_forward(inputs, sequences, setup);
         (context, keep.then_some(saved))
     }
 
-    /// The gradients of [`attention_forward`](Self::attention_forward) for `grad`
-    /// `[rows, heads * head]`; rows of padding have no part in them.
+    /// The gradients of [`attention_forward`](Self::attention_forward) for `grad`, a row per query;
+    /// rows of padding have no part in them.
     fn attention_backward(
         inputs: Heads<Self>,
         probabilities: Tensor<Self, 1>,
         grad: Tensor<Self, 2>,
         sequences: &Sequences,
-        heads: usize,
-        dropout: Option<SeededDropout>,
+        setup: Setup,
     ) -> Heads<Self> {
-        default::attention_backward(inputs, probabilities, grad, sequences, heads, dropout)
+        default::attention_backward(inputs, probabilities, grad, sequences, setup)
     }
 
     /// dropout(LayerNorm(word + position + segment)) of the rows of the tables, `[entries, width]`

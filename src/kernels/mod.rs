@@ -22,7 +22,7 @@ use burn::tensor::backend::AutodiffBackend;
 pub use inner::{InnerOptimizer, Stepped};
 pub use layer::{LayerKernels, SeededDropout};
 pub use model::ModelKernels;
-pub use sequences::Sequences;
+pub use sequences::{Queries, Sequences};
 pub use update::{AdamaxStep, Cut, Observation, Pass, ScoreState, Scores, UpdateKernels, Updated};
 
 /// A backend that models are trained on.

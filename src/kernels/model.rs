@@ -3,7 +3,9 @@
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
-use super::layer::{Dense, Heads, LayerKernels, Norm, SeededDropout, Tables, TokenIds, drop_out};
+use super::layer::{
+    Dense, Heads, LayerKernels, Norm, SeededDropout, Setup, Tables, TokenIds, drop_out,
+};
 use super::sequences::Sequences;
 
 /// Shapes as in [`LayerKernels`].
@@ -29,12 +31,7 @@ pub trait ModelKernels: Backend {
     ) -> Tensor<Self, 2>;
 
     /// Multi-head attention within each sequence.
-    fn self_attention(
-        inputs: Heads<Self>,
-        sequences: &Sequences,
-        heads: usize,
-        dropout: Option<SeededDropout>,
-    ) -> Tensor<Self, 2>;
+    fn self_attention(inputs: Heads<Self>, sequences: &Sequences, setup: Setup) -> Tensor<Self, 2>;
 
     /// dropout(LayerNorm(word + position + segment)).
     fn embed(
@@ -74,10 +71,9 @@ macro_rules! without_autodiff {
             fn self_attention(
                 inputs: Heads<Self>,
                 sequences: &Sequences,
-                heads: usize,
-                dropout: Option<SeededDropout>,
+                setup: Setup,
             ) -> Tensor<Self, 2> {
-                Self::attention_forward(inputs, sequences, heads, dropout, false).0
+                Self::attention_forward(inputs, sequences, setup, false).0
             }
 
             fn embed(

@@ -11,6 +11,25 @@ pub struct Sequences {
     padded_to: Option<usize>,
 }
 
+/// Which tokens of each sequence ask for the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Queries {
+    /// All; their rows are those of the sequences.
+    All,
+    /// The first, where no other token's output is used; one row per sequence.
+    First,
+}
+
+impl Queries {
+    /// Their rows.
+    pub fn rows(self, sequences: &Sequences) -> usize {
+        match self {
+            Self::All => sequences.rows(),
+            Self::First => sequences.batch(),
+        }
+    }
+}
+
 impl Sequences {
     /// Sequences of these lengths, in tokens; `padded_to` is the rows that each takes, at least as
     /// many as the longest has tokens, or `None` where each takes its own.

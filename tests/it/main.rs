@@ -9,6 +9,8 @@ mod dir;
 mod fixtures;
 mod glue;
 #[cfg(feature = "ndarray")]
+mod gradients;
+#[cfg(feature = "ndarray")]
 mod kernels;
 mod layering;
 #[cfg(feature = "ndarray")]
@@ -17,5 +19,6 @@ mod parity;
 mod prune;
 mod recipes;
 mod reduce;
+mod resume;
 #[cfg(feature = "ndarray")]
 mod threshold;

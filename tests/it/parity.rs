@@ -16,7 +16,7 @@ use platon::glue::batch::{Batch, Filling};
 use platon::glue::sample::Sample;
 use platon::glue::tsv::Label;
 use platon::kernels::layer::TokenIds;
-use platon::kernels::{LayerKernels, ModelKernels, Sequences};
+use platon::kernels::{LayerKernels, ModelKernels, Queries, Sequences};
 use platon::train::step;
 
 use crate::backends::on_every_backend;
@@ -75,7 +75,7 @@ fn hidden_distance<B: ModelKernels>(
     filling: Filling,
 ) -> f32 {
     let (ids, sequences) = inputs::<B>(arrays, filling);
-    let got = net.encoder().forward(ids, &sequences, None);
+    let got = net.encoder().forward(ids, &sequences, Queries::All, None);
     let [_, width] = got.dims();
     let (got, expected) = (values(got), arrays["last_hidden_state"].f32());
     let tokens = arrays["attention_mask"].shape[1];

@@ -10,21 +10,44 @@ use super::math::exp;
 use super::matmul::{ALONE, Target, View, multiply};
 use super::memory::{Fresh, clear, written};
 use super::{Matrix, Vector, new, read, simd, take, total};
-use crate::kernels::layer::{Heads, SeededDropout};
-use crate::kernels::sequences::Sequences;
+use crate::kernels::layer::{Heads, Setup};
+use crate::kernels::sequences::{Queries, Sequences};
 
 type Room<'a> = &'a mut [MaybeUninit<f32>];
 
+/// Rows of one sequence.
+struct Rows {
+    /// The first.
+    start: usize,
+    /// Their number with padding.
+    span: usize,
+    /// Their number without.
+    length: usize,
+}
+
 /// One sequence's share of the work.
 struct Part {
-    /// First row.
-    start: usize,
-    /// Rows with padding.
-    rows: usize,
-    /// Tokens.
-    length: usize,
+    queries: Rows,
+    tokens: Rows,
     /// Where its probabilities begin.
     offset: usize,
+}
+
+impl Part {
+    /// Number of probabilities of one head.
+    fn square(&self) -> usize {
+        self.queries.length * self.tokens.length
+    }
+
+    /// One head's matrix of scores.
+    fn matrix<'a>(&self, values: &'a [f32]) -> View<'a> {
+        View::new(values, self.queries.length, self.tokens.length, self.tokens.length)
+    }
+
+    /// Where that matrix goes.
+    fn target<'a>(&self, room: &'a mut [MaybeUninit<f32>]) -> Target<'a> {
+        Target::fresh(room, self.queries.length, self.tokens.length, self.tokens.length)
+    }
 }
 
 struct Shape {
@@ -39,28 +62,29 @@ impl Shape {
         Self { head, width, scale: (1.0 / (head as f64).sqrt()) as f32 }
     }
 
-    /// The columns of head `n` of the part's rows.
-    fn view<'a>(&self, values: &'a FlexTensor, part: &Part, n: usize) -> View<'a> {
-        let start = part.start * self.width + n * self.head;
-        View::new(&read(values)[start..], part.length, self.head, self.width)
+    /// The columns of head `n` of the rows.
+    fn view<'a>(&self, values: &'a FlexTensor, rows: &Rows, n: usize) -> View<'a> {
+        let start = rows.start * self.width + n * self.head;
+        View::new(&read(values)[start..], rows.length, self.head, self.width)
     }
 
-    /// The same columns of `room`, which holds the part's rows.
-    fn target<'a>(&self, room: &'a mut [MaybeUninit<f32>], part: &Part, n: usize) -> Target<'a> {
-        Target::fresh(&mut room[n * self.head..], part.length, self.head, self.width)
+    /// The same columns of `room`, which begins with the rows.
+    fn target<'a>(&self, room: &'a mut [MaybeUninit<f32>], rows: &Rows, n: usize) -> Target<'a> {
+        Target::fresh(&mut room[n * self.head..], rows.length, self.head, self.width)
     }
 }
 
-/// One head's matrix of scores.
-fn matrix<'a>(values: &'a [f32], part: &Part) -> View<'a> {
-    View::new(values, part.length, part.length, part.length)
-}
-
-fn parts(sequences: &Sequences, heads: usize) -> Vec<Part> {
+fn parts(sequences: &Sequences, heads: usize, queries: Queries) -> Vec<Part> {
     let mut offset = 0;
-    let parts = sequences.spans().zip(sequences.lengths()).map(|(span, length)| {
-        let part = Part { start: span.start, rows: span.len(), length: *length, offset };
-        offset += heads * length * length;
+    let spans = sequences.spans().zip(sequences.lengths()).enumerate();
+    let parts = spans.map(|(n, (span, length))| {
+        let tokens = Rows { start: span.start, span: span.len(), length: *length };
+        let queries = match queries {
+            Queries::All => Rows { ..tokens },
+            Queries::First => Rows { start: n, span: 1, length: 1 },
+        };
+        let part = Part { queries, tokens, offset };
+        offset += heads * part.square();
         part
     });
     parts.collect()
@@ -77,53 +101,57 @@ fn cut<'a>(mut room: Room<'a>, sizes: impl Iterator<Item = usize>) -> Vec<Room<'
     pieces
 }
 
-/// Memory is not cleared beforehand, so everything must fit.
-fn check(inputs: &Heads<Flex>, sequences: &Sequences, heads: usize, shape: [usize; 2]) {
-    let inputs = [&inputs.query, &inputs.key, &inputs.value];
-    assert!(inputs.iter().all(|t| t.dims() == shape), "shapes do not fit");
-    assert!(sequences.rows() == shape[0] && shape[1] % heads == 0, "shapes do not fit");
+/// Memory is not cleared beforehand, so everything must fit. Gives the rows of the queries.
+fn check(inputs: &Heads<Flex>, sequences: &Sequences, heads: usize, queries: Queries) -> usize {
+    let [_, width] = inputs.query.dims();
+    let rows = queries.rows(sequences);
+    assert_eq!(inputs.query.dims(), [rows, width], "shapes do not fit");
+    assert_eq!(inputs.key.dims(), [sequences.rows(), width], "shapes do not fit");
+    assert_eq!(inputs.value.dims(), [sequences.rows(), width], "shapes do not fit");
+    assert!(width.is_multiple_of(heads), "shapes do not fit");
+    rows
 }
 
 /// Context and, where `keep` asks for it, probabilities: sequence by sequence, head by head.
 pub fn forward(
     inputs: Heads<Flex>,
     sequences: &Sequences,
-    heads: usize,
-    dropout: Option<SeededDropout>,
+    setup: Setup,
     keep: bool,
 ) -> (Matrix, Option<Vector>) {
-    let [rows, width] = inputs.query.dims();
-    check(&inputs, sequences, heads, [rows, width]);
+    let Setup { heads, queries, dropout } = setup;
+    let rows = check(&inputs, sequences, heads, queries);
+    let [_, width] = inputs.query.dims();
     let shape = Shape::new(width, heads);
     let drop = Drop::new(dropout);
     let (query, key, value) = (take(inputs.query), take(inputs.key), take(inputs.value));
-    let parts = parts(sequences, heads);
-    let square = |part: &Part| if keep { heads * part.length * part.length } else { 0 };
-    let kept = parts.iter().map(square).sum();
+    let parts = parts(sequences, heads, queries);
+    let kept_of = |part: &Part| if keep { heads * part.square() } else { 0 };
+    let kept = parts.iter().map(kept_of).sum();
     let (mut context, mut probabilities) = (Fresh::new(rows * width), Fresh::new(kept));
-    let contexts = cut(context.room(rows * width), parts.iter().map(|p| p.rows * width));
-    let squares = cut(probabilities.room(kept), parts.iter().map(square));
+    let contexts = cut(context.room(rows * width), parts.iter().map(|p| p.queries.span * width));
+    let squares = cut(probabilities.room(kept), parts.iter().map(kept_of));
     (&parts, contexts, squares).into_par_iter().for_each(|(part, context, kept)| {
-        let n = part.length * part.length;
+        let n = part.square();
         let (mut scratch, mut dropped) = (Fresh::new(n), Fresh::new(n));
-        clear(&mut context[part.length * width..]);
+        clear(&mut context[part.queries.length * width..]);
         let mut kept = kept.chunks_mut(n.max(1));
         for head in 0..heads {
             let room = kept.next().unwrap_or_else(|| scratch.room(n));
-            let scores = Target::fresh(room, part.length, part.length, part.length);
-            let keys = shape.view(&key, part, head).transposed();
-            multiply(scores, shape.view(&query, part, head), keys, shape.scale, ALONE);
+            let keys = shape.view(&key, &part.tokens, head).transposed();
+            let queries = shape.view(&query, &part.queries, head);
+            multiply(part.target(room), queries, keys, shape.scale, ALONE);
             // SAFETY: a product writes the whole of its target.
             let scores = unsafe { written(room) };
-            softmax(scores, part.length);
+            softmax(scores, part.tokens.length);
             let weights = if drop.active() {
                 drop_out(drop, part.offset + head * n, scores, dropped.room(n))
             } else {
                 scores
             };
-            let weights = matrix(weights, part);
-            let target = shape.target(context, part, head);
-            multiply(target, weights, shape.view(&value, part, head), 1.0, ALONE);
+            let target = shape.target(context, &part.queries, head);
+            let values = shape.view(&value, &part.tokens, head);
+            multiply(target, part.matrix(weights), values, 1.0, ALONE);
         }
     });
     // SAFETY: the heads cover every column of the context's tokens, its padding was cleared, and
@@ -139,56 +167,66 @@ pub fn backward(
     probabilities: Vector,
     grad: Matrix,
     sequences: &Sequences,
-    heads: usize,
-    dropout: Option<SeededDropout>,
+    setup: Setup,
 ) -> Heads<Flex> {
-    let [rows, width] = grad.dims();
-    check(&inputs, sequences, heads, [rows, width]);
+    let Setup { heads, queries, dropout } = setup;
+    let rows = check(&inputs, sequences, heads, queries);
+    let [_, width] = inputs.query.dims();
+    assert_eq!(grad.dims(), [rows, width], "shapes do not fit");
     let shape = Shape::new(width, heads);
     let drop = Drop::new(dropout);
     let (query, key, value) = (take(inputs.query), take(inputs.key), take(inputs.value));
     let (probabilities, grad) = (take(probabilities), take(grad));
-    let parts = parts(sequences, heads);
-    let mut outputs = [0; 3].map(|_| Fresh::new(rows * width));
-    let [queries, keys, values] =
-        outputs.each_mut().map(|o| cut(o.room(rows * width), parts.iter().map(|p| p.rows * width)));
+    let parts = parts(sequences, heads, queries);
+    let sizes = [rows, sequences.rows(), sequences.rows()].map(|rows| rows * width);
+    let mut outputs = sizes.map(Fresh::new);
+    let [d_query, d_key, d_value] = &mut outputs;
+    let queries = cut(d_query.room(sizes[0]), parts.iter().map(|p| p.queries.span * width));
+    let keys = cut(d_key.room(sizes[1]), parts.iter().map(|p| p.tokens.span * width));
+    let values = cut(d_value.room(sizes[2]), parts.iter().map(|p| p.tokens.span * width));
     (&parts, queries, keys, values).into_par_iter().for_each(|(part, d_query, d_key, d_value)| {
-        let n = part.length * part.length;
-        for room in [&mut *d_query, &mut *d_key, &mut *d_value] {
-            clear(&mut room[part.length * width..]);
-        }
+        let n = part.square();
+        clear(&mut d_query[part.queries.length * width..]);
+        clear(&mut d_key[part.tokens.length * width..]);
+        clear(&mut d_value[part.tokens.length * width..]);
         let (mut scratch, mut dropped) = (Fresh::new(n), Fresh::new(n));
         for head in 0..heads {
             let first = part.offset + head * n;
             let weights = &read(&probabilities)[first..][..n];
-            let d_context = shape.view(&grad, part, head);
+            let d_context = shape.view(&grad, &part.queries, head);
             let used: &[f32] = if drop.active() {
                 drop_out(drop, first, weights, dropped.room(n))
             } else {
                 weights
             };
-            let target = shape.target(d_value, part, head);
-            multiply(target, matrix(used, part).transposed(), d_context, 1.0, ALONE);
+            let target = shape.target(d_value, &part.tokens, head);
+            multiply(target, part.matrix(used).transposed(), d_context, 1.0, ALONE);
 
             let room = scratch.room(n);
-            let target = Target::fresh(room, part.length, part.length, part.length);
-            let values = shape.view(&value, part, head).transposed();
-            multiply(target, d_context, values, 1.0, ALONE);
+            let values = shape.view(&value, &part.tokens, head).transposed();
+            multiply(part.target(room), d_context, values, 1.0, ALONE);
             // SAFETY: a product writes the whole of its target.
             let d_scores = unsafe { written(room) };
-            softmax_backward(weights, used, d_scores, part.length, drop.scale());
-            let d_scores = matrix(d_scores, part);
-            let target = shape.target(d_query, part, head);
-            multiply(target, d_scores, shape.view(&key, part, head), shape.scale, ALONE);
-            let target = shape.target(d_key, part, head);
-            let queries = shape.view(&query, part, head);
+            softmax_backward(weights, used, d_scores, part.tokens.length, drop.scale());
+            let d_scores = part.matrix(d_scores);
+            let target = shape.target(d_query, &part.queries, head);
+            let keys = shape.view(&key, &part.tokens, head);
+            multiply(target, d_scores, keys, shape.scale, ALONE);
+            let target = shape.target(d_key, &part.tokens, head);
+            let queries = shape.view(&query, &part.queries, head);
             multiply(target, d_scores.transposed(), queries, shape.scale, ALONE);
         }
     });
-    // SAFETY: the heads cover every column of the tokens, and the padding was cleared.
-    let [query, key, value] =
-        outputs.map(|o| new(unsafe { o.filled(rows * width) }, [rows, width]));
-    Heads { query, key, value }
+    let [query, key, value] = outputs;
+    let token_rows = sequences.rows();
+    // SAFETY: the heads cover every column of the queries and tokens, and the padding was cleared.
+    unsafe {
+        Heads {
+            query: new(query.filled(sizes[0]), [rows, width]),
+            key: new(key.filled(sizes[1]), [token_rows, width]),
+            value: new(value.filled(sizes[2]), [token_rows, width]),
+        }
+    }
 }
 
 /// Each row's softmax, in place.

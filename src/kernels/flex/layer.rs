@@ -9,7 +9,7 @@ use super::memory::Fresh;
 use super::{Matrix, Vector, attention, linear, new, norm, read, simd, take};
 use crate::kernels::layer::{
     AddNormGradients, Dense, DenseGradients, EmbedGradients, Heads, LayerKernels, Norm, NormSaved,
-    SeededDropout, Tables, TokenIds,
+    SeededDropout, Setup, Tables, TokenIds,
 };
 use crate::kernels::sequences::Sequences;
 
@@ -101,11 +101,10 @@ impl LayerKernels for Flex {
     fn attention_forward(
         inputs: Heads<Flex>,
         sequences: &Sequences,
-        heads: usize,
-        dropout: Option<SeededDropout>,
+        setup: Setup,
         keep: bool,
     ) -> (Matrix, Option<Vector>) {
-        attention::forward(inputs, sequences, heads, dropout, keep)
+        attention::forward(inputs, sequences, setup, keep)
     }
 
     fn attention_backward(
@@ -113,10 +112,9 @@ impl LayerKernels for Flex {
         probabilities: Vector,
         grad: Matrix,
         sequences: &Sequences,
-        heads: usize,
-        dropout: Option<SeededDropout>,
+        setup: Setup,
     ) -> Heads<Flex> {
-        attention::backward(inputs, probabilities, grad, sequences, heads, dropout)
+        attention::backward(inputs, probabilities, grad, sequences, setup)
     }
 
     fn embed_forward(
