@@ -14,7 +14,7 @@ use platon::glue::demo;
 use platon::glue::encode::Encoder;
 use platon::glue::sample::Sample;
 use platon::glue::tsv::{Label, Row};
-use platon::kernels::layer::{Dense, Heads, Norm, Setup, Tables, TokenIds};
+use platon::kernels::operands::{Dense, Heads, Norm, Setup, Tables, TokenIds};
 use platon::kernels::{
     AdamaxStep, LayerKernels, Observation, Pass, Queries, ScoreState, Scores, SeededDropout,
     Sequences, UpdateKernels,

@@ -47,6 +47,15 @@ pub fn run_on<J: Job>(name: BackendName, job: J) -> Result<J::Output> {
     }
 }
 
+/// Starts rayon's threads with as much stack as a main thread has, since [`run_on`] works on one of
+/// them. To be called before anything runs in parallel.
+pub fn start_threads() {
+    /// Bytes.
+    const STACK: usize = 8 << 20;
+    // An error says that they run already, as in a program that uses this library.
+    let _ = rayon::ThreadPoolBuilder::new().stack_size(STACK).build_global();
+}
+
 /// Runs `work` on one of rayon's threads, so that parallel loops inside it begin at once instead of
 /// waking another thread and waiting for it. A single thread must stay free for others.
 fn on_a_worker<R: Send>(work: impl FnOnce() -> R + Send) -> R {

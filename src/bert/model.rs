@@ -10,7 +10,7 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
 
 use super::config::BertConfig;
-use crate::kernels::layer::{Dense, Heads, Norm, Setup, Tables, TokenIds};
+use crate::kernels::operands::{Dense, Heads, Norm, Setup, Tables, TokenIds};
 use crate::kernels::{ModelKernels, Queries, SeededDropout, Sequences};
 use crate::seed::mix;
 

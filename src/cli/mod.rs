@@ -13,6 +13,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::backend::start_threads;
 use crate::error::{Error, Result};
 use crate::panics;
 
@@ -39,6 +40,7 @@ enum Command {
 /// Parses the process's arguments, runs the command, prints its error.
 pub fn main() -> ExitCode {
     panics::keep_quiet();
+    start_threads();
     let cli = match Cli::try_parse_from(std::env::args_os().map(accept_underscores)) {
         Ok(cli) => cli,
         Err(error) => {

@@ -11,11 +11,12 @@ use burn::tensor::backend::Backend;
 use burn::tensor::ops::FloatTensor;
 use burn::tensor::{Tensor, TensorPrimitive};
 
-use super::layer::{
-    AddNormGradients, Dense, DenseGradients, EmbedGradients, Heads, LayerKernels, Norm, NormSaved,
-    SeededDropout, Setup, Tables, TokenIds,
-};
+use super::layer::LayerKernels;
 use super::model::ModelKernels;
+use super::operands::{
+    AddNormGradients, Dense, DenseGradients, EmbedGradients, Heads, Norm, NormSaved, SeededDropout,
+    Setup, Tables, TokenIds,
+};
 use super::sequences::Sequences;
 
 fn wrap<B: Backend, const D: usize>(primitive: FloatTensor<B>) -> Tensor<B, D> {

@@ -6,9 +6,8 @@ use burn::tensor::activation::softmax;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Distribution, IndexingUpdateOp, Int, Tensor, TensorData};
 
-use super::layer::{
-    DenseGradients, Heads, LayerKernels, Norm, NormSaved, SeededDropout, Setup, Tables, TokenIds,
-    drop_out,
+use super::operands::{
+    DenseGradients, Heads, Norm, NormSaved, SeededDropout, Setup, Tables, TokenIds,
 };
 use super::sequences::{Queries, Sequences};
 
@@ -157,12 +156,6 @@ impl<'a> Grid<'a> {
         Tensor::from_data(TensorData::new(real, shape), device)
     }
 
-    /// Dropout of probabilities, `[batch, heads, queries, tokens]`.
-    fn drop_out<B: LayerKernels>(x: Tensor<B, 4>, dropout: Option<SeededDropout>) -> Tensor<B, 4> {
-        let shape @ [batch, heads, queries, tokens] = x.dims();
-        drop_out(x.reshape([batch * heads * queries, tokens]), dropout).reshape(shape)
-    }
-
     /// Queries, or what has their rows, to `[batch, heads, queries, head]`.
     fn spread_queries<B: Backend>(&self, x: Tensor<B, 2>, queries: Queries) -> Tensor<B, 4> {
         let [rows, width] = x.dims();
@@ -188,12 +181,31 @@ fn indices<B: Backend>(rows: impl Iterator<Item = usize>, device: &B::Device) ->
     Tensor::from_data(TensorData::new(rows, [n]), device)
 }
 
-pub fn attention_forward<B: LayerKernels>(
+/// The probabilities as a matrix: a row for each sequence, head and query.
+pub fn attention_shape(sequences: &Sequences, setup: Setup) -> [usize; 2] {
+    let Grid { tokens, heads, .. } = Grid::new(sequences, setup.heads);
+    let queries = match setup.queries {
+        Queries::All => tokens,
+        Queries::First => 1,
+    };
+    [sequences.batch() * heads * queries, tokens]
+}
+
+/// Multiplies probabilities, or their gradients, by the dropout's mask.
+fn masked<B: Backend>(x: Tensor<B, 4>, mask: &Option<Tensor<B, 2>>) -> Tensor<B, 4> {
+    let shape = x.shape();
+    match mask {
+        Some(mask) => x * mask.clone().reshape(shape),
+        None => x,
+    }
+}
+
+pub fn attention_forward<B: Backend>(
     inputs: Heads<B>,
     sequences: &Sequences,
-    setup: Setup,
+    Setup { heads, queries, .. }: Setup,
+    mask: Option<Tensor<B, 2>>,
 ) -> (Tensor<B, 2>, Tensor<B, 1>) {
-    let Setup { heads, queries, dropout } = setup;
     let grid = Grid::new(sequences, heads);
     let device = inputs.query.device();
     let query = grid.spread_queries(inputs.query, queries);
@@ -201,19 +213,19 @@ pub fn attention_forward<B: LayerKernels>(
     let [_, _, _, head] = query.dims();
     let scores = query.div_scalar((head as f64).sqrt()).matmul(key.transpose()); // [batch, heads, queries, tokens]
     let probabilities = softmax(scores + grid.bias(&device), 3);
-    let context = Grid::drop_out(probabilities.clone(), dropout).matmul(value);
+    let context = masked(probabilities.clone(), &mask).matmul(value);
     let n = probabilities.shape().num_elements();
     (grid.gather_queries(context, queries), probabilities.reshape([n]))
 }
 
-pub fn attention_backward<B: LayerKernels>(
+pub fn attention_backward<B: Backend>(
     inputs: Heads<B>,
     probabilities: Tensor<B, 1>,
     grad: Tensor<B, 2>,
     sequences: &Sequences,
-    setup: Setup,
+    Setup { heads, queries, .. }: Setup,
+    mask: Option<Tensor<B, 2>>,
 ) -> Heads<B> {
-    let Setup { heads, queries, dropout } = setup;
     let grid = Grid::new(sequences, heads);
     let device = grad.device();
     let [query, grad] = [inputs.query, grad].map(|x| grid.spread_queries(x, queries));
@@ -224,9 +236,8 @@ pub fn attention_backward<B: LayerKernels>(
         Queries::First => grad,
     };
     let probabilities = probabilities.reshape([batch, heads, asking, grid.tokens]);
-    let dropped = Grid::drop_out(probabilities.clone(), dropout);
-    let d_value = dropped.transpose().matmul(grad.clone());
-    let d_probabilities = Grid::drop_out(grad.matmul(value.transpose()), dropout);
+    let d_value = masked(probabilities.clone(), &mask).transpose().matmul(grad.clone());
+    let d_probabilities = masked(grad.matmul(value.transpose()), &mask);
     let weighted = d_probabilities * probabilities.clone();
     let d_scores = weighted.clone() - probabilities * weighted.sum_dim(3);
     let d_scores = d_scores.div_scalar((head as f64).sqrt());

@@ -3,8 +3,8 @@
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
+use super::operands::{AdamaxStep, Cut, Observation, ScoreState, Scores};
 use super::reduce;
-use super::update::{AdamaxStep, Cut, Observation, ScoreState, Scores};
 
 /// Weight, moment and norm.
 pub fn adamax<B: Backend>(

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use burn::optim::{Adam, AdamW, LearningRate, Sgd, SimpleOptimizer};
 use burn::tensor::Tensor;
 
-use super::update::{Pass, ScoreState, UpdateKernels};
+use super::operands::{Pass, ScoreState};
+use super::update::UpdateKernels;
 
 /// A parameter after an update.
 pub struct Stepped<B: UpdateKernels, S, const D: usize> {

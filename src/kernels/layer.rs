@@ -3,117 +3,15 @@
 //! Matrices have one row per token. What a forward body leaves for the gradient is computed only
 //! where `keep` asks for it.
 
+use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use burn::tensor::{Int, Tensor};
 
 use super::default_layer as default;
-use super::sequences::{Queries, Sequences};
-
-/// Dropout whose random numbers follow from a seed alone.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct SeededDropout {
-    /// Share of the elements set to zero, in [0, 1); the others are scaled by 1 / (1 - rate).
-    pub rate: f64,
-    /// Different for every update and every place in the model.
-    pub seed: u64,
-}
-
-/// A dense layer's parameters.
-#[derive(Debug, Clone)]
-pub struct Dense<B: Backend> {
-    /// `[inputs, outputs]`
-    pub weight: Tensor<B, 2>,
-    /// `[outputs]`
-    pub bias: Tensor<B, 1>,
-}
-
-/// LayerNorm's parameters.
-#[derive(Debug, Clone)]
-pub struct Norm<B: Backend> {
-    /// `[width]`
-    pub gamma: Tensor<B, 1>,
-    /// `[width]`
-    pub beta: Tensor<B, 1>,
-    /// Added to the variance.
-    pub epsilon: f64,
-}
-
-/// What LayerNorm's gradient needs.
-#[derive(Debug, Clone)]
-pub struct NormSaved<B: Backend> {
-    /// Before gamma and beta, `[rows, width]`.
-    pub normalized: Tensor<B, 2>,
-    /// 1 / sqrt(variance + epsilon), `[rows, 1]`.
-    pub inverse_deviation: Tensor<B, 2>,
-}
-
-/// Gradients of a dense layer.
-pub struct DenseGradients<B: Backend> {
-    /// `[rows, inputs]`
-    pub x: Tensor<B, 2>,
-    /// `[inputs, outputs]`
-    pub weight: Tensor<B, 2>,
-    /// `[outputs]`
-    pub bias: Tensor<B, 1>,
-}
-
-/// Gradients of LayerNorm(dropout(x) + residual).
-pub struct AddNormGradients<B: Backend> {
-    /// `[rows, width]`
-    pub x: Tensor<B, 2>,
-    /// `[rows, width]`
-    pub residual: Tensor<B, 2>,
-    /// `[width]`
-    pub gamma: Tensor<B, 1>,
-    /// `[width]`
-    pub beta: Tensor<B, 1>,
-}
-
-/// How attention is computed.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Setup {
-    /// Number of heads.
-    pub heads: usize,
-    /// Which tokens ask.
-    pub queries: Queries,
-    /// Dropout of the probabilities.
-    pub dropout: Option<SeededDropout>,
-}
-
-/// Queries, keys and values, or their gradients, each `[rows, heads * head]`.
-#[derive(Debug, Clone)]
-pub struct Heads<B: Backend> {
-    /// What is looked for; its rows are those of [`Queries::rows`].
-    pub query: Tensor<B, 2>,
-    /// What it is compared with.
-    pub key: Tensor<B, 2>,
-    /// What is found.
-    pub value: Tensor<B, 2>,
-}
-
-/// One value for each of the three embedding tables.
-#[derive(Debug, Clone)]
-pub struct Tables<T> {
-    /// Of the words.
-    pub word: T,
-    /// Of the positions.
-    pub position: T,
-    /// Of the segments.
-    pub segment: T,
-}
-
-/// The ids of every row, `[rows]` each.
-pub type TokenIds<B> = Tables<Tensor<B, 1, Int>>;
-
-/// Gradients of the embeddings.
-pub struct EmbedGradients<B: Backend> {
-    /// As the tables.
-    pub tables: Tables<Tensor<B, 2>>,
-    /// `[width]`
-    pub gamma: Tensor<B, 1>,
-    /// `[width]`
-    pub beta: Tensor<B, 1>,
-}
+use super::operands::{
+    AddNormGradients, Dense, DenseGradients, EmbedGradients, Heads, Norm, NormSaved, SeededDropout,
+    Setup, Tables, TokenIds,
+};
+use super::sequences::Sequences;
 
 /// Forward and backward bodies; the defaults are made of burn's own operations.
 pub trait LayerKernels: Backend {
@@ -198,7 +96,8 @@ pub trait LayerKernels: Backend {
         setup: Setup,
         keep: bool,
     ) -> (Tensor<Self, 2>, Option<Tensor<Self, 1>>) {
-        let (context, saved) = default::attention_forward(inputs, sequences, setup);
+        let mask = attention_mask(sequences, setup, &inputs.query.device());
+        let (context, saved) = default::attention_forward(inputs, sequences, setup, mask);
         (context, keep.then_some(saved))
     }
 
@@ -211,7 +110,8 @@ pub trait LayerKernels: Backend {
         sequences: &Sequences,
         setup: Setup,
     ) -> Heads<Self> {
-        default::attention_backward(inputs, probabilities, grad, sequences, setup)
+        let mask = attention_mask(sequences, setup, &grad.device());
+        default::attention_backward(inputs, probabilities, grad, sequences, setup, mask)
     }
 
     /// dropout(LayerNorm(word + position + segment)) of the rows of the tables, `[entries, width]`
@@ -252,6 +152,16 @@ pub(super) fn drop_out<B: LayerKernels>(
     let Some(dropout) = dropout.filter(|d| d.rate > 0.0) else { return x };
     let mask = B::dropout_mask(x.dims(), dropout, &x.device());
     x * mask
+}
+
+/// What the probabilities of the default attention are multiplied by.
+fn attention_mask<B: LayerKernels>(
+    sequences: &Sequences,
+    setup: Setup,
+    device: &B::Device,
+) -> Option<Tensor<B, 2>> {
+    let dropout = setup.dropout.filter(|d| d.rate > 0.0)?;
+    Some(B::dropout_mask(default::attention_shape(sequences, setup), dropout, device))
 }
 
 #[cfg(feature = "ndarray")]

@@ -10,6 +10,7 @@ mod default_update;
 pub mod inner;
 pub mod layer;
 pub mod model;
+pub mod operands;
 pub mod reduce;
 pub mod sequences;
 pub mod update;
@@ -20,10 +21,13 @@ mod flex;
 use burn::tensor::backend::AutodiffBackend;
 
 pub use inner::{InnerOptimizer, Stepped};
-pub use layer::{LayerKernels, SeededDropout};
+pub use layer::LayerKernels;
 pub use model::ModelKernels;
+pub use operands::{
+    AdamaxStep, Cut, Observation, Pass, ScoreState, Scores, SeededDropout, Updated,
+};
 pub use sequences::{Queries, Sequences};
-pub use update::{AdamaxStep, Cut, Observation, Pass, ScoreState, Scores, UpdateKernels, Updated};
+pub use update::UpdateKernels;
 
 /// A backend that models are trained on.
 pub trait TrainingBackend:

@@ -3,9 +3,8 @@
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
-use super::layer::{
-    Dense, Heads, LayerKernels, Norm, SeededDropout, Setup, Tables, TokenIds, drop_out,
-};
+use super::layer::{LayerKernels, drop_out};
+use super::operands::{Dense, Heads, Norm, SeededDropout, Setup, Tables, TokenIds};
 use super::sequences::Sequences;
 
 /// Shapes as in [`LayerKernels`].

@@ -1,7 +1,7 @@
 //! Sums over many elements, in stages.
 
 use burn::tensor::backend::Backend;
-use burn::tensor::{Bool, Int, Tensor};
+use burn::tensor::{Bool, Numeric, Tensor};
 
 /// Elements added up at once. On wgpu over llvmpipe one reduction over more than 2^18 elements
 /// gives a wrong result, and in f32 short partial sums lose less.
@@ -12,7 +12,7 @@ const WIDTH: usize = 1024;
 /// # Shapes
 /// - `values`: `[n]`, any n
 /// - output: `[1]`
-pub fn sum<B: Backend>(values: Tensor<B, 1>) -> Tensor<B, 1> {
+pub fn sum<B: Backend, K: Numeric<B>>(values: Tensor<B, 1, K>) -> Tensor<B, 1, K> {
     let [n] = values.dims();
     if n <= WIDTH {
         return values.sum();
@@ -40,20 +40,7 @@ pub fn sum_of_squares<B: Backend, const D: usize>(values: Tensor<B, D>) -> Tenso
 /// # Shapes
 /// - `masks`: `[n]` each, any n
 pub fn count<B: Backend>(masks: impl Iterator<Item = Tensor<B, 1, Bool>>) -> usize {
-    let total = masks.map(|mask| count_ints(mask.int())).reduce(|a, b| a + b);
+    let total = masks.map(|mask| sum(mask.int())).reduce(|a, b| a + b);
     let total = total.and_then(|t| t.into_data().iter::<i64>().next());
     total.and_then(|n| usize::try_from(n).ok()).unwrap_or(0)
-}
-
-/// The sum of all elements, in stages.
-fn count_ints<B: Backend>(values: Tensor<B, 1, Int>) -> Tensor<B, 1, Int> {
-    let [n] = values.dims();
-    if n <= WIDTH {
-        return values.sum();
-    }
-    let rows = n / WIDTH;
-    let full = rows * WIDTH;
-    let head = values.clone().slice(0..full).reshape([rows, WIDTH]).sum_dim(1);
-    let head = count_ints(head.reshape([rows]));
-    if full == n { head } else { head + values.slice(full..n).sum() }
 }

@@ -15,7 +15,7 @@ use burn_train::{InferenceStep, TrainOutput, TrainStep};
 use crate::bert::BertClassifier;
 use crate::glue::batch::{Batch, Filling};
 use crate::glue::tsv::Label;
-use crate::kernels::layer::TokenIds;
+use crate::kernels::operands::TokenIds;
 use crate::kernels::{ModelKernels, Sequences, TrainingBackend};
 use crate::metrics::learner::{Predictions, TrainPoint};
 use crate::pruning::PruningMonitor;

@@ -5,7 +5,7 @@ use burn::backend::Autodiff;
 use burn::tensor::activation::softmax;
 use burn::tensor::backend::Backend;
 use burn::tensor::{ElementConversion, Tensor};
-use platon::kernels::layer::{Dense, Heads, Norm, Setup, Tables};
+use platon::kernels::operands::{Dense, Heads, Norm, Setup, Tables};
 use platon::kernels::{LayerKernels, ModelKernels, Queries, SeededDropout, Sequences};
 
 use crate::backends::on_every_backend;

@@ -2,7 +2,7 @@
 
 use burn::tensor::backend::Backend;
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
-use platon::kernels::layer::{
+use platon::kernels::operands::{
     AddNormGradients, Dense, DenseGradients, EmbedGradients, Heads, Norm, Setup, Tables, TokenIds,
 };
 use platon::kernels::{LayerKernels, Queries, Sequences};

@@ -15,7 +15,7 @@ use platon::bert::{BertClassifier, BertConfig, ClassifierConfig};
 use platon::glue::batch::{Batch, Filling};
 use platon::glue::sample::Sample;
 use platon::glue::tsv::Label;
-use platon::kernels::layer::TokenIds;
+use platon::kernels::operands::TokenIds;
 use platon::kernels::{LayerKernels, ModelKernels, Queries, Sequences};
 use platon::train::step;
 

@@ -10,7 +10,7 @@ use super::math::exp;
 use super::matmul::{ALONE, Target, View, multiply};
 use super::memory::{Fresh, clear, written};
 use super::{Matrix, Vector, new, read, simd, take, total};
-use crate::kernels::layer::{Heads, Setup};
+use crate::kernels::operands::{Heads, Setup};
 use crate::kernels::sequences::{Queries, Sequences};
 
 type Room<'a> = &'a mut [MaybeUninit<f32>];

@@ -1,7 +1,7 @@
 //! Dropout as a function of the element's place.
 
 use super::math::random_bits;
-use crate::kernels::layer::SeededDropout;
+use crate::kernels::operands::SeededDropout;
 
 /// Keeps or drops the element at an index.
 #[derive(Clone, Copy)]

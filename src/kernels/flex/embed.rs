@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::memory::{Fresh, clear};
 use super::{CHUNK, Matrix, new, read, take};
-use crate::kernels::layer::{Tables, TokenIds};
+use crate::kernels::operands::{Tables, TokenIds};
 
 /// Rows of the tables, by the ids of each row of the batch.
 pub struct Lookup {

@@ -7,9 +7,10 @@ use super::dropout::Drop;
 use super::embed::{self, Lookup};
 use super::memory::Fresh;
 use super::{Matrix, Vector, attention, linear, new, norm, read, simd, take};
-use crate::kernels::layer::{
-    AddNormGradients, Dense, DenseGradients, EmbedGradients, Heads, LayerKernels, Norm, NormSaved,
-    SeededDropout, Setup, Tables, TokenIds,
+use crate::kernels::layer::LayerKernels;
+use crate::kernels::operands::{
+    AddNormGradients, Dense, DenseGradients, EmbedGradients, Heads, Norm, NormSaved, SeededDropout,
+    Setup, Tables, TokenIds,
 };
 use crate::kernels::sequences::Sequences;
 

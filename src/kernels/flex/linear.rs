@@ -9,7 +9,7 @@ use super::math::{exp, normal_cdf};
 use super::matmul::{ALONE, PARALLEL, Target, View, multiply};
 use super::memory::{Fresh, written};
 use super::{CHUNK, Matrix, ROWS, Vector, add_up, new, read, simd, take};
-use crate::kernels::layer::{Dense, DenseGradients};
+use crate::kernels::operands::{Dense, DenseGradients};
 
 /// x weight + bias.
 pub fn forward(x: Matrix, dense: Dense<burn_flex::Flex>) -> Matrix {

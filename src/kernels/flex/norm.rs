@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::dropout::Drop;
 use super::memory::Fresh;
 use super::{CHUNK, Matrix, ROWS, Vector, add_up, new, read, simd, take, total};
-use crate::kernels::layer::{Norm, NormSaved};
+use crate::kernels::operands::{Norm, NormSaved};
 
 /// The rows of one unit of work: the first row's number, outputs, and what is kept.
 struct Block<'a> {

@@ -9,7 +9,7 @@ use burn_flex::{Flex, FlexTensor};
 use rayon::prelude::*;
 
 use super::{CHUNK, read, simd, take};
-use crate::kernels::update::{Cut, Scores};
+use crate::kernels::operands::{Cut, Scores};
 
 const BINS: usize = 1 << 16;
 

@@ -14,9 +14,8 @@ use rayon::prelude::*;
 use super::memory::{Fresh, written};
 use super::select;
 use super::{CHUNK, give, new, read, simd, take};
-use crate::kernels::update::{
-    AdamaxStep, Cut, Observation, Pass, ScoreState, Scores, UpdateKernels, Updated,
-};
+use crate::kernels::operands::{AdamaxStep, Cut, Observation, Pass, ScoreState, Scores, Updated};
+use crate::kernels::update::UpdateKernels;
 
 type Flat = Tensor<Flex, 1>;
 

@@ -1,0 +1,217 @@
+//! What the operations take and give.
+
+use std::time::Duration;
+
+use burn::record::Record;
+use burn::tensor::backend::Backend;
+use burn::tensor::{Bool, Int, Tensor};
+
+use super::sequences::Queries;
+
+/// Dropout whose random numbers follow from a seed alone.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SeededDropout {
+    /// Share of the elements set to zero, in [0, 1); the others are scaled by 1 / (1 - rate).
+    pub rate: f64,
+    /// Different for every update and every place in the model.
+    pub seed: u64,
+}
+
+/// A dense layer's parameters.
+#[derive(Debug, Clone)]
+pub struct Dense<B: Backend> {
+    /// `[inputs, outputs]`
+    pub weight: Tensor<B, 2>,
+    /// `[outputs]`
+    pub bias: Tensor<B, 1>,
+}
+
+/// LayerNorm's parameters.
+#[derive(Debug, Clone)]
+pub struct Norm<B: Backend> {
+    /// `[width]`
+    pub gamma: Tensor<B, 1>,
+    /// `[width]`
+    pub beta: Tensor<B, 1>,
+    /// Added to the variance.
+    pub epsilon: f64,
+}
+
+/// What LayerNorm's gradient needs.
+#[derive(Debug, Clone)]
+pub struct NormSaved<B: Backend> {
+    /// Before gamma and beta, `[rows, width]`.
+    pub normalized: Tensor<B, 2>,
+    /// 1 / sqrt(variance + epsilon), `[rows, 1]`.
+    pub inverse_deviation: Tensor<B, 2>,
+}
+
+/// Gradients of a dense layer.
+pub struct DenseGradients<B: Backend> {
+    /// `[rows, inputs]`
+    pub x: Tensor<B, 2>,
+    /// `[inputs, outputs]`
+    pub weight: Tensor<B, 2>,
+    /// `[outputs]`
+    pub bias: Tensor<B, 1>,
+}
+
+/// Gradients of LayerNorm(dropout(x) + residual).
+pub struct AddNormGradients<B: Backend> {
+    /// `[rows, width]`
+    pub x: Tensor<B, 2>,
+    /// `[rows, width]`
+    pub residual: Tensor<B, 2>,
+    /// `[width]`
+    pub gamma: Tensor<B, 1>,
+    /// `[width]`
+    pub beta: Tensor<B, 1>,
+}
+
+/// How attention is computed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Setup {
+    /// Number of heads.
+    pub heads: usize,
+    /// Which tokens ask.
+    pub queries: Queries,
+    /// Dropout of the probabilities.
+    pub dropout: Option<SeededDropout>,
+}
+
+/// Queries, keys and values, or their gradients, each `[rows, heads * head]`.
+#[derive(Debug, Clone)]
+pub struct Heads<B: Backend> {
+    /// What is looked for; its rows are those of [`Queries::rows`].
+    pub query: Tensor<B, 2>,
+    /// What it is compared with.
+    pub key: Tensor<B, 2>,
+    /// What is found.
+    pub value: Tensor<B, 2>,
+}
+
+/// One value for each of the three embedding tables.
+#[derive(Debug, Clone)]
+pub struct Tables<T> {
+    /// Of the words.
+    pub word: T,
+    /// Of the positions.
+    pub position: T,
+    /// Of the segments.
+    pub segment: T,
+}
+
+/// The ids of every row, `[rows]` each.
+pub type TokenIds<B> = Tables<Tensor<B, 1, Int>>;
+
+/// Gradients of the embeddings.
+pub struct EmbedGradients<B: Backend> {
+    /// As the tables.
+    pub tables: Tables<Tensor<B, 2>>,
+    /// `[width]`
+    pub gamma: Tensor<B, 1>,
+    /// `[width]`
+    pub beta: Tensor<B, 1>,
+}
+
+/// The constants of one Adamax update.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdamaxStep {
+    /// Learning rate.
+    pub learning_rate: f64,
+    /// Decay rate of the first moment, in [0, 1).
+    pub beta_1: f64,
+    /// Decay rate of the infinity norm, in [0, 1).
+    pub beta_2: f64,
+    /// Added to the absolute gradient and to the denominator.
+    pub epsilon: f64,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+}
+
+/// The score state of one parameter of n weights, flattened to `[n]`.
+#[derive(Record, Clone, Debug)]
+pub struct ScoreState<B: Backend> {
+    /// Mean sensitivity |w g| over the window so far.
+    pub window: Tensor<B, 1>,
+    /// Smoothed importance I.
+    pub importance: Tensor<B, 1>,
+    /// Smoothed uncertainty U.
+    pub uncertainty: Tensor<B, 1>,
+}
+
+/// How the sensitivities of one update are taken in.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Observation {
+    /// The update's place in its window; at 0 the window before it ends.
+    pub position: usize,
+    /// Smoothing of the importance, in [0, 1).
+    pub beta1: f64,
+    /// Smoothing of the uncertainty, in [0, 1).
+    pub beta2: f64,
+}
+
+/// What else happens to a parameter of n weights when its optimizer steps.
+#[derive(Debug, Clone)]
+pub struct Pass<B: Backend> {
+    /// The gradient is multiplied by this first.
+    pub grad_scale: f64,
+    /// Takes in |w g|, with the new weight and the scaled gradient.
+    pub scores: Option<(ScoreState<B>, Observation)>,
+    /// Weights to set to zero at last, `[n]`.
+    pub drop: Option<Tensor<B, 1, Bool>>,
+}
+
+/// A parameter after an update, all `[n]`.
+#[derive(Debug, Clone)]
+pub struct Updated<B: Backend> {
+    /// The new weight.
+    pub weight: Tensor<B, 1>,
+    /// The new first moment.
+    pub moment: Tensor<B, 1>,
+    /// The new infinity norm.
+    pub norm: Tensor<B, 1>,
+    /// The new scores, where there are any.
+    pub scores: Option<ScoreState<B>>,
+    /// The time that scores and masks took; on a GPU, the time to launch them.
+    pub pruning: Duration,
+}
+
+/// The scores of one parameter's weights, none of them negative, `[n]`.
+#[derive(Debug, Clone)]
+pub enum Scores<B: Backend> {
+    /// Importance times uncertainty.
+    Product(Tensor<B, 1>, Tensor<B, 1>),
+    /// The absolute value.
+    Absolute(Tensor<B, 1>),
+}
+
+/// The scores of one pruning decision, cut at their k-th smallest.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Cut {
+    /// Weights whose score is strictly below this become zero; ties survive.
+    pub threshold: f32,
+    /// How many scores lie strictly below it.
+    pub below: usize,
+}
+
+impl<B: Backend> Scores<B> {
+    /// The scores themselves.
+    pub fn values(self) -> Tensor<B, 1> {
+        match self {
+            Self::Product(a, b) => a * b,
+            Self::Absolute(values) => values.abs(),
+        }
+    }
+
+    /// Their number.
+    pub fn len(&self) -> usize {
+        let (Self::Product(values, _) | Self::Absolute(values)) = self;
+        values.dims()[0]
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
