@@ -165,7 +165,9 @@ fn attention_mask<B: LayerKernels>(
 }
 
 #[cfg(feature = "ndarray")]
-impl LayerKernels for burn_ndarray::NdArray<f32> {}
+impl LayerKernels for burn_ndarray::NdArray<f32> {
+    const PACKS: bool = true;
+}
 #[cfg(feature = "cuda")]
 impl LayerKernels for burn_cuda::Cuda<f32, i32> {}
 #[cfg(feature = "wgpu")]
