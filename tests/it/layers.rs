@@ -119,8 +119,8 @@ fn attend<B: LayerKernels>(
     let asking = queries.rows(sequences);
     let mut inputs = heads::<B>(values, rows);
     // The queries of first tokens are the first rows of those of all, whatever they hold.
-    inputs.query = inputs.query.slice([0..asking]);
-    let grad = matrix::<B>(grad, [rows, WIDTH]).slice([0..asking]);
+    inputs.query = inputs.query.slice([0..asking, 0..WIDTH]);
+    let grad = matrix::<B>(grad, [rows, WIDTH]).slice([0..asking, 0..WIDTH]);
     let setup = Setup { heads: HEADS, queries, dropout: None };
     let (without, none) = B::attention_forward(inputs.clone(), sequences, setup, false);
     let (context, saved) = B::attention_forward(inputs.clone(), sequences, setup, true);
