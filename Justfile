@@ -19,6 +19,18 @@ prepare *FLAGS:
 evaluate RUN *FLAGS:
     cargo run --release -- evaluate "$@"
 
+# Labels or scores for texts of your own: `just predict checkpoints/runs/rte-platon-0.2 --input pairs.tsv`
+predict RUN *FLAGS:
+    cargo run --release -- predict "$@"
+
+# Make the GLUE server's archive: `just submit checkpoints/runs/*`
+submit +RUNS:
+    cargo run --release -- submit "$@"
+
+# Bring official files and models: `just download mrpc --model bert-base-uncased`
+download *FLAGS:
+    cargo run --release -- download "$@"
+
 # Train and prune the demo: nothing to download, a few minutes
 demo *FLAGS:
     cargo run --release -- train demo "$@"

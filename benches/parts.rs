@@ -238,7 +238,8 @@ fn encode_demo(bencher: Bencher) {
             text_b: Some(pair.hypothesis),
         })
         .collect();
-    bencher
-        .counter(ItemsCount::new(rows.len()))
-        .bench_local(|| encoder.encode_batch(&rows, 512).map(|samples| samples.len()));
+    bencher.counter(ItemsCount::new(rows.len())).bench_local(|| {
+        let mut words = encoder.words();
+        encoder.encode_batch(&rows, 512, &mut words).map(|samples| samples.len())
+    });
 }

@@ -1,13 +1,14 @@
 //! What a run is asked to do: layers of raw settings (defaults, recipe, flags) become one checked
 //! [`RunConfig`].
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
 use crate::error::{Error, Result};
 use crate::learning_rate::Schedule;
+use crate::optimizer::OptimizerName;
 use crate::pruning::{Pruner, RatioSchedule};
 
 /// The version written to `config.toml`.
@@ -36,12 +37,31 @@ pub struct RunConfig {
     pub format: u32,
     /// The GLUE task (or `demo`).
     pub task: String,
-    /// Holds one folder of raw files per task; receives the prepared data.
+    /// Holds one folder of raw files per task and receives the prepared data; or holds the files of
+    /// encoded samples themselves.
     pub data_dir: PathBuf,
-    /// The Hugging Face folder to start from: config.json, model.safetensors, tokenizer.
+    /// The data sets to evaluate, as `mnli_matched`; none for all of the task's.
+    pub test_datasets: Vec<String>,
+    /// Test sets hold true labels (`{data set}_test_labeled.json`) and are scored.
+    pub with_label: bool,
+    /// Training samples of more tokens are dropped.
+    pub max_seq_len: usize,
+    /// Batches hold samples of like length.
+    pub bin_on: bool,
+    /// The length, in tokens, that ends the first bin.
+    pub bin_size: usize,
+    /// Each bin is this much wider than the one before it.
+    pub bin_grow_ratio: f64,
+    /// What to start from: a Hugging Face folder, or a checkpoint of the original program.
     pub init_checkpoint: PathBuf,
-    /// Takes only config.json and the tokenizer from `init_checkpoint`; weights are drawn afresh.
+    /// The folder with the tokenizer; empty for that of `init_checkpoint`.
+    pub tokenizer: PathBuf,
+    /// Takes only sizes and tokenizer from `init_checkpoint`; weights are drawn afresh.
     pub from_scratch: bool,
+    /// A fine-tuned checkpoint whose weights, the head's too, the run starts with; empty for none.
+    pub model_ckpt: PathBuf,
+    /// Keeps the first so many encoder layers; -1 for all.
+    pub num_hidden_layers: i64,
     /// The run folder.
     pub output_dir: PathBuf,
     /// Where the tensors live.
@@ -66,8 +86,12 @@ pub struct RunConfig {
     /// Length of the window over which sensitivities are averaged, in updates.
     pub delta_t: usize,
 
-    /// Samples per update.
+    /// Updates the weights.
+    pub optimizer: OptimizerName,
+    /// Samples per batch.
     pub batch_size: usize,
+    /// Batches per update.
+    pub grad_accumulation_step: usize,
     /// Samples per batch of an evaluation.
     pub batch_size_eval: usize,
     /// Passes over the training set.
@@ -80,16 +104,18 @@ pub struct RunConfig {
     pub warmup_schedule: Schedule,
     /// Decoupled weight decay (the original's flag had no effect; it always used 0.01).
     pub weight_decay: f64,
-    /// Adamax's epsilon.
+    /// Epsilon of Adamax, Adam, AdamW and RAdam.
     pub adam_eps: f64,
+    /// Momentum of SGD, in [0, 1).
+    pub momentum: f64,
     /// Largest norm of all gradients together; 0 for no clipping.
     pub global_grad_clipping: f64,
+    /// Largest norm of each tensor's gradient after that; 0 for no clipping.
+    pub grad_clipping: f64,
     /// Dropout before the last layer of the head, in [0, 1).
     pub dropout_p: f64,
     /// Dropout inside the encoder, in [0, 1).
     pub bert_dropout_p: f64,
-    /// Training samples of more tokens are dropped.
-    pub max_seq_len: usize,
     /// Seeds initial weights, batch order and dropout.
     pub seed: u64,
 
@@ -97,6 +123,18 @@ pub struct RunConfig {
     pub log_per_updates: usize,
     /// Updates between two evaluations, besides those at each epoch's end; 0 for never.
     pub eval_per_updates: usize,
+    /// Updates between two checkpoints, besides those at evaluations, if `save_per_updates_on`.
+    pub save_per_updates: usize,
+    /// Saves (and evaluates) every `save_per_updates` updates too.
+    pub save_per_updates_on: bool,
+    /// The log's name inside the run folder.
+    pub log_file: String,
+    /// Writes TensorBoard event files.
+    pub tensorboard: bool,
+    /// Their folder inside the run folder.
+    pub tensorboard_logdir: String,
+    /// Predicts the test sets at each evaluation and writes files for the GLUE server.
+    pub glue_format_on: bool,
     /// Stops after so many updates, the schedules being those of the full run; 0 for never.
     pub max_steps: usize,
 }
@@ -107,8 +145,17 @@ impl Default for RunConfig {
             format: FORMAT,
             task: "mnli".into(),
             data_dir: "glue-data".into(),
+            test_datasets: Vec::new(),
+            with_label: false,
+            max_seq_len: 512,
+            bin_on: false,
+            bin_size: 64,
+            bin_grow_ratio: 0.5,
             init_checkpoint: "checkpoints/bert-base-uncased".into(),
+            tokenizer: PathBuf::new(),
             from_scratch: false,
+            model_ckpt: PathBuf::new(),
+            num_hidden_layers: -1,
             output_dir: PathBuf::new(),
             backend: default_backend(),
             pruner: Pruner::Platon,
@@ -120,7 +167,9 @@ impl Default for RunConfig {
             beta1: 0.85,
             beta2: 0.0,
             delta_t: 1,
+            optimizer: OptimizerName::Adamax,
             batch_size: 32,
+            grad_accumulation_step: 1,
             batch_size_eval: 32,
             epochs: 5,
             learning_rate: 5e-5,
@@ -128,13 +177,20 @@ impl Default for RunConfig {
             warmup_schedule: Schedule::WarmupLinear,
             weight_decay: 0.01,
             adam_eps: 1e-6,
+            momentum: 0.0,
             global_grad_clipping: 1.0,
+            grad_clipping: 0.0,
             dropout_p: 0.1,
             bert_dropout_p: 0.1,
-            max_seq_len: 512,
             seed: 2018,
             log_per_updates: 500,
             eval_per_updates: 5000,
+            save_per_updates: 10_000,
+            save_per_updates_on: false,
+            log_file: "log.log".into(),
+            tensorboard: false,
+            tensorboard_logdir: "tensorboard_logdir".into(),
+            glue_format_on: false,
             max_steps: 0,
         }
     }
@@ -256,6 +312,9 @@ impl RunConfig {
             ("batch_size_eval", self.batch_size_eval),
             ("log_per_updates", self.log_per_updates),
             ("max_seq_len", self.max_seq_len),
+            ("bin_size", self.bin_size),
+            ("grad_accumulation_step", self.grad_accumulation_step),
+            ("save_per_updates", self.save_per_updates),
         ] {
             if value == 0 {
                 return Err(Error::value(name, "at least 1", value));
@@ -265,11 +324,29 @@ impl RunConfig {
             ("beta1", self.beta1),
             ("beta2", self.beta2),
             ("warmup", self.warmup),
+            ("momentum", self.momentum),
             ("dropout_p", self.dropout_p),
             ("bert_dropout_p", self.bert_dropout_p),
         ] {
             if !(0.0..1.0).contains(&value) {
                 return Err(Error::value(name, "a number in [0, 1)", value));
+            }
+        }
+        if self.num_hidden_layers == 0 || self.num_hidden_layers < -1 {
+            let found = self.num_hidden_layers;
+            return Err(Error::value("num_hidden_layers", "-1 for all, or at least 1", found));
+        }
+        for (name, value) in
+            [("log_file", &self.log_file), ("tensorboard_logdir", &self.tensorboard_logdir)]
+        {
+            // They lie in the run folder, which a path could leave.
+            let mut parts = Path::new(value).components();
+            if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) {
+                return Err(Error::value(
+                    name,
+                    "a name inside the run folder",
+                    format!("{value:?}"),
+                ));
             }
         }
         for (name, value) in [("learning_rate", self.learning_rate), ("adam_eps", self.adam_eps)] {
@@ -280,6 +357,8 @@ impl RunConfig {
         for (name, value) in [
             ("weight_decay", self.weight_decay),
             ("global_grad_clipping", self.global_grad_clipping),
+            ("grad_clipping", self.grad_clipping),
+            ("bin_grow_ratio", self.bin_grow_ratio),
         ] {
             if !(value >= 0.0 && value.is_finite()) {
                 return Err(Error::value(name, "0 or a positive number", value));
@@ -290,41 +369,5 @@ impl RunConfig {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn layer(text: &str) -> Layer {
-        Layer { origin: "recipe.toml".into(), settings: text.parse().unwrap() }
-    }
-
-    fn refused(text: &str) -> String {
-        RunConfig::resolve(&[layer(text)]).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn later_layers_win() {
-        let config =
-            RunConfig::resolve(&[layer("seed = 1\nepochs = 2"), layer("seed = 3")]).unwrap();
-        assert_eq!((config.seed, config.epochs, config.batch_size), (3, 2, 32));
-    }
-
-    #[test]
-    fn resolved_settings_resolve_to_themselves() {
-        let config = RunConfig::resolve(&[layer("task = \"rte\"\nfinal_threshold = 0.1")]).unwrap();
-        let again = Layer { origin: "config.toml".into(), settings: config.to_table().unwrap() };
-        assert_eq!(RunConfig::resolve(&[again]).unwrap(), config);
-    }
-
-    #[test]
-    fn wrong_settings_are_refused_by_name() {
-        assert!(
-            refused("sed = 1").starts_with("recipe.toml: expected a known setting, found \"sed\"")
-        );
-        assert!(refused("seed = \"x\"").starts_with("recipe.toml: expected a valid seed"));
-        assert!(refused("pruner = \"random\"").contains("platon"));
-        assert!(refused("epochs = 0").contains("epochs: expected at least 1"));
-        assert!(refused("beta2 = 1.0").contains("beta2: expected a number in [0, 1), found 1"));
-        assert!(refused("learning_rate = nan").contains("learning_rate"));
-        assert!(refused("format = 9").contains("another version"));
-    }
-}
+#[path = "config_tests.rs"]
+mod tests;

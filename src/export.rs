@@ -1,30 +1,137 @@
-//! Writes a fine-tuned model as a folder that Hugging Face tools load.
+//! Writes models as folders that Hugging Face tools load, and as sparse files.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::bert::BertConfig;
+use serde_json::Value;
+
+use crate::bert::checkpoint::{CONFIG, Checkpoint};
 use crate::bert::config::Dropouts;
-use crate::bert::weights::{self, StoredTensor};
-use crate::error::Result;
-use crate::files::write_json;
+use crate::bert::weights::{self, StoredTensor, Tensors};
+use crate::bert::{BertConfig, sparse};
+use crate::error::{Error, Result};
+use crate::files::{write_json, write_whole};
 use crate::glue::encode::Encoder;
 use crate::glue::task::{Kind, Task};
 
-/// Writes `config.json`, `model.safetensors` and the tokenizer's files to `dir`.
+const WEIGHTS: &str = "model.safetensors";
+/// What belongs to a tokenizer, where it is there.
+const TOKENIZER_FILES: [&str; 4] =
+    ["tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json"];
+/// Dropout rates for a checkpoint that names none.
+const DROPOUTS: Dropouts = Dropouts { encoder: 0.1, head: 0.1 };
+
+/// Writes `config.json`, `model.safetensors` and the tokenizer's files, if there is one, to `dir`.
+///
+/// # Errors
+/// A file cannot be written.
 pub fn save_hugging_face(
     dir: &Path,
     tensors: &BTreeMap<String, StoredTensor>,
     config: &BertConfig,
     task: &Task,
     dropouts: Dropouts,
-    encoder: &Encoder,
+    encoder: Option<&Encoder>,
 ) -> Result<()> {
     let labels: &[&str] = match &task.kind {
         Kind::Classification { labels } => labels,
         Kind::Regression => &[],
     };
-    weights::save(tensors, &dir.join("model.safetensors"))?;
-    write_json(&dir.join("config.json"), &config.to_classifier_json(labels, dropouts))?;
-    encoder.save_to(dir)
+    weights::save(tensors, &dir.join(WEIGHTS))?;
+    write_json(&dir.join(CONFIG), &config.to_classifier_json(labels, dropouts))?;
+    encoder.map_or(Ok(()), |encoder| encoder.save_to(dir))
+}
+
+/// What a conversion left out, and whether there is a tokenizer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Converted {
+    /// Names of tensors that are no part of a classifier.
+    pub unused: Vec<String>,
+    /// Whether the folder holds a tokenizer.
+    pub has_tokenizer: bool,
+}
+
+/// Writes `checkpoint`, whatever its kind, as a Hugging Face folder: every weight with the same
+/// bits. `tokenizer` names another folder with tokenizer files than the checkpoint's.
+///
+/// # Errors
+/// `dir` is not new or empty, the checkpoint has no weights, or a file cannot be read or written.
+pub fn to_hugging_face(
+    checkpoint: Checkpoint,
+    tokenizer: Option<&Path>,
+    dir: &Path,
+) -> Result<Converted> {
+    if std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(Error::value("OUT", "a new or empty folder", dir.display())
+            .hint("name another folder, or remove this one"));
+    }
+    let texts = match tokenizer {
+        Some(folder) => tokenizer_texts(folder)?,
+        None if checkpoint.texts.is_empty() => tokenizer_texts(checkpoint.folder())?,
+        None => checkpoint.texts.clone(),
+    };
+    let (config, json) = (checkpoint.config.clone(), checkpoint.json.clone());
+    let Tensors { tensors, unused, .. } = checkpoint.into_tensors()?;
+    let json = hugging_face_config(&config, json, &tensors);
+    weights::save(&tensors, &dir.join(WEIGHTS))?;
+    write_json(&dir.join(CONFIG), &json)?;
+    for (name, text) in &texts {
+        write_whole(&dir.join(name), text.as_bytes())?;
+    }
+    Ok(Converted { unused, has_tokenizer: !texts.is_empty() })
+}
+
+/// Writes `checkpoint` as one file that stores only the weights that are not zero, with its
+/// configuration and its tokenizer.
+///
+/// # Errors
+/// The checkpoint has no weights, or a file cannot be read or written.
+pub fn to_sparse(checkpoint: Checkpoint, file: &Path) -> Result<()> {
+    let mut texts = match checkpoint.texts.is_empty() {
+        true => tokenizer_texts(checkpoint.folder())?,
+        false => checkpoint.texts.clone(),
+    };
+    let (config, json) = (checkpoint.config.clone(), checkpoint.json.clone());
+    let tensors = checkpoint.into_tensors()?.tensors;
+    texts.insert(CONFIG.to_string(), hugging_face_config(&config, json, &tensors).to_string());
+    write_whole(file, &sparse::encode(&tensors, &texts)?)
+}
+
+/// The configuration as it is if Hugging Face's tools wrote it; else one for the same model.
+fn hugging_face_config(
+    config: &BertConfig,
+    json: Value,
+    tensors: &BTreeMap<String, StoredTensor>,
+) -> Value {
+    if json.get("model_type").is_some() {
+        return json;
+    }
+    let outputs = tensors.get("classifier.weight").and_then(|t| t.shape.first()).copied();
+    let labels: Vec<String> = match outputs {
+        None | Some(1) => Vec::new(),
+        Some(outputs) => (0..outputs).map(|n| format!("LABEL_{n}")).collect(),
+    };
+    let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+    let mut made = config.to_classifier_json(&labels, DROPOUTS);
+    if outputs.is_none()
+        && let Some(made) = made.as_object_mut()
+    {
+        made.insert("architectures".into(), serde_json::json!(["BertModel"]));
+        for key in ["id2label", "label2id", "problem_type", "classifier_dropout"] {
+            made.shift_remove(key);
+        }
+    }
+    made
+}
+
+fn tokenizer_texts(folder: &Path) -> Result<BTreeMap<String, String>> {
+    let mut texts = BTreeMap::new();
+    for name in TOKENIZER_FILES {
+        let path = folder.join(name);
+        if path.is_file() {
+            let text = std::fs::read_to_string(&path).map_err(|e| Error::io(&path, "read", e))?;
+            texts.insert(name.to_string(), text);
+        }
+    }
+    Ok(texts)
 }

@@ -83,10 +83,18 @@ impl BertConfig {
         })?;
         let value: serde_json::Value =
             serde_json::from_str(&text).map_err(|e| Error::content(&path, e.line(), "JSON", e))?;
+        Self::from_json(value, &path)
+    }
+
+    /// Takes and checks what a configuration says; `path` is the file it stands in.
+    ///
+    /// # Errors
+    /// As [`from_dir`](Self::from_dir).
+    pub fn from_json(value: serde_json::Value, path: &Path) -> Result<Self> {
         if let Some(kind) = value.get("model_type").and_then(|v| v.as_str())
             && kind != "bert"
         {
-            return Err(Error::content(&path, None, "model_type \"bert\"", format!("{kind:?}")));
+            return Err(Error::content(path, None, "model_type \"bert\"", format!("{kind:?}")));
         }
         for (key, only) in [
             ("position_embedding_type", serde_json::json!("absolute")),
@@ -94,13 +102,13 @@ impl BertConfig {
             ("add_cross_attention", serde_json::json!(false)),
         ] {
             if let Some(found) = value.get(key).filter(|found| **found != only) {
-                return Err(Error::content(&path, None, format!("{key} {only}"), found)
+                return Err(Error::content(path, None, format!("{key} {only}"), found)
                     .hint("other variants of BERT are not supported"));
             }
         }
         let config: Self = serde_json::from_value(value)
-            .map_err(|e| Error::content(&path, None, "a BERT configuration", e))?;
-        config.check(&path)?;
+            .map_err(|e| Error::content(path, None, "a BERT configuration", e))?;
+        config.check(path)?;
         Ok(config)
     }
 

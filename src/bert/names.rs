@@ -60,21 +60,30 @@ fn norm_leaf(leaf: &str) -> &str {
     }
 }
 
-/// Names under which a checkpoint may hold the tensor `hf_name`: as it is, without the `bert.`
-/// prefix, and with the `gamma`/`beta` of the first TensorFlow conversions.
-pub fn aliases(hf_name: &str) -> Vec<String> {
-    let mut names = vec![hf_name.to_string()];
-    if hf_name.contains("LayerNorm.") {
-        names.push(
-            hf_name
-                .replace("LayerNorm.weight", "LayerNorm.gamma")
-                .replace("LayerNorm.bias", "LayerNorm.beta"),
-        );
+/// The Hugging Face name of a tensor that a checkpoint calls `stored`; `None` for one that is no part
+/// of a classifier (`cls.*`, `position_ids`).
+///
+/// Known are names without the `bert.` prefix, the `gamma` and `beta` of the first TensorFlow
+/// conversions, the `module.` of PyTorch's data parallelism, and the head of the original program:
+/// `pooler.dense.*` and `scoring_list.0.*`.
+pub fn from_stored(stored: &str) -> Option<String> {
+    let name = stored.strip_prefix("module.").unwrap_or(stored);
+    let name = if name.contains("LayerNorm.") {
+        name.replace("LayerNorm.gamma", "LayerNorm.weight")
+            .replace("LayerNorm.beta", "LayerNorm.bias")
+    } else {
+        name.to_string()
+    };
+    if name.ends_with("position_ids") {
+        return None;
     }
-    let bare: Vec<String> =
-        names.iter().filter_map(|n| n.strip_prefix("bert.")).map(str::to_string).collect();
-    names.extend(bare);
-    names
+    if let Some(leaf) = name.strip_prefix("scoring_list.0.") {
+        return Some(format!("classifier.{leaf}"));
+    }
+    if ["embeddings.", "encoder.", "pooler."].iter().any(|part| name.starts_with(part)) {
+        return Some(format!("bert.{name}"));
+    }
+    (name.starts_with("bert.") || name.starts_with("classifier.")).then_some(name)
 }
 
 /// Whether Hugging Face stores this rank-2 tensor transposed: `nn.Linear` keeps `[out, in]` where
@@ -150,16 +159,24 @@ mod tests {
     }
 
     #[test]
-    fn old_and_bare_names_are_known() {
-        assert_eq!(
-            aliases("bert.embeddings.LayerNorm.weight"),
-            [
-                "bert.embeddings.LayerNorm.weight",
-                "bert.embeddings.LayerNorm.gamma",
-                "embeddings.LayerNorm.weight",
-                "embeddings.LayerNorm.gamma"
-            ]
-        );
+    fn names_of_other_programs_are_known() {
+        for (stored, expected) in [
+            ("bert.embeddings.LayerNorm.weight", Some("bert.embeddings.LayerNorm.weight")),
+            ("embeddings.LayerNorm.gamma", Some("bert.embeddings.LayerNorm.weight")),
+            (
+                "module.bert.encoder.layer.0.output.LayerNorm.beta",
+                Some("bert.encoder.layer.0.output.LayerNorm.bias"),
+            ),
+            ("encoder.layer.1.output.dense.bias", Some("bert.encoder.layer.1.output.dense.bias")),
+            ("pooler.dense.weight", Some("bert.pooler.dense.weight")),
+            ("scoring_list.0.bias", Some("classifier.bias")),
+            ("scoring_list.1.bias", None),
+            ("classifier.weight", Some("classifier.weight")),
+            ("bert.embeddings.position_ids", None),
+            ("cls.predictions.bias", None),
+        ] {
+            assert_eq!(from_stored(stored).as_deref(), expected, "{stored}");
+        }
     }
 
     #[test]

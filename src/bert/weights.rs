@@ -1,7 +1,7 @@
 //! Reads and writes a model's weights as Hugging Face safetensors.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::Path;
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::backend::Backend;
@@ -28,48 +28,85 @@ pub enum Parts {
 pub struct Loaded<M> {
     /// The model with the file's weights.
     pub model: M,
-    /// Names of the tensors that were not used (`cls.*`, `position_ids`, a head not asked for).
+    /// Names of the tensors that were not used (`cls.*`, a head not asked for).
     pub unused: Vec<String>,
 }
 
-/// Replaces the weights of `model` by those in the safetensors file `path`.
-///
-/// Names are Hugging Face's, with or without the `bert.` prefix, with `gamma`/`beta` as well as
-/// `weight`/`bias`; f32, f16 and bf16 are read.
+/// The weights of a checkpoint under their Hugging Face names.
+#[derive(Debug, Clone)]
+pub struct Tensors {
+    /// The file they come from.
+    pub file: PathBuf,
+    /// By name.
+    pub tensors: BTreeMap<String, StoredTensor>,
+    /// Names of what the file holds besides.
+    pub unused: Vec<String>,
+}
+
+impl Tensors {
+    /// Names `stored` as Hugging Face does, see [`names::from_stored`].
+    pub fn new(file: &Path, stored: BTreeMap<String, StoredTensor>) -> Self {
+        let (mut tensors, mut unused) = (BTreeMap::new(), Vec::new());
+        // In the order of the names, so that the original's own `pooler.dense`, which its head
+        // uses, replaces the pre-trained `bert.pooler.dense` beside it.
+        for (name, tensor) in stored {
+            match names::from_stored(&name) {
+                Some(hf_name) => drop(tensors.insert(hf_name, tensor)),
+                None => unused.push(name),
+            }
+        }
+        Self { file: file.to_path_buf(), tensors, unused }
+    }
+
+    /// The number of outputs of the head, if there is one.
+    pub fn outputs(&self) -> Option<usize> {
+        self.tensors.get("classifier.weight").and_then(|tensor| tensor.shape.first()).copied()
+    }
+
+    /// Takes the tensors out of `bytes`, the content of the safetensors file `path`; f32, f16 and
+    /// bf16 are known.
+    ///
+    /// # Errors
+    /// It is no safetensors file, or holds numbers of another type.
+    pub fn from_safetensors(path: &Path, bytes: &[u8]) -> Result<Self> {
+        let file = SafeTensors::deserialize(bytes)
+            .map_err(|e| Error::content(path, None, "a safetensors file", e))?;
+        let mut stored = BTreeMap::new();
+        for (name, view) in file.iter() {
+            if names::from_stored(name).is_none() {
+                let (shape, values) = (Vec::new(), Vec::new());
+                stored.insert(name.to_string(), StoredTensor { shape, values });
+                continue;
+            }
+            let values = to_f32(&view).ok_or_else(|| {
+                let expected = format!("tensor {name} of type F32, F16 or BF16");
+                Error::content(path, None, expected, format!("{:?}", view.dtype()))
+            })?;
+            let shape = view.shape().to_vec();
+            stored.insert(name.to_string(), StoredTensor { shape, values });
+        }
+        Ok(Self::new(path, stored))
+    }
+}
+
+/// Replaces the weights of `model` by `tensors`.
 ///
 /// # Errors
-/// A file that is no safetensors, and a tensor that is missing or has the wrong shape, by name.
+/// A tensor that is missing or has the wrong shape, by name.
 pub fn load<B: Backend, M: Module<B>>(
     model: M,
-    path: &Path,
+    tensors: Tensors,
     parts: Parts,
     device: &B::Device,
 ) -> Result<Loaded<M>> {
-    let bytes = std::fs::read(path).map_err(|e| {
-        Error::io(path, "read", e)
-            .hint("a checkpoint folder holds config.json and model.safetensors")
-    })?;
-    let tensors = SafeTensors::deserialize(&bytes)
-        .map_err(|e| Error::content(path, None, "a safetensors file", e))?;
-    let mut loader = Loader {
-        path: ParamPath::default(),
-        file: path,
-        tensors: &tensors,
-        parts,
-        device,
-        used: HashSet::new(),
-        error: None,
-    };
+    let Tensors { file, tensors, mut unused } = tensors;
+    let mut loader =
+        Loader { path: ParamPath::default(), file: &file, tensors, parts, device, error: None };
     let model = model.map(&mut loader);
     if let Some(error) = loader.error {
         return Err(error);
     }
-    let mut unused: Vec<String> = tensors
-        .names()
-        .into_iter()
-        .filter(|n| !loader.used.contains(*n))
-        .map(String::from)
-        .collect();
+    unused.extend(loader.tensors.into_keys());
     unused.sort();
     Ok(Loaded { model, unused })
 }
@@ -77,46 +114,33 @@ pub fn load<B: Backend, M: Module<B>>(
 struct Loader<'a, B: Backend> {
     path: ParamPath,
     file: &'a Path,
-    tensors: &'a SafeTensors<'a>,
+    tensors: BTreeMap<String, StoredTensor>,
     parts: Parts,
     device: &'a B::Device,
-    used: HashSet<String>,
     error: Option<Error>,
 }
 
 impl<B: Backend> Loader<'_, B> {
-    fn find(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        let found = names::aliases(name)
-            .into_iter()
-            .find_map(|alias| Some((self.tensors.tensor(&alias).ok()?, alias)));
-        let (view, alias) = found.ok_or_else(|| {
+    fn take(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        let tensor = self.tensors.remove(name).ok_or_else(|| {
             Error::content(self.file, None, format!("a tensor {name}"), "none of that name")
                 .hint("the file must hold a BERT with the sizes of its config.json")
         })?;
         let transposed = shape.len() == 2 && names::is_transposed(name);
         let stored: Vec<usize> =
             if transposed { shape.iter().rev().copied().collect() } else { shape.to_vec() };
-        if view.shape() != stored {
+        if tensor.shape != stored {
             return Err(Error::content(
                 self.file,
                 None,
-                format!("tensor {alias} of shape {stored:?}"),
-                format!("shape {:?}", view.shape()),
+                format!("tensor {name} of shape {stored:?}"),
+                format!("shape {:?}", tensor.shape),
             )
             .hint("config.json and the weights belong together"));
         }
-        let values = to_f32(&view).ok_or_else(|| {
-            Error::content(
-                self.file,
-                None,
-                format!("tensor {alias} of type F32, F16 or BF16"),
-                format!("{:?}", view.dtype()),
-            )
-        })?;
-        self.used.insert(alias);
         match stored.as_slice() {
-            [rows, columns] if transposed => Ok(transpose(&values, *rows, *columns)),
-            _ => Ok(values),
+            [rows, columns] if transposed => Ok(transpose(&tensor.values, *rows, *columns)),
+            _ => Ok(tensor.values),
         }
     }
 }
@@ -137,7 +161,7 @@ impl<B: Backend> ModuleMapper<B> for Loader<'_, B> {
         }
         let (id, tensor, mapper) = param.consume();
         let shape = tensor.dims();
-        let tensor = match self.find(&name, &shape) {
+        let tensor = match self.take(&name, &shape) {
             Ok(values) => Tensor::from_data(TensorData::new(values, shape), self.device)
                 .set_require_grad(tensor.is_require_grad()),
             Err(error) => {
@@ -172,7 +196,7 @@ fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
 }
 
 /// One tensor as Hugging Face stores it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct StoredTensor {
     /// Its shape there (`nn.Linear`: `[out, in]`).
     pub shape: Vec<usize>,

@@ -7,16 +7,15 @@ use clap::Args;
 
 use super::output::{self, PrepareBars};
 use crate::backend::{Job, run_on};
-use crate::bert::weights::{self, Parts};
-use crate::bert::{BertConfig, ClassifierConfig};
+use crate::bert::Checkpoint;
 use crate::config::{Layer, RunConfig};
 use crate::error::{Error, Result};
-use crate::glue::encode::Encoder;
-use crate::glue::prepare::Options;
+use crate::glue::encode::{Encoder, has_tokenizer};
+use crate::glue::prepare::{Options, Progress, holds_encoded};
 use crate::glue::task::{Task, task};
 use crate::kernels::{ModelKernels, TrainingBackend};
-use crate::train::data::{EvalSets, dev_sets};
-use crate::train::evaluate::{Evaluated, evaluate};
+use crate::train::data::{Data, EvalSet, Wanted};
+use crate::train::evaluate::{SetScores, load_classifier, predict};
 
 #[derive(Args)]
 pub struct EvaluateArgs {
@@ -59,32 +58,38 @@ pub fn run(args: &EvaluateArgs) -> Result<ExitCode> {
             task.name,
         ));
     }
-    let model = args.run.join("model");
-    let bert = BertConfig::from_dir(&model)?;
-    let tokenizer = if same_tokenizer(&config.init_checkpoint, &model)? {
-        &config.init_checkpoint
-    } else {
-        &model
-    };
-    let options = Options { data_dir: &config.data_dir, tokenizer };
+    let folder = args.run.join("model");
+    let model = Checkpoint::open(&folder)?;
+    let options =
+        Options { data_dir: &config.data_dir, tokenizer: tokenizer_for(&config, task, &folder)? };
     let bars = PrepareBars::new(false);
-    let sets = dev_sets(task, &options, &bert, &|progress| bars.show(progress))?;
-    run_on(config.backend, EvaluateJob { config, task, bert, model, sets, json: args.json })
+    let on_progress = |progress: Progress<'_>| bars.show(progress);
+    let data = Data { task, options, bert: &model.config, on_progress: &on_progress };
+    let data_sets = if trained.name == task.name { config.test_datasets.as_slice() } else { &[] };
+    let wanted = Wanted { data_sets, with_label: config.with_label, ..Wanted::default() };
+    let sets = data.eval_sets(&wanted)?;
+    run_on(config.backend, EvaluateJob { config, task, model, sets, json: args.json })
 }
 
-/// Whether the checkpoint that the run began with is still there with the model's tokenizer: then
-/// the data encoded for the training serves again.
-fn same_tokenizer(checkpoint: &Path, model: &Path) -> Result<bool> {
+/// The folder with the tokenizer to prepare data with: the one that the run began with, if it is
+/// still there with the model's tokenizer, for then the data encoded for the training serves again.
+pub fn tokenizer_for<'a>(config: &'a RunConfig, task: &Task, model: &'a Path) -> Result<&'a Path> {
+    // Encoded data needs none.
+    if holds_encoded(task, &config.data_dir) {
+        return Ok(model);
+    }
+    let first = [&config.tokenizer, &config.init_checkpoint];
+    let first = first.into_iter().find(|dir| !dir.as_os_str().is_empty() && has_tokenizer(dir));
     let own = Encoder::from_dir(model)?.fingerprint();
-    Ok(Encoder::from_dir(checkpoint).is_ok_and(|other| other.fingerprint() == own))
+    let same = |dir: &Path| Encoder::from_dir(dir).is_ok_and(|other| other.fingerprint() == own);
+    Ok(first.map(PathBuf::as_path).filter(|dir| same(dir)).unwrap_or(model))
 }
 
 struct EvaluateJob {
     config: RunConfig,
     task: &'static Task,
-    bert: BertConfig,
-    model: PathBuf,
-    sets: EvalSets,
+    model: Checkpoint,
+    sets: Vec<EvalSet>,
     json: bool,
 }
 
@@ -98,18 +103,12 @@ impl Job for EvaluateJob {
 
 impl EvaluateJob {
     fn evaluate<B: ModelKernels>(self, device: &B::Device) -> Result<ExitCode> {
-        let classifier = ClassifierConfig {
-            bert: self.bert,
-            outputs: self.task.outputs(),
-            bert_dropout: 0.0,
-            head_dropout: 0.0,
-        };
-        let path = self.model.join("model.safetensors");
-        let net = weights::load(classifier.init::<B>(device), &path, Parts::All, device)?.model;
-        let batch_size = self.config.batch_size_eval;
-        for Evaluated { scores: set, seconds } in
-            evaluate(&net, self.task, self.sets, batch_size, device)
-        {
+        let (net, _) = load_classifier::<B>(self.model, Some(self.task.outputs()), device)?;
+        let (about, samples): (Vec<_>, Vec<_>) =
+            self.sets.into_iter().map(|set| (set.about, set.samples)).unzip();
+        let all = predict(&net, samples, self.config.batch_size_eval, device);
+        for (about, (predictions, seconds)) in about.into_iter().zip(all) {
+            let set = SetScores::of(self.task, &about, &predictions);
             if self.json {
                 let mut line = serde_json::Map::new();
                 line.insert("data_set".into(), set.data_set.clone().into());

@@ -1,19 +1,27 @@
 //! The command line: one file per subcommand.
 
+mod convert;
 mod demo_data;
+mod download;
+mod encode;
 mod evaluate;
 mod output;
+mod predict;
 mod prepare;
+mod refused;
+mod saved;
 mod settings;
+mod submit;
 mod train;
 
 use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::backend::start_threads;
+use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::panics;
 
@@ -33,6 +41,18 @@ enum Command {
     Prepare(prepare::PrepareArgs),
     /// Score the saved model of a run on the dev sets.
     Evaluate(evaluate::EvaluateArgs),
+    /// Predict labels or scores for texts of your own.
+    Predict(predict::PredictArgs),
+    /// Print or save the encoder's vectors of texts.
+    Encode(encode::EncodeArgs),
+    /// Make the archive that the GLUE server takes from finished runs.
+    Submit(submit::SubmitArgs),
+    /// Write a run's model as a Hugging Face folder or as a sparse file.
+    Export(convert::ExportArgs),
+    /// Turn a checkpoint of any known kind into a Hugging Face folder.
+    Convert(convert::ConvertArgs),
+    /// Bring GLUE's official files, and models from Hugging Face.
+    Download(download::DownloadArgs),
     /// Make the demo's data set anew.
     DemoData(demo_data::DemoDataArgs),
 }
@@ -41,7 +61,15 @@ enum Command {
 pub fn main() -> ExitCode {
     panics::keep_quiet();
     start_threads();
-    let cli = match Cli::try_parse_from(std::env::args_os().map(accept_underscores)) {
+    let arguments = match refused::sift(std::env::args_os().map(accept_underscores).collect()) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            output::log(&format!("error: {error}"));
+            return ExitCode::from(2);
+        }
+    };
+    let matches = command().try_get_matches_from(arguments);
+    let cli = match matches.and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches)) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version go to stdout with code 0, usage errors to stderr with code 2.
@@ -63,11 +91,36 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// The command line with the settings' defaults in the help.
+fn command() -> clap::Command {
+    let defaults = RunConfig::default().to_table().unwrap_or_default();
+    Cli::command().mut_subcommand("train", |train| {
+        train.mut_args(|argument| {
+            let shown = match defaults.get(argument.get_id().as_str()) {
+                Some(toml::Value::String(text)) if text.is_empty() => None,
+                Some(toml::Value::String(text)) => Some(text.clone()),
+                Some(toml::Value::Boolean(_) | toml::Value::Array(_)) | None => None,
+                Some(value) => Some(value.to_string()),
+            };
+            match (shown, argument.get_help().cloned()) {
+                (Some(value), Some(help)) => argument.help(format!("{help} [default: {value}]")),
+                _ => argument,
+            }
+        })
+    })
+}
+
 fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Train(args) => train::run(*args),
+        Command::Train(args) => train::run(&args),
         Command::Prepare(args) => prepare::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Predict(args) => predict::run(args),
+        Command::Encode(args) => encode::run(args),
+        Command::Submit(args) => submit::run(&args),
+        Command::Export(args) => convert::export(&args),
+        Command::Convert(args) => convert::convert(&args),
+        Command::Download(args) => download::run(&args),
         Command::DemoData(args) => demo_data::run(&args),
     }
 }
@@ -87,11 +140,10 @@ fn accept_underscores(argument: OsString) -> OsString {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]

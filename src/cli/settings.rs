@@ -11,16 +11,42 @@ use crate::error::{Error, Result};
 /// Settings of a run. What is not given comes from the recipe, or else from the default.
 #[derive(Args, Serialize, Default)]
 pub struct Settings {
-    /// Folder with one folder of raw GLUE files per task.
+    /// Folder with one folder of raw GLUE files per task, or folder of encoded samples.
     #[arg(long, help_heading = "Data")]
     data_dir: Option<PathBuf>,
+    /// Data sets to evaluate, as mnli_matched,mnli_mismatched; without it all of the task's.
+    #[arg(long, help_heading = "Data", value_delimiter = ',')]
+    test_datasets: Option<Vec<String>>,
+    /// The test sets hold true labels (*_test_labeled.json): score them too.
+    #[arg(long, help_heading = "Data", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true")]
+    with_label: Option<bool>,
     /// Training samples of more tokens are dropped.
     #[arg(long, help_heading = "Data")]
     max_seq_len: Option<usize>,
+    /// Fill batches with samples of like length.
+    #[arg(long, help_heading = "Data", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true")]
+    bin_on: Option<bool>,
+    /// Length, in tokens, that ends the first bin.
+    #[arg(long, help_heading = "Data")]
+    bin_size: Option<usize>,
+    /// Growth of the bins' widths from one to the next.
+    #[arg(long, help_heading = "Data")]
+    bin_grow_ratio: Option<f64>,
 
-    /// Hugging Face folder to start from: config.json, model.safetensors, tokenizer.
+    /// What to start from: a Hugging Face folder, or a .pt file of the original program.
     #[arg(long, help_heading = "Model")]
     init_checkpoint: Option<PathBuf>,
+    /// Folder with tokenizer.json or vocab.txt; without it that of the checkpoint.
+    #[arg(long, help_heading = "Model")]
+    tokenizer: Option<PathBuf>,
+    /// Fine-tuned checkpoint to start from with its head (a warm start, with --resume).
+    #[arg(long, help_heading = "Model", requires = "resume")]
+    model_ckpt: Option<PathBuf>,
+    /// Keep the first so many encoder layers; -1 for all.
+    #[arg(long, allow_negative_numbers = true, help_heading = "Model")]
+    num_hidden_layers: Option<i64>,
     /// Draw the weights afresh; take only sizes and tokenizer from the checkpoint.
     #[arg(long, help_heading = "Model", num_args = 0..=1, require_equals = true,
         default_missing_value = "true")]
@@ -60,9 +86,15 @@ pub struct Settings {
     #[arg(long, alias = "deltaT", help_heading = "Pruning")]
     delta_t: Option<usize>,
 
-    /// Samples per update.
+    /// What updates the weights: adamax, adam, adamw, radam or sgd.
+    #[arg(long, help_heading = "Optimisation")]
+    optimizer: Option<String>,
+    /// Samples per batch.
     #[arg(long, help_heading = "Optimisation")]
     batch_size: Option<usize>,
+    /// Batches per update, whose gradients add up.
+    #[arg(long, help_heading = "Optimisation")]
+    grad_accumulation_step: Option<usize>,
     /// Passes over the training set.
     #[arg(long, help_heading = "Optimisation")]
     epochs: Option<usize>,
@@ -78,12 +110,18 @@ pub struct Settings {
     /// Decoupled weight decay.
     #[arg(long, help_heading = "Optimisation")]
     weight_decay: Option<f64>,
-    /// Adamax's epsilon.
+    /// Epsilon of adamax, adam, adamw and radam.
     #[arg(long, help_heading = "Optimisation")]
     adam_eps: Option<f64>,
+    /// Momentum of sgd.
+    #[arg(long, help_heading = "Optimisation")]
+    momentum: Option<f64>,
     /// Largest norm of all gradients together; 0 for no clipping.
     #[arg(long, help_heading = "Optimisation")]
     global_grad_clipping: Option<f64>,
+    /// After that, largest norm of each tensor's gradient; 0 for no clipping.
+    #[arg(long, help_heading = "Optimisation")]
+    grad_clipping: Option<f64>,
     /// Seeds initial weights, batch order and dropout.
     #[arg(
         long,
@@ -101,6 +139,27 @@ pub struct Settings {
     /// Samples per batch of an evaluation.
     #[arg(long, help_heading = "Logging")]
     batch_size_eval: Option<usize>,
+    /// Updates between two checkpoints, with --save-per-updates-on.
+    #[arg(long, help_heading = "Logging")]
+    save_per_updates: Option<usize>,
+    /// Save a checkpoint every --save-per-updates updates (and evaluate it).
+    #[arg(long, help_heading = "Logging", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true")]
+    save_per_updates_on: Option<bool>,
+    /// Name of the log in the run folder.
+    #[arg(long, help_heading = "Logging")]
+    log_file: Option<String>,
+    /// Write TensorBoard event files.
+    #[arg(long, help_heading = "Logging", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true")]
+    tensorboard: Option<bool>,
+    /// Their folder in the run folder.
+    #[arg(long, help_heading = "Logging")]
+    tensorboard_logdir: Option<String>,
+    /// Predict the test sets too, and write files for the GLUE server.
+    #[arg(long, help_heading = "Logging", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true")]
+    glue_format_on: Option<bool>,
 
     /// Run folder; without it checkpoints/runs/TASK-PRUNER-RATIO, numbered where it exists.
     #[arg(long, help_heading = "Run")]

@@ -7,11 +7,16 @@ use std::process::ExitCode;
 use burn_train::Interrupter;
 use clap::Args;
 
+use super::download::{checkpoint, default_cache, raw_files};
+use super::encode::EncodeSets;
 use super::output::{self, PrepareBars};
 use super::settings::Settings;
 use crate::backend::{Job, run_on};
 use crate::config::{Layer, RunConfig};
+use crate::download::{Options, sources};
 use crate::error::{Error, Result};
+use crate::glue::prepare::holds_source;
+use crate::glue::task::task;
 use crate::kernels::TrainingBackend;
 use crate::pruning::Pruner;
 use crate::train::terminal::TerminalState;
@@ -24,36 +29,88 @@ pub struct TrainArgs {
     /// Recipe to follow: recipes/TASK.toml, or the path of a .toml file. Without it the original's
     /// defaults hold.
     task: Option<String>,
+    /// The task to learn (the original's way to name it).
+    #[arg(long, help_heading = "Data", value_delimiter = ',')]
+    train_datasets: Vec<String>,
     /// Choose among the task's recipes the one that keeps this ratio of the weights.
     #[arg(long, requires = "task", conflicts_with = "final_threshold")]
     keep_ratio: Option<f64>,
     #[command(flatten)]
     settings: Settings,
+    /// Start with the weights of --model-ckpt.
+    #[arg(long, help_heading = "Model", requires = "model_ckpt", num_args = 0..=1,
+        require_equals = true, default_missing_value = "true")]
+    resume: Option<bool>,
     /// Plain lines instead of the dashboard.
     #[arg(long, help_heading = "Run")]
     no_tui: bool,
+    /// Write the encoder's vectors of the evaluation sets into the run folder, and train nothing.
+    #[arg(long, help_heading = "Run")]
+    encode_mode: bool,
     /// Print the settings, the plan and the parameters to be pruned, and train nothing.
     #[arg(long, help_heading = "Run")]
     dry_run: bool,
 }
 
-pub fn run(args: TrainArgs) -> Result<ExitCode> {
+pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let mut layers = Vec::new();
     if let Some(task) = &args.task {
         layers.push(recipe(task, args.keep_ratio)?);
     }
     layers.push(args.settings.layer()?);
+    layers.extend(learned_task(&args.train_datasets)?);
     let mut config = RunConfig::resolve(&layers)?;
     if args.dry_run {
         return run_on(config.backend, DryRun { config });
     }
     claim_run_folder(&mut config)?;
     let dir = config.output_dir.clone();
-    let dashboard = cfg!(feature = "tui") && !args.no_tui && std::io::stdout().is_terminal();
-    run_on(config.backend, TrainJob { config, dashboard }).inspect_err(|_| {
+    let begun = begin(config, args);
+    begun.inspect_err(|_| {
         // A run that could not even start leaves no empty folder; a filled one stays.
         let _ = std::fs::remove_dir(&dir);
     })
+}
+
+fn begin(config: RunConfig, args: &TrainArgs) -> Result<ExitCode> {
+    bring_what_is_missing(&config)?;
+    if args.encode_mode {
+        let plan = plan(&config)?;
+        return run_on(config.backend, EncodeSets { config, plan });
+    }
+    let dashboard = cfg!(feature = "tui") && !args.no_tui && std::io::stdout().is_terminal();
+    run_on(config.backend, TrainJob { config, dashboard })
+}
+
+/// Downloads the task's files and a well-known model that are not there.
+fn bring_what_is_missing(config: &RunConfig) -> Result<()> {
+    let (task, data_dir) = (task(&config.task)?, &config.data_dir);
+    let options = Options::new(data_dir, default_cache(data_dir));
+    if !holds_source(task, data_dir) && sources::source(task.name).is_ok() {
+        output::log(&format!("{}: not in {}, downloading it", task.name, data_dir.display()));
+        raw_files(task, &options)?;
+    }
+    let folder = &config.init_checkpoint;
+    let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    if !folder.exists() && sources::is_well_known(name) {
+        output::log(&format!("{name}: not in {}, downloading it", folder.display()));
+        checkpoint(name, folder, &options)?;
+    }
+    Ok(())
+}
+
+/// `--train-datasets` as a setting.
+fn learned_task(names: &[String]) -> Result<Option<Layer>> {
+    let name = match names {
+        [] => return Ok(None),
+        [name] => name,
+        _ => {
+            return Err(Error::value("train-datasets", "one task", names.join(","))
+                .hint("learning several tasks at once is not there yet"));
+        }
+    };
+    let settings = toml::Table::from_iter([("task".to_string(), name.clone().into())]);
+    Ok(Some(Layer { origin: "command line".into(), settings }))
 }
 
 /// The recipe for `task`; with `keep_ratio`, the one that ends at this remaining ratio.

@@ -9,23 +9,25 @@ use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorData};
 use burn_dataset::{Dataset, InMemDataset};
-use rand::SeedableRng;
-use rand::rngs::StdRng;
-use rand::seq::SliceRandom;
 
 use crate::glue::sample::Sample;
 use crate::glue::tsv::Label;
-use crate::seed::mix;
+use crate::glue::updates::Updates;
+
+/// What one update learns from.
+#[derive(Debug, Clone)]
+pub struct UpdateBatch<B: Backend> {
+    /// The update, from 1.
+    pub update: usize,
+    /// When its assembly began, where no update before it led here: the first of each chunk.
+    pub started: Option<Instant>,
+    /// Its samples in one or several batches, whose gradients add up.
+    pub parts: Vec<Batch<B>>,
+}
 
 /// Samples as rows of tokens, one sample after the other.
 #[derive(Debug, Clone)]
 pub struct Batch<B: Backend> {
-    /// The update this batch is for, from 1; 0 in evaluation.
-    pub update: usize,
-    /// Its epoch, from 1; 0 in evaluation.
-    pub epoch: usize,
-    /// When its assembly began, where no update before it led here: the first of each chunk.
-    pub started: Option<Instant>,
     /// Which of several evaluation sets it is from.
     pub data_set: usize,
     /// `[rows]`
@@ -38,6 +40,8 @@ pub struct Batch<B: Backend> {
     pub lengths: Vec<usize>,
     /// The rows that each sample takes; `None` where it takes as many as it has tokens.
     pub padded_to: Option<usize>,
+    /// Where each sample stands in its evaluation set; empty in training.
+    pub places: Vec<usize>,
     /// The labels, on the host.
     pub labels: Vec<Label>,
 }
@@ -84,96 +88,25 @@ impl<B: Backend> Batch<B> {
         let [token_ids, position_ids, type_ids] =
             columns.map(|column| Tensor::from_data(TensorData::new(column, [rows]), device));
         Self {
-            update: 0,
-            epoch: 0,
-            started: None,
             data_set: 0,
             token_ids,
             position_ids,
             type_ids,
             lengths,
             padded_to,
+            places: Vec::new(),
             labels: samples.iter().map(|s| s.label).collect(),
         }
-    }
-}
-
-/// Which samples go into which update, and where the run pauses to evaluate.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Plan {
-    samples: usize,
-    batch_size: usize,
-    epochs: usize,
-    seed: u64,
-    chunks: Vec<Range<usize>>,
-}
-
-impl Plan {
-    /// A plan for `samples` samples over `epochs` epochs. A chunk of updates ends with each epoch,
-    /// every `evaluate_every` updates (0: never), and for good after `stop_after` updates.
-    pub fn new(
-        samples: usize,
-        batch_size: usize,
-        epochs: usize,
-        seed: u64,
-        evaluate_every: usize,
-        stop_after: Option<usize>,
-    ) -> Self {
-        let mut plan = Self { samples, batch_size, epochs, seed, chunks: Vec::new() };
-        let end = stop_after.map_or(plan.updates(), |n| n.min(plan.updates()));
-        let per_epoch = plan.updates_per_epoch();
-        let mut start = 0;
-        while start < end {
-            let epoch_end = (start / per_epoch + 1) * per_epoch;
-            let due = match evaluate_every {
-                0 => epoch_end,
-                n => (start / n + 1) * n,
-            };
-            let stop = epoch_end.min(due).min(end);
-            plan.chunks.push(start..stop);
-            start = stop;
-        }
-        plan
-    }
-
-    /// Updates of one epoch; its last batch may be smaller.
-    pub fn updates_per_epoch(&self) -> usize {
-        self.samples.div_ceil(self.batch_size)
-    }
-
-    /// Updates T of the whole schedule, whether or not the run stops before.
-    pub fn updates(&self) -> usize {
-        self.updates_per_epoch() * self.epochs
-    }
-
-    /// Updates after which the run ends.
-    pub fn last_update(&self) -> usize {
-        self.chunks.last().map_or(0, |c| c.end)
-    }
-
-    /// Ranges of updates, from 0, between evaluations.
-    pub fn chunks(&self) -> &[Range<usize>] {
-        &self.chunks
-    }
-
-    /// The epoch, from 0, of the update numbered from 0.
-    pub fn epoch_of(&self, update: usize) -> usize {
-        update / self.updates_per_epoch().max(1)
-    }
-
-    /// The samples' order in `epoch`, from 0: shuffled anew each epoch.
-    fn order(&self, epoch: usize) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.samples).collect();
-        order.shuffle(&mut StdRng::seed_from_u64(mix(self.seed, epoch as u64)));
-        order
     }
 }
 
 /// Hands out the next chunk of the plan at each call of [`DataLoader::iter`].
 pub struct TrainLoader<B: Backend> {
     samples: Arc<InMemDataset<Sample>>,
-    plan: Arc<Plan>,
+    updates: Arc<Updates>,
     filling: Filling,
+    /// The batches of an update.
+    parts: usize,
     next_chunk: Arc<AtomicUsize>,
     /// The rows of every batch that this loader takes: the share `start..end` of `whole`.
     share: (usize, usize, usize),
@@ -181,23 +114,25 @@ pub struct TrainLoader<B: Backend> {
 }
 
 impl<B: Backend> TrainLoader<B> {
-    /// A loader of whole batches, from the plan's first chunk.
+    /// A loader of whole updates of `parts` batches each, from the first chunk.
     pub fn new(
         samples: Arc<InMemDataset<Sample>>,
-        plan: Arc<Plan>,
+        updates: Arc<Updates>,
         filling: Filling,
+        parts: usize,
         device: B::Device,
     ) -> Self {
-        Self { samples, plan, filling, next_chunk: Arc::default(), share: (0, 1, 1), device }
+        let (next_chunk, share) = (Arc::default(), (0, 1, 1));
+        Self { samples, updates, filling, parts, next_chunk, share, device }
     }
 }
 
-impl<B: Backend> DataLoader<B, Batch<B>> for TrainLoader<B> {
-    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<Batch<B>> + 'a> {
+impl<B: Backend> DataLoader<B, UpdateBatch<B>> for TrainLoader<B> {
+    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<UpdateBatch<B>> + 'a> {
         let chunk = self.next_chunk.fetch_add(1, Ordering::SeqCst);
-        let updates = self.plan.chunks().get(chunk).cloned().unwrap_or(0..0);
+        let updates = self.updates.chunks().get(chunk).cloned().unwrap_or(0..0);
         Box::new(TrainIterator {
-            order: self.plan.order(self.plan.epoch_of(updates.start)),
+            batches: self.updates.batches(self.updates.epoch_of(updates.start)),
             next: updates.start,
             updates,
             loader: self,
@@ -205,14 +140,15 @@ impl<B: Backend> DataLoader<B, Batch<B>> for TrainLoader<B> {
     }
 
     fn num_items(&self) -> usize {
-        self.plan.samples * (self.share.1 - self.share.0) / self.share.2
+        self.updates.samples() * (self.share.1 - self.share.0) / self.share.2
     }
 
-    fn to_device(&self, device: &B::Device) -> Arc<dyn DataLoader<B, Batch<B>>> {
+    fn to_device(&self, device: &B::Device) -> Arc<dyn DataLoader<B, UpdateBatch<B>>> {
         Arc::new(Self {
             samples: self.samples.clone(),
-            plan: self.plan.clone(),
+            updates: self.updates.clone(),
             filling: self.filling,
+            parts: self.parts,
             next_chunk: self.next_chunk.clone(),
             share: self.share,
             device: device.clone(),
@@ -221,11 +157,12 @@ impl<B: Backend> DataLoader<B, Batch<B>> for TrainLoader<B> {
 
     /// A share of every batch, so that several devices work on the same update. Each share counts
     /// its chunks for itself.
-    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<B, Batch<B>>> {
+    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<B, UpdateBatch<B>>> {
         Arc::new(Self {
             samples: self.samples.clone(),
-            plan: self.plan.clone(),
+            updates: self.updates.clone(),
             filling: self.filling,
+            parts: self.parts,
             next_chunk: Arc::new(AtomicUsize::new(self.next_chunk.load(Ordering::SeqCst))),
             share: (start, end, self.num_items().max(1)),
             device: self.device.clone(),
@@ -235,50 +172,48 @@ impl<B: Backend> DataLoader<B, Batch<B>> for TrainLoader<B> {
 
 struct TrainIterator<'a, B: Backend> {
     loader: &'a TrainLoader<B>,
-    order: Vec<usize>,
+    /// The samples of each update of the chunk's epoch.
+    batches: Vec<Vec<usize>>,
     updates: Range<usize>,
     next: usize,
 }
 
 impl<B: Backend> Iterator for TrainIterator<'_, B> {
-    type Item = Batch<B>;
+    type Item = UpdateBatch<B>;
 
-    fn next(&mut self) -> Option<Batch<B>> {
+    fn next(&mut self) -> Option<UpdateBatch<B>> {
         if self.next >= self.updates.end {
             return None;
         }
         let started = (self.next == self.updates.start).then(Instant::now);
-        let TrainLoader { samples, plan, filling, share, device, .. } = self.loader;
-        let first = self.next % plan.updates_per_epoch() * plan.batch_size;
-        let rows = plan.batch_size.min(self.order.len() - first);
+        let TrainLoader { samples, updates, filling, parts, share, device, .. } = self.loader;
+        let whole_batch = self.batches.get(self.next % updates.per_epoch())?;
         let (start, end, whole) = *share;
-        let mine = first + rows * start / whole..first + rows * end / whole;
-        let picked: Vec<Sample> = self
-            .order
-            .get(mine)
-            .unwrap_or_default()
-            .iter()
-            .filter_map(|n| samples.get(*n))
+        let rows = whole_batch.len();
+        let mine = whole_batch.get(rows * start / whole..rows * end / whole)?;
+        let picked: Vec<Sample> = mine.iter().filter_map(|n| samples.get(*n)).collect();
+        let parts = picked
+            .chunks(picked.len().div_ceil(*parts).max(1))
+            .map(|part| Batch::new(part.iter(), *filling, device))
             .collect();
-        let mut batch = Batch::new(picked.iter(), *filling, device);
-        batch.started = started;
         self.next += 1;
-        batch.update = self.next;
-        batch.epoch = plan.epoch_of(self.next - 1) + 1;
-        Some(batch)
+        Some(UpdateBatch { update: self.next, started, parts })
     }
 }
 
-impl<B: Backend> DataLoaderIterator<Batch<B>> for TrainIterator<'_, B> {
+impl<B: Backend> DataLoaderIterator<UpdateBatch<B>> for TrainIterator<'_, B> {
     fn progress(&self) -> Progress {
         Progress::new(self.next - self.updates.start, self.updates.len())
     }
 }
 
+/// A sample with its place in its evaluation set.
+type Placed = (usize, Sample);
+
 /// Whole evaluation sets, one after the other, each from its shortest sample to its longest so
 /// that little padding is computed.
 pub struct EvalLoader<B: Backend> {
-    sets: Arc<Vec<Vec<Sample>>>,
+    sets: Arc<Vec<Vec<Placed>>>,
     batch_size: usize,
     filling: Filling,
     device: B::Device,
@@ -287,15 +222,18 @@ pub struct EvalLoader<B: Backend> {
 impl<B: Backend> EvalLoader<B> {
     /// A loader over `sets`; batches never mix two of them.
     pub fn new(
-        mut sets: Vec<Vec<Sample>>,
+        sets: Vec<Vec<Sample>>,
         batch_size: usize,
         filling: Filling,
         device: B::Device,
     ) -> Self {
-        for set in &mut sets {
-            set.sort_by_key(|s| s.token_id.len());
-        }
-        Self { sets: Arc::new(sets), batch_size, filling, device }
+        let sorted = |set: Vec<Sample>| {
+            let mut set: Vec<_> = set.into_iter().enumerate().collect();
+            set.sort_by_key(|(_, sample)| sample.token_id.len());
+            set
+        };
+        let sets = Arc::new(sets.into_iter().map(sorted).collect());
+        Self { sets, batch_size, filling, device }
     }
 }
 
@@ -333,7 +271,7 @@ impl<B: Backend> DataLoader<B, Batch<B>> for EvalLoader<B> {
 }
 
 struct EvalIterator<'a, B: Backend> {
-    chunks: Box<dyn Iterator<Item = (usize, &'a [Sample])> + 'a>,
+    chunks: Box<dyn Iterator<Item = (usize, &'a [Placed])> + 'a>,
     filling: Filling,
     device: &'a B::Device,
     progress: Progress,
@@ -345,8 +283,10 @@ impl<B: Backend> Iterator for EvalIterator<'_, B> {
     fn next(&mut self) -> Option<Batch<B>> {
         let (data_set, samples) = self.chunks.next()?;
         self.progress.items_processed += samples.len();
-        let mut batch = Batch::new(samples.iter(), self.filling, self.device);
+        let (places, samples): (Vec<_>, Vec<_>) = samples.iter().map(|(n, s)| (*n, s)).unzip();
+        let mut batch = Batch::new(samples.into_iter(), self.filling, self.device);
         batch.data_set = data_set;
+        batch.places = places;
         Some(batch)
     }
 }

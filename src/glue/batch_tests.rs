@@ -1,33 +1,11 @@
 use super::*;
 
-fn plan(evaluate_every: usize, stop_after: Option<usize>) -> Plan {
-    Plan::new(10, 4, 2, 7, evaluate_every, stop_after)
-}
-
-#[test]
-fn chunks_end_at_evaluations_and_epochs() {
-    assert_eq!(plan(0, None).chunks(), [0..3, 3..6]);
-    assert_eq!(plan(2, None).chunks(), [0..2, 2..3, 3..4, 4..6]);
-    assert_eq!(plan(2, Some(4)).chunks(), [0..2, 2..3, 3..4]);
-    assert!(plan(0, Some(0)).chunks().is_empty());
-    assert_eq!((plan(2, Some(4)).updates(), plan(2, Some(4)).last_update()), (6, 4));
-}
-
-#[test]
-fn every_epoch_has_its_own_order_that_the_seed_repeats() {
-    let plan = plan(0, None);
-    assert_eq!(plan.order(0), plan.order(0));
-    assert_ne!(plan.order(0), plan.order(1));
-    let other = Plan { seed: 8, ..plan.clone() };
-    assert_ne!(plan.order(0), other.order(0));
-    let mut sorted = plan.order(1);
-    sorted.sort_unstable();
-    assert_eq!(sorted, (0..10).collect::<Vec<_>>());
-}
-
 #[cfg(feature = "ndarray")]
 mod loaders {
     use super::*;
+    use crate::glue::tsv::Label;
+    use crate::glue::updates::{UpdatesConfig, one_bin};
+
     type B = burn_ndarray::NdArray<f32>;
 
     fn sample(n: u32) -> Sample {
@@ -41,33 +19,49 @@ mod loaders {
         }
     }
 
-    fn loader() -> TrainLoader<B> {
+    fn loader(parts: usize) -> TrainLoader<B> {
         let samples = (0..10).map(sample).collect();
-        let plan = Arc::new(plan(0, None));
+        let config =
+            UpdatesConfig { batch_size: 4, epochs: 2, seed: 7, ..UpdatesConfig::default() };
+        let updates = Arc::new(Updates::new(one_bin(10), config));
         let samples = Arc::new(InMemDataset::new(samples));
-        TrainLoader::new(samples, plan, Filling::Packed, Default::default())
+        TrainLoader::new(samples, updates, Filling::Packed, parts, Default::default())
     }
 
-    fn labels(batch: &Batch<B>) -> Vec<Label> {
-        batch.labels.clone()
+    fn labels(batch: &UpdateBatch<B>) -> Vec<Label> {
+        batch.parts.iter().flat_map(|part| part.labels.clone()).collect()
+    }
+
+    #[test]
+    fn parts_of_an_update_hold_its_samples_in_order() {
+        let whole: Vec<_> = loader(1).iter().collect();
+        let parted: Vec<_> = loader(3).iter().collect();
+        for (whole, parted) in whole.iter().zip(&parted) {
+            assert_eq!(labels(whole), labels(parted));
+            assert_eq!((whole.parts.len(), whole.update), (1, parted.update));
+        }
+        let sizes = |batch: &UpdateBatch<B>| -> Vec<usize> {
+            batch.parts.iter().map(|part| part.labels.len()).collect()
+        };
+        assert_eq!(parted.iter().map(sizes).collect::<Vec<_>>(), [[2, 2], [2, 2], [1, 1]]);
     }
 
     #[test]
     fn each_call_hands_out_the_next_chunk_with_numbered_updates() {
-        let loader = loader();
+        let loader = loader(1);
         let first: Vec<_> = loader.iter().collect();
         let second: Vec<_> = loader.iter().collect();
-        let updates = |b: &[Batch<B>]| b.iter().map(|b| (b.epoch, b.update)).collect::<Vec<_>>();
-        assert_eq!(updates(&first), [(1, 1), (1, 2), (1, 3)]);
-        assert_eq!(updates(&second), [(2, 4), (2, 5), (2, 6)]);
-        assert_eq!(first.iter().map(|b| b.labels.len()).collect::<Vec<_>>(), [4, 4, 2]);
+        let updates = |b: &[UpdateBatch<B>]| b.iter().map(|b| b.update).collect::<Vec<_>>();
+        assert_eq!(updates(&first), [1, 2, 3]);
+        assert_eq!(updates(&second), [4, 5, 6]);
+        assert_eq!(first.iter().map(|b| labels(b).len()).collect::<Vec<_>>(), [4, 4, 2]);
         assert_eq!(loader.iter().count(), 0, "the plan is over");
     }
 
     #[test]
     fn slices_divide_every_batch() {
-        let whole: Vec<_> = loader().iter().flat_map(|b| labels(&b)).collect();
-        let loader = loader();
+        let whole: Vec<_> = loader(1).iter().flat_map(|b| labels(&b)).collect();
+        let loader = loader(1);
         let (a, b) = (loader.slice(0, 5), loader.slice(5, 10));
         let divided: Vec<_> =
             a.iter().zip(b.iter()).flat_map(|(a, b)| [labels(&a), labels(&b)].concat()).collect();

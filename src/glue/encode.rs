@@ -12,6 +12,7 @@ use crate::files::{write_json, write_whole};
 use crate::glue::read::{read_text, sha256_hex};
 pub use crate::glue::sample::{Sample, read_samples, write_samples};
 use crate::glue::tsv::Row;
+pub use crate::glue::words::Words;
 
 /// The longest sequence, in tokens, that BERT's position embeddings reach.
 pub const MAX_TOKENS: usize = 512;
@@ -20,6 +21,12 @@ pub const MAX_TOKENS: usize = 512;
 const REQUIRED: [&str; 3] = ["[CLS]", "[SEP]", "[UNK]"];
 /// The marks that a text may not spell: they are tokens of their own.
 const SPECIAL: [&str; 5] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
+
+/// Whether the folder `dir` holds a tokenizer.
+#[must_use]
+pub fn has_tokenizer(dir: &Path) -> bool {
+    dir.join("tokenizer.json").is_file() || dir.join("vocab.txt").is_file()
+}
 
 /// A BERT tokenizer: WordPiece with `[CLS] a [SEP]` and `[CLS] a [SEP] b [SEP]`.
 #[derive(Debug, Clone)]
@@ -96,16 +103,32 @@ impl Encoder {
     }
 
     /// Encodes rows in order, each truncated to `max_tokens` by shortening its longest text.
+    /// `words` remembers the words of earlier rows.
     ///
     /// # Errors
     /// `max_tokens` leaves no room for the marks, or the tokenizer fails on a text.
-    pub fn encode_batch(&self, rows: &[Row], max_tokens: usize) -> Result<Vec<Sample>> {
-        rows.iter().map(|row| self.encode(row, max_tokens)).collect()
+    pub fn encode_batch(
+        &self,
+        rows: &[Row],
+        max_tokens: usize,
+        words: &mut Words,
+    ) -> Result<Vec<Sample>> {
+        rows.iter()
+            .map(|row| match words.encode(&self.tokenizer, row, max_tokens) {
+                Some(sample) => Ok(sample),
+                None => self.encode(row, max_tokens),
+            })
+            .collect()
+    }
+
+    /// An empty memory of words for [`Encoder::encode_batch`].
+    #[must_use]
+    pub fn words(&self) -> Words {
+        Words::new(&self.tokenizer)
     }
 
     fn encode(&self, row: &Row, max_tokens: usize) -> Result<Sample> {
-        // As in transformers, whose callers pass a pair only where the second text is not empty.
-        let text_b = row.text_b.as_deref().filter(|text| !text.is_empty());
+        let text_b = second_text(row);
         let is_pair = text_b.is_some();
         let added = self.tokenizer.get_post_processor().map_or(0, |p| p.added_tokens(is_pair));
         let Some(max_length) = max_tokens.checked_sub(added) else {
@@ -180,6 +203,11 @@ impl Encoder {
         }
         config.into()
     }
+}
+
+/// As in transformers, whose callers pass a pair only where the second text is not empty.
+pub(super) fn second_text(row: &Row) -> Option<&str> {
+    row.text_b.as_deref().filter(|text| !text.is_empty())
 }
 
 /// The `tokenizer.json` that stands for a `vocab.txt`, one token per line.

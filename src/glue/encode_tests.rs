@@ -1,5 +1,7 @@
 use std::fs;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::glue::tsv::Label;
 
@@ -23,14 +25,16 @@ fn row(text_a: &str, text_b: Option<&str>) -> Row {
 }
 
 fn ids(encoder: &Encoder, text_a: &str, text_b: Option<&str>, max_tokens: usize) -> Vec<u32> {
-    let mut samples = encoder.encode_batch(&[row(text_a, text_b)], max_tokens).unwrap();
+    let mut samples =
+        encoder.encode_batch(&[row(text_a, text_b)], max_tokens, &mut encoder.words()).unwrap();
     samples.remove(0).token_id
 }
 
 #[test]
 fn a_pair_is_marked_and_typed() {
     let encoder = encoder(&[("vocab.txt", VOCAB)]).unwrap();
-    let samples = encoder.encode_batch(&[row("Cafés a", Some("b zzz"))], 512).unwrap();
+    let rows = [row("Cafés a", Some("b zzz"))];
+    let samples = encoder.encode_batch(&rows, 512, &mut encoder.words()).unwrap();
     let expected = Sample {
         uid: "u".into(),
         label: Label::Class(1),
@@ -60,8 +64,61 @@ fn the_longest_text_is_truncated_first() {
     assert_eq!(ids(&encoder, "a a a a", Some("b b b b b"), 7), [2, 5, 5, 3, 6, 6, 3]);
     assert_eq!(ids(&encoder, "a a a a", None, 5), [2, 5, 5, 5, 3]);
     assert_eq!(ids(&encoder, "a a", None, 4), [2, 5, 5, 3]);
-    let text = encoder.encode_batch(&[row("a", Some("b"))], 2).unwrap_err().to_string();
+    let rows = [row("a", Some("b"))];
+    let text = encoder.encode_batch(&rows, 2, &mut encoder.words()).unwrap_err().to_string();
     assert_eq!(text, "max_tokens: expected at least 3 for the marks, found 2");
+}
+
+/// Texts of words, spaces of all kinds, marks, accents that stand apart, and controls.
+fn texts() -> impl Strategy<Value = Vec<String>> {
+    const PIECES: &[&str] = &[
+        "a", "b", "cafe", "Cafés", "X", "[SEP]", "[CLS]a", "[MASK]", "[PA", "D]", ",", "a.b",
+        "你好", "Σς", "İ", "e\u{301}", "\u{301}", "\u{200b}", "\u{0}", "\u{fffd}", "\u{a0}",
+        "\u{3000}", "\t", "\n", " ", " ", " ", "  ", "😀", "##s", "-", "ﬁ", "\u{ad}",
+    ];
+    let text = prop::collection::vec(prop::sample::select(PIECES), 0..12);
+    let text = prop_oneof![text.prop_map(|t| t.concat()), "\\PC{0,20}", any::<String>()];
+    prop::collection::vec(text, 2..8)
+}
+
+proptest! {
+    #[test]
+    fn remembered_words_encode_as_whole_texts_do(texts in texts(), cased: bool) {
+        let config = format!("{{\"do_lower_case\": {}}}", !cased);
+        let files = [("vocab.txt", VOCAB), ("tokenizer_config.json", &config)];
+        let encoder = encoder(&files).unwrap();
+        let mut words = encoder.words();
+        for pair in texts.windows(2) {
+            let row = row(&pair[0], Some(&pair[1]));
+            let remembered = words.encode(&encoder.tokenizer, &row, 512);
+            prop_assert_eq!(remembered, Some(encoder.encode(&row, 512).unwrap()));
+        }
+    }
+}
+
+#[test]
+fn a_tokenizer_that_does_not_split_at_spaces_sees_whole_texts() {
+    let good: Value =
+        serde_json::from_str(&encoder(&[("vocab.txt", VOCAB)]).unwrap().serialized).unwrap();
+    let mut spaced = good.clone();
+    let mark = json!({"id": 11, "content": "a b", "single_word": false, "lstrip": false,
+        "rstrip": false, "normalized": false, "special": false});
+    spaced["added_tokens"].as_array_mut().unwrap().push(mark);
+    let mut typed = good.clone();
+    typed["post_processor"]["pair"][3]["Sequence"]["type_id"] = json!(0);
+    let mut split = good.clone();
+    split["pre_tokenizer"] = json!({"type": "WhitespaceSplit"});
+    for (json, expected) in [
+        (&good, vec![2, 5, 6, 3]),
+        (&spaced, vec![2, 11, 3]),
+        (&typed, vec![2, 5, 6, 3]),
+        (&split, vec![2, 5, 6, 3]),
+    ] {
+        let encoder = encoder(&[("tokenizer.json", &json.to_string())]).unwrap();
+        assert_eq!(ids(&encoder, "a b", None, 512), expected);
+        let remembers = encoder.words().encode(&encoder.tokenizer, &row("a b", None), 512);
+        assert_eq!(remembers.is_some(), json == &good);
+    }
 }
 
 #[test]

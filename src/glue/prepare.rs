@@ -15,7 +15,7 @@ use crate::files::write_json;
 use crate::glue::encode::{Encoder, MAX_TOKENS, write_samples};
 use crate::glue::read::{read_text, sha256_file};
 use crate::glue::task::{Part, Split, Task};
-use crate::glue::tsv::{read_raw, write_canonical};
+use crate::glue::tsv::{read_canonical, read_raw, write_canonical};
 
 /// The folder of the prepared data inside the data folder.
 pub const CANONICAL: &str = "canonical_data";
@@ -113,7 +113,36 @@ pub fn encoded_dir(options: &Options) -> Result<PathBuf> {
         .file_name()
         .or_else(|| full.file_name())
         .ok_or_else(|| Error::value("tokenizer", "a folder with a name", folder.display()))?;
-    Ok(options.data_dir.join(CANONICAL).join(name))
+    Ok(canonical_dir(options.data_dir).join(name))
+}
+
+/// The file of a split's samples in a folder of encoded data.
+#[must_use]
+pub fn encoded_file(task: &Task, split: &Split, dir: &Path) -> PathBuf {
+    dir.join(format!("{}.json", task.data_set(split)))
+}
+
+/// Whether `dir` is a folder of encoded data rather than of raw files: it holds samples of `task`.
+#[must_use]
+pub fn holds_encoded(task: &Task, dir: &Path) -> bool {
+    task.splits.iter().any(|split| encoded_file(task, split, dir).is_file())
+}
+
+/// Whether `data_dir` holds the training set of `task` in one form or another.
+#[must_use]
+pub fn holds_source(task: &Task, data_dir: &Path) -> bool {
+    let train = task.splits.iter().find(|split| split.part == Part::Train);
+    holds_encoded(task, data_dir)
+        || train.is_none_or(|split| {
+            let canonical = format!("{}.tsv", task.data_set(split));
+            data_dir.join(task.folder).join(split.file).is_file()
+                || canonical_dir(data_dir).join(canonical).is_file()
+        })
+}
+
+/// The folder of canonical files: `DATA/canonical_data`, or `DATA` where that is its own name.
+fn canonical_dir(data_dir: &Path) -> PathBuf {
+    if data_dir.ends_with(CANONICAL) { data_dir.to_path_buf() } else { data_dir.join(CANONICAL) }
 }
 
 /// Prepares a task's splits, all of them or those named, in the task's order. A missing test file
@@ -142,7 +171,11 @@ pub fn prepare(
         }
         let data_set = task.data_set(split);
         let raw = options.data_dir.join(task.folder).join(split.file);
-        if !raw.is_file() {
+        let canonical = canonical_dir(options.data_dir).join(format!("{data_set}.tsv"));
+        // Canonical files may have come without the raw ones.
+        let from_raw = raw.is_file();
+        let source = if from_raw { &raw } else { &canonical };
+        if !source.is_file() {
             if named.is_some() || split.part != Part::Test {
                 return Err(missing(task, split, &raw));
             }
@@ -152,12 +185,12 @@ pub fn prepare(
         let job = Job {
             task,
             split,
-            canonical: options.data_dir.join(CANONICAL).join(format!("{data_set}.tsv")),
-            encoded: encoded_dir.join(format!("{data_set}.json")),
+            encoded: encoded_file(task, split, &encoded_dir),
             key: encoded_dir.join(format!("{data_set}.key.json")),
-            source_sha256: sha256_file(&raw)?,
+            source_sha256: sha256_file(source)?,
             tokenizer_sha256: &tokenizer_sha256,
-            raw,
+            raw: from_raw.then_some(raw),
+            canonical,
             data_set,
         };
         let rows = job.rows_up_to_date();
@@ -179,7 +212,8 @@ struct Job<'a> {
     task: &'a Task,
     split: &'a Split,
     data_set: String,
-    raw: PathBuf,
+    /// `None` where only the canonical file is there.
+    raw: Option<PathBuf>,
     canonical: PathBuf,
     encoded: PathBuf,
     key: PathBuf,
@@ -216,17 +250,26 @@ impl Job<'_> {
             }
             _ => {}
         }
-        let rows = read_raw(self.task, self.split, &self.raw)?;
-        write_canonical(self.task, &rows, &self.canonical)?;
+        let rows = match &self.raw {
+            Some(raw) => {
+                let rows = read_raw(self.task, self.split, raw)?;
+                write_canonical(self.task, &rows, &self.canonical)?;
+                rows
+            }
+            None => read_canonical(self.task, &self.canonical)?,
+        };
         let data_set = self.data_set.as_str();
         on_progress(Progress::Started { data_set, rows: rows.len() });
         let chunks = rows
             .par_chunks(CHUNK_ROWS)
-            .map(|chunk| {
-                let samples = encoder.encode_batch(chunk, MAX_TOKENS)?;
-                on_progress(Progress::Advanced { data_set, rows: chunk.len() });
-                Ok(samples)
-            })
+            .map_init(
+                || encoder.words(),
+                |words, chunk| {
+                    let samples = encoder.encode_batch(chunk, MAX_TOKENS, words)?;
+                    on_progress(Progress::Advanced { data_set, rows: chunk.len() });
+                    Ok(samples)
+                },
+            )
             .collect::<Result<Vec<_>>>()?;
         let samples = chunks.concat();
         write_samples(&self.encoded, &samples)?;

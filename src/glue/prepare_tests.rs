@@ -122,6 +122,8 @@ fn a_missing_test_file_is_reported_but_a_missing_dev_file_is_an_error() {
     let text = setup.prepare(Some(&["validation"])).unwrap_err().to_string();
     assert_eq!(text, "split of rte: expected one of train, dev, test, found validation");
     fs::remove_file(setup.path("RTE/dev.tsv")).unwrap();
+    assert_eq!(setup.prepare(None).unwrap().len(), 2, "the canonical file serves");
+    fs::remove_file(setup.path("canonical_data/rte_dev.tsv")).unwrap();
     let text = setup.prepare(None).unwrap_err().to_string();
     assert!(text.contains("(hint: put GLUE's dev.tsv of RTE at "), "{text}");
 }

@@ -46,11 +46,19 @@ impl Serialize for Sample {
 /// A line as it stands in the file; the task decides what its label means.
 #[derive(Deserialize)]
 struct Line {
-    uid: String,
+    uid: Uid,
     label: serde_json::Number,
     token_id: Vec<u32>,
     type_id: Vec<u8>,
     attention_mask: Vec<u8>,
+}
+
+/// Some programs write a number.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Uid {
+    Text(String),
+    Number(serde_json::Number),
 }
 
 /// Python's `json.dumps` layout: a space after each comma and colon, so that files compare equal.
@@ -148,6 +156,10 @@ fn parse(task: &Task, line: &str) -> Result<Sample, (String, String)> {
             .ok_or_else(|| expected_label(task)),
     };
     let label = checked.map_err(|expected| (expected, label.to_string()))?;
+    let uid = match uid {
+        Uid::Text(text) => text,
+        Uid::Number(number) => number.to_string(),
+    };
     Ok(Sample { uid, label, token_id, type_id, attention_mask })
 }
 

@@ -1,4 +1,4 @@
-//! The nine GLUE tasks and the demo task, as data.
+//! The nine GLUE tasks, the diagnostic set and the demo task, as data.
 
 use crate::glue::task::{Column, Kind, Layout, Metric, Part, Split, Task, Uid};
 
@@ -59,7 +59,8 @@ const QNLI: Layout =
 const MRPC: Layout =
     Layout { fields: 5, label: Some(Column::First(0)), uid: Uid::RowNumber, ..PAIR };
 
-/// The nine tasks, and the demo, which has MNLI's layout.
+/// The nine tasks; the diagnostic set, which models trained on MNLI predict; and the demo, which
+/// has MNLI's layout.
 pub const TASKS: &[Task] = &[
     Task {
         name: "cola",
@@ -169,6 +170,16 @@ pub const TASKS: &[Task] = &[
         splits: PLAIN,
         labelled: Layout { uid: Uid::RowNumber, ..PAIR_THEN_LABEL },
         test: Layout { uid: Uid::RowNumber, ..PAIR },
+    },
+    Task {
+        name: "ax",
+        folder: "AX",
+        kind: INFERENCE,
+        metrics: &[Metric::Matthews],
+        main: Metric::Matthews,
+        splits: &[split("test", "AX.tsv", Part::Test)],
+        labelled: PAIR_THEN_LABEL,
+        test: PAIR,
     },
     Task {
         name: "demo",

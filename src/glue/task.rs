@@ -153,6 +153,14 @@ impl Task {
         format!("{}_{}", self.name, split.name)
     }
 
+    /// A data set's name without its part, as `mnli_matched` or `rte`.
+    #[must_use]
+    pub fn eval_name(&self, split: &Split) -> String {
+        let name = self.data_set(split);
+        let part = ["_train", "_dev", "_test"].into_iter().find_map(|part| name.strip_suffix(part));
+        part.map_or_else(|| name.clone(), str::to_owned)
+    }
+
     /// How the raw file of `split` is read.
     #[must_use]
     pub const fn layout(&self, split: &Split) -> &Layout {
@@ -213,7 +221,7 @@ mod tests {
                 count += 1;
             }
         }
-        assert_eq!(count, 8 * 3 + 5 + 2);
+        assert_eq!(count, 8 * 3 + 5 + 1 + 2);
     }
 
     #[test]
@@ -227,7 +235,7 @@ mod tests {
         let message = task("sst2").unwrap_err().to_string();
         assert_eq!(
             message,
-            "task: expected one of cola, sst, mrpc, stsb, qqp, mnli, qnli, rte, wnli, demo, \
+            "task: expected one of cola, sst, mrpc, stsb, qqp, mnli, qnli, rte, wnli, ax, demo, \
              found sst2"
         );
         let message = data_set("rte").unwrap_err().to_string();
@@ -248,7 +256,7 @@ mod tests {
     #[test]
     fn outputs_are_one_per_class_and_one_for_regression() {
         let outputs: Vec<_> = TASKS.iter().map(Task::outputs).collect();
-        assert_eq!(outputs, [2, 2, 2, 1, 2, 3, 2, 2, 2, 3]);
+        assert_eq!(outputs, [2, 2, 2, 1, 2, 3, 2, 2, 2, 3, 3]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{Distribution, IndexingUpdateOp, Int, Tensor, TensorData};
 
 use super::operands::{
-    DenseGradients, Heads, Norm, NormSaved, SeededDropout, Setup, Tables, TokenIds,
+    Dense, DenseGradients, Heads, Norm, NormSaved, SeededDropout, Setup, Tables, TokenIds,
 };
 use super::sequences::{Queries, Sequences};
 
@@ -25,12 +25,31 @@ pub fn dropout_mask<B: Backend>(
     kept.mul_scalar(1.0 / (1.0 - rate))
 }
 
+/// x weight + bias.
+pub fn dense_forward<B: Backend>(x: Tensor<B, 2>, dense: Dense<B>) -> Tensor<B, 2> {
+    let [_, outputs] = dense.weight.dims();
+    let product = if outputs == 1 {
+        // With fusion on wgpu, what follows a matmul with a vector of odd length is wrong.
+        (x * dense.weight.transpose()).sum_dim(1)
+    } else {
+        x.matmul(dense.weight)
+    };
+    product + dense.bias.unsqueeze()
+}
+
 pub fn dense_backward<B: Backend>(
     x: Tensor<B, 2>,
     weight: Tensor<B, 2>,
     grad: Tensor<B, 2>,
 ) -> DenseGradients<B> {
     let [_, outputs] = grad.dims();
+    if outputs == 1 {
+        return DenseGradients {
+            weight: (x * grad.clone()).sum_dim(0).transpose(),
+            x: grad.clone() * weight.transpose(),
+            bias: grad.sum_dim(0).reshape([outputs]),
+        };
+    }
     DenseGradients {
         x: grad.clone().matmul(weight.transpose()),
         weight: x.transpose().matmul(grad.clone()),

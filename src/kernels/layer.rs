@@ -29,7 +29,7 @@ pub trait LayerKernels: Backend {
 
     /// x weight + bias, `[rows, outputs]`.
     fn dense_forward(x: Tensor<Self, 2>, dense: Dense<Self>) -> Tensor<Self, 2> {
-        x.matmul(dense.weight) + dense.bias.unsqueeze()
+        default::dense_forward(x, dense)
     }
 
     /// The gradients of [`dense_forward`](Self::dense_forward) for `grad` `[rows, outputs]`.

@@ -10,10 +10,6 @@ use burn_train::metric::{
 /// What is known about one update once it is done.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainPoint {
-    /// The update, from 1.
-    pub step: usize,
-    /// Its epoch, from 1.
-    pub epoch: usize,
     /// Mean loss of its batch.
     pub loss: f64,
     /// Remaining ratio that the schedule asks for.
@@ -88,10 +84,14 @@ impl Numeric for Gauge {
 pub struct Predictions {
     /// Which of the evaluation sets.
     pub data_set: usize,
+    /// Where the samples stand in their set.
+    pub places: Vec<usize>,
     /// Predicted classes, or values for regression.
     pub predicted: Vec<f32>,
     /// True classes, or values.
     pub expected: Vec<f32>,
+    /// The model's outputs, sample by sample: class scores before the softmax, or the value.
+    pub logits: Vec<f32>,
     /// Sum of the losses of these samples.
     pub loss_sum: f64,
 }
@@ -99,9 +99,28 @@ pub struct Predictions {
 impl Predictions {
     /// Adds the predictions of another batch of the same set.
     pub fn extend(&mut self, other: &Self) {
+        self.places.extend(&other.places);
+        self.logits.extend(&other.logits);
         self.predicted.extend(&other.predicted);
         self.expected.extend(&other.expected);
         self.loss_sum += other.loss_sum;
+    }
+
+    /// Puts the predictions into the order of the samples in their set.
+    #[must_use]
+    pub fn in_order(self) -> Self {
+        let mut order: Vec<usize> = (0..self.places.len()).collect();
+        order.sort_by_key(|n| self.places.get(*n));
+        let outputs = self.logits.len() / self.places.len().max(1);
+        let pick = |values: &[f32]| order.iter().filter_map(|n| values.get(*n)).copied().collect();
+        let rows = order.iter().filter_map(|n| self.logits.get(n * outputs..(n + 1) * outputs));
+        Self {
+            predicted: pick(&self.predicted),
+            expected: pick(&self.expected),
+            logits: rows.flatten().copied().collect(),
+            places: order.iter().filter_map(|n| self.places.get(*n)).copied().collect(),
+            ..self
+        }
     }
 
     /// Mean loss; NaN for no predictions.
@@ -198,6 +217,7 @@ mod tests {
             predicted: predicted.to_vec(),
             expected: expected.to_vec(),
             loss_sum: 1.0,
+            ..Predictions::default()
         }
     }
 
@@ -218,18 +238,32 @@ mod tests {
     }
 
     #[test]
+    fn predictions_are_put_back_into_the_order_of_their_set() {
+        let shuffled = Predictions {
+            data_set: 1,
+            places: vec![2, 0, 1],
+            predicted: vec![1.0, 0.0, 1.0],
+            expected: vec![7.0, 8.0, 9.0],
+            logits: vec![20.0, 21.0, 0.0, 1.0, 10.0, 11.0],
+            loss_sum: 3.0,
+        };
+        let expected = Predictions {
+            data_set: 1,
+            places: vec![0, 1, 2],
+            predicted: vec![0.0, 1.0, 1.0],
+            expected: vec![8.0, 9.0, 7.0],
+            logits: vec![0.0, 1.0, 10.0, 11.0, 20.0, 21.0],
+            loss_sum: 3.0,
+        };
+        assert_eq!(shuffled.in_order(), expected);
+        assert_eq!(Predictions::default().in_order(), Predictions::default());
+    }
+
+    #[test]
     fn a_gauge_shows_the_learning_rate_that_burn_reports() {
         let mut gauge =
             Gauge::new("Learning rate", false, |v| format!("{v:.1}"), |_, m| m.lr.unwrap_or(0.0));
-        let point = TrainPoint {
-            step: 1,
-            epoch: 1,
-            loss: 0.0,
-            ratio: 1.0,
-            sparsity: 0.0,
-            threshold: 0.0,
-            speed: 0.0,
-        };
+        let point = TrainPoint { loss: 0.0, ratio: 1.0, sparsity: 0.0, threshold: 0.0, speed: 0.0 };
         assert_eq!(gauge.update(&point, &metadata()).formatted, "0.5");
     }
 }

@@ -105,6 +105,26 @@ fn ranks(values: &[f32]) -> Vec<f64> {
     ranked.into_iter().map(|(_, rank)| rank).collect()
 }
 
+/// The place of the largest value, the first of equal ones; 0 for none.
+pub fn argmax(row: &[f32]) -> usize {
+    let best = row
+        .iter()
+        .enumerate()
+        .fold((0, f32::NEG_INFINITY), |best, (n, v)| if *v > best.1 { (n, *v) } else { best });
+    best.0
+}
+
+/// The classes' probabilities, sample by sample, of as many class scores; `classes` per sample.
+pub fn softmax(logits: &[f32], classes: usize) -> Vec<f32> {
+    let of = |row: &[f32]| {
+        let highest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let powers: Vec<f32> = row.iter().map(|score| (score - highest).exp()).collect();
+        let sum: f32 = powers.iter().sum();
+        powers.into_iter().map(move |power| power / sum)
+    };
+    logits.chunks(classes.max(1)).flat_map(of).collect()
+}
+
 #[cfg(test)]
 #[path = "scores_tests.rs"]
 mod tests;

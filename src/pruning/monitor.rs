@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const KEPT: usize = 64;
 
 /// The state of the pruning after one update.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PruningStatus {
     /// The update, counted from 1.
     pub step: usize,
@@ -22,6 +22,9 @@ pub struct PruningStatus {
     pub grad_norm: f64,
     /// Seconds spent on scores, threshold and masks, this update's and those before it.
     pub pruning_seconds: f64,
+    /// How many weights of each parameter of the scope are not zero, in its order, at updates where
+    /// they are counted.
+    pub remaining: Option<Arc<[usize]>>,
 }
 
 /// A handle to the statuses of the last updates.
@@ -36,7 +39,7 @@ struct Record {
 impl PruningMonitor {
     /// The status after update `step`, if it is one of the last few.
     pub fn at(&self, step: usize) -> Option<PruningStatus> {
-        self.lock().statuses.iter().rev().find(|s| s.step == step).copied()
+        self.lock().statuses.iter().rev().find(|s| s.step == step).cloned()
     }
 
     /// Seconds spent on scores, threshold and masks so far.

@@ -1,5 +1,6 @@
 //! The decorator that clips, lets the inner optimizer step, scores the weights and masks them.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use burn::module::{AutodiffModule, ModuleMapper, Param, ParamId};
@@ -17,7 +18,7 @@ use super::monitor::{PruningMonitor, PruningStatus};
 use super::schedule::{RatioSchedule, Target};
 use super::scope::Scope;
 use super::threshold;
-use super::visit::{Gather, Mask, clip, prunable};
+use super::visit::{Gather, Mask, clip, clip_factor, norm_of, prunable};
 use crate::kernels::{Cut, InnerOptimizer, Observation, Pass, Scores, Stepped, UpdateKernels};
 
 /// The version of [`PlatonOptimizer`]'s record.
@@ -46,6 +47,11 @@ pub struct PruningConfig {
     pub smoothing: Smoothing,
     /// Gradients are scaled so that the norm of all of them together is at most this; 0 for never.
     pub max_grad_norm: f64,
+    /// After that, each tensor's gradient is scaled so that its own norm is at most this; 0 for
+    /// never.
+    pub max_tensor_norm: f64,
+    /// Updates between two counts of what remains of each parameter; 0 for never.
+    pub count_every: usize,
 }
 
 /// Decorates the optimizer `O`: clips gradients by their global norm, lets `O` step, updates the
@@ -130,6 +136,7 @@ where
             lr,
             grads,
             grad_scale,
+            max_tensor_norm: self.config.max_tensor_norm,
             masks,
             inner: &self.inner,
             records: &mut self.records,
@@ -150,6 +157,17 @@ where
         let weights =
             prunable::<B, M>(&self.scope, module).into_iter().map(|(_, weight)| weight).collect();
         B::InnerBackend::count_zeros(weights)
+    }
+
+    /// How many weights of each parameter of the scope are not zero, in its order.
+    fn remaining<M: AutodiffModule<B>>(&self, module: &M) -> Arc<[usize]> {
+        let parameters = prunable::<B, M>(&self.scope, module).into_iter();
+        parameters
+            .map(|(_, weight)| {
+                let size = weight.shape().num_elements();
+                size - B::InnerBackend::count_zeros(vec![weight])
+            })
+            .collect()
     }
 
     fn decide<M: AutodiffModule<B>>(
@@ -212,6 +230,9 @@ where
         let cut = self.decision.as_ref().and_then(|d| d.cut);
         // Between maskings pruned weights grow again, so what is zero now has to be counted.
         let zeros = cut.map_or(0, |_| self.zeros(&module));
+        let every = self.config.count_every;
+        let counted = every > 0 && self.step.is_multiple_of(every);
+        let remaining = counted.then(|| self.remaining(&module));
         let sparsity = zeros as f64 / self.scope.size().max(1) as f64;
         let status = PruningStatus {
             step: self.step,
@@ -220,6 +241,7 @@ where
             sparsity,
             grad_norm,
             pruning_seconds: self.monitor.seconds() + seconds.as_secs_f64(),
+            remaining,
         };
         self.monitor.record(status);
         module
@@ -268,6 +290,7 @@ struct Update<'a, O: SimpleOptimizer<B::InnerBackend>, B: AutodiffBackend> {
     lr: LearningRate,
     grads: GradientsParams,
     grad_scale: f64,
+    max_tensor_norm: f64,
     masks: Option<&'a HashMap<ParamId, Tensor<B::InnerBackend, 1, Bool>>>,
     inner: &'a O,
     records: &'a mut HashMap<ParamId, AdaptorRecord<O, B>>,
@@ -305,7 +328,12 @@ where
                 (state.unwrap_or_else(|| ScoreState::new(n, &device)), observation)
             });
         let drop = self.masks.and_then(|masks| masks.get(&id)).cloned();
-        let pass = Pass { grad_scale: self.grad_scale, scores, drop };
+        let mut grad_scale = self.grad_scale;
+        if self.max_tensor_norm > 0.0 {
+            let norm = grad_scale * norm_of(grad.clone());
+            grad_scale *= clip_factor(norm, self.max_tensor_norm);
+        }
+        let pass = Pass { grad_scale, scores, drop };
         // A restored state is on the default device.
         let state = self.records.remove(&id).map(AdaptorRecord::into_state);
         let state = state.map(|state| O::to_device(state, &device));

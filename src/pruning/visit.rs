@@ -18,8 +18,17 @@ pub fn clip<B: AutodiffBackend<InnerBackend: UpdateKernels>, M: AutodiffModule<B
     let mut squares = SumSquares::<B> { grads, sum: None };
     module.visit(&mut squares);
     let norm = squares.sum.map_or(0.0, |s| scalar(s).sqrt());
-    let scale = if max > 0.0 { (max / (norm + 1e-6)).min(1.0) } else { 1.0 };
-    (norm, scale)
+    (norm, if max > 0.0 { clip_factor(norm, max) } else { 1.0 })
+}
+
+/// The factor that scales gradients of norm `norm` to the norm `max`, if they exceed it.
+pub fn clip_factor(norm: f64, max: f64) -> f64 {
+    (max / (norm + 1e-6)).min(1.0)
+}
+
+/// The norm of one tensor.
+pub fn norm_of<B: UpdateKernels, const D: usize>(tensor: Tensor<B, D>) -> f64 {
+    scalar(B::sum_of_squares(flat(tensor))).sqrt()
 }
 
 fn scalar<B: Backend>(tensor: Tensor<B, 1>) -> f64 {

@@ -1,16 +1,18 @@
 //! Scores of whole evaluation sets.
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 use burn::data::dataloader::DataLoader;
 use burn_train::metric::ItemLazy;
 use serde_json::{Map, Value};
 
-use super::data::EvalSets;
+use super::data::SetInfo;
 use super::step::{filling, infer};
-use crate::bert::BertClassifier;
+use crate::bert::weights::{self, Parts};
+use crate::bert::{BertClassifier, Checkpoint, ClassifierConfig};
+use crate::error::{Error, Result};
 use crate::glue::batch::EvalLoader;
+use crate::glue::sample::Sample;
 use crate::glue::task::{Metric, Task};
 use crate::kernels::ModelKernels;
 use crate::metrics::learner::{Predictions, SplitScore};
@@ -28,64 +30,78 @@ pub struct SetScores {
 }
 
 impl SetScores {
+    /// Loss and scores of `predictions`; meaningless for a set without true labels.
+    pub fn of(task: &Task, about: &SetInfo, predictions: &Predictions) -> Self {
+        Self {
+            data_set: about.name.clone(),
+            loss: predictions.loss(),
+            scores: task.metrics.iter().map(|m| (m.tag(), score_of(*m)(predictions))).collect(),
+        }
+    }
+
     /// The scores as a JSON object; undefined ones are null.
     pub fn to_json(&self) -> Map<String, Value> {
         self.scores.iter().map(|(tag, v)| ((*tag).to_string(), (*v).into())).collect()
     }
 }
 
-/// The scores of one evaluation set, and the seconds it took.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Evaluated {
-    /// Loss and scores.
-    pub scores: SetScores,
-    /// From the assembly of its first batch to its last prediction.
-    pub seconds: f64,
+/// The fine-tuned model of `checkpoint` with its number of outputs, which is to be `outputs` where
+/// that is given.
+///
+/// # Errors
+/// The weights cannot be read, or lack a part of such a model.
+pub fn load_classifier<B: ModelKernels>(
+    checkpoint: Checkpoint,
+    outputs: Option<usize>,
+    device: &B::Device,
+) -> Result<(BertClassifier<B>, usize)> {
+    let bert = checkpoint.config.clone();
+    let tensors = checkpoint.into_tensors()?;
+    let outputs = outputs.or_else(|| tensors.outputs()).ok_or_else(|| {
+        Error::content(&tensors.file, None, "a tensor classifier.weight", "none of that name")
+            .hint("name a fine-tuned model; this one has no head")
+    })?;
+    let config = ClassifierConfig { bert, outputs, bert_dropout: 0.0, head_dropout: 0.0 };
+    let net = config.init::<B>(device);
+    Ok((weights::load(net, tensors, Parts::All, device)?.model, outputs))
 }
 
-/// Runs `net` over all `sets`.
-pub fn evaluate<B: ModelKernels>(
+/// Runs `net` over all `sets`; the predictions of each, with the seconds from the assembly of its
+/// first batch to its last prediction.
+pub fn predict<B: ModelKernels>(
     net: &BertClassifier<B>,
-    task: &'static Task,
-    sets: EvalSets,
+    sets: Vec<Vec<Sample>>,
     batch_size: usize,
     device: &B::Device,
-) -> Vec<Evaluated> {
-    let EvalSets { names, samples } = sets;
-    let mut seen: BTreeMap<usize, (Predictions, f64)> = BTreeMap::new();
+) -> Vec<(Predictions, f64)> {
+    let empty = |data_set| (Predictions { data_set, ..Predictions::default() }, 0.0);
+    let mut all: Vec<(Predictions, f64)> = (0..sets.len()).map(empty).collect();
     let mut started = Instant::now();
-    let loader = EvalLoader::<B>::new(samples, batch_size, filling::<B>(), device.clone());
+    let loader = EvalLoader::<B>::new(sets, batch_size, filling::<B>(), device.clone());
     for batch in loader.iter() {
         let predictions = infer(net, batch).sync();
-        let data_set = predictions.data_set;
-        let empty = || (Predictions { data_set, ..Predictions::default() }, 0.0);
-        let (all, seconds) = seen.entry(data_set).or_insert_with(empty);
-        all.extend(&predictions);
         let now = Instant::now();
-        *seconds += (now - started).as_secs_f64();
+        if let Some((set, seconds)) = all.get_mut(predictions.data_set) {
+            set.extend(&predictions);
+            *seconds += (now - started).as_secs_f64();
+        }
         started = now;
     }
-    seen.into_iter()
-        .zip(names)
-        .map(|((_, (predictions, seconds)), data_set)| {
-            let score = |metric: &Metric| (metric.tag(), score_of(*metric)(&predictions));
-            let scores = task.metrics.iter().map(score).collect();
-            let scores = SetScores { data_set, loss: predictions.loss(), scores };
-            Evaluated { scores, seconds }
-        })
-        .collect()
+    all.into_iter().map(|(set, seconds)| (set.in_order(), seconds)).collect()
 }
 
 /// The metrics that burn-train shows for `sets`: loss and scores of each, in order. Their names
 /// carry the set's only where there are several.
-pub fn split_scores(task: &Task, sets: &[String]) -> Vec<SplitScore> {
+pub fn split_scores(task: &Task, sets: &[SetInfo]) -> Vec<SplitScore> {
+    let labelled = sets.iter().filter(|set| set.labelled).count();
     let mut all = Vec::new();
-    for (n, set) in sets.iter().enumerate() {
+    for (n, set) in sets.iter().enumerate().filter(|(_, set)| set.labelled) {
         for metric in task.metrics {
-            let name = score_name(metric.tag(), set, sets.len());
+            let name = score_name(metric.tag(), &set.name, labelled);
             all.push(SplitScore::new(name, n, true, score_of(*metric)));
         }
-        all.push(SplitScore::new(score_name("Dev loss", set, sets.len()), n, false, |p| p.loss()));
+        let name = score_name("Dev loss", &set.name, labelled);
+        all.push(SplitScore::new(name, n, false, |p| p.loss()));
     }
     all
 }
@@ -113,12 +129,21 @@ fn classes(p: &Predictions, score: fn(&[usize], &[usize]) -> f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::glue::task::task;
+    use std::sync::Arc;
+
+    use crate::glue::task::{Part, task};
 
     #[test]
     fn names_carry_the_set_only_where_there_are_several() {
         let names = |task_name: &str, sets: &[&str]| {
-            let sets: Vec<String> = sets.iter().map(|s| s.to_string()).collect();
+            let info = |name: &&str| SetInfo {
+                name: name.to_string(),
+                data_set: String::new(),
+                part: Part::Dev,
+                uids: Arc::default(),
+                labelled: !name.contains("test"),
+            };
+            let sets: Vec<SetInfo> = sets.iter().map(info).collect();
             split_scores(task(task_name).unwrap(), &sets)
                 .iter()
                 .map(|s| burn_train::metric::Metric::name(s).to_string())
@@ -126,6 +151,7 @@ mod tests {
         };
         assert_eq!(names("stsb", &["stsb_dev"]), ["Pearson", "Spearman", "Dev loss"]);
         assert_eq!(names("mnli", &["a", "b"]), ["ACC a", "Dev loss a", "ACC b", "Dev loss b"]);
+        assert_eq!(names("rte", &["rte_dev", "rte_test"]), ["ACC", "Dev loss"]);
     }
 
     #[test]
@@ -135,6 +161,7 @@ mod tests {
             predicted: vec![1.0, 0.0, 1.0, 1.0],
             expected: vec![1.0, 0.0, 0.0, 1.0],
             loss_sum: 2.0,
+            ..Predictions::default()
         };
         assert_eq!(score_of(Metric::Accuracy)(&p), 75.0);
         assert_eq!(score_of(Metric::F1)(&p), 80.0);

@@ -17,11 +17,14 @@ use burn_train::renderer::{
 };
 use serde_json::{Map, Value, json};
 
-use super::evaluate::{SetScores, score_name};
-use super::step::Clock;
+use super::data::SetInfo;
+use super::evaluate::SetScores;
+use super::outputs::{Logged, Moment, Outputs};
+use super::step::{Basket, Clock};
 use super::terminal;
 use crate::error::{Error, Result};
-use crate::glue::batch;
+use crate::glue::task::Task;
+use crate::glue::updates::Updates;
 use crate::pruning::PruningMonitor;
 
 /// Names of the gauges that the journal reads back.
@@ -51,10 +54,12 @@ struct State {
     log: (PathBuf, File),
     points: (PathBuf, File),
     lines: Option<Lines>,
-    plan: Arc<batch::Plan>,
+    plan: Arc<Updates>,
     log_every: usize,
-    sets: Vec<String>,
-    tags: Vec<&'static str>,
+    task: &'static Task,
+    sets: Vec<SetInfo>,
+    basket: Basket,
+    outputs: Outputs,
     interrupter: Interrupter,
     started: Instant,
     losses: (f64, usize),
@@ -73,14 +78,20 @@ struct State {
 pub struct Setup {
     /// The run folder.
     pub dir: PathBuf,
+    /// The log's name.
+    pub log_file: String,
     /// The run's updates.
-    pub plan: Arc<batch::Plan>,
+    pub plan: Arc<Updates>,
     /// Updates between two logged points.
     pub log_every: usize,
+    /// The run's task.
+    pub task: &'static Task,
     /// Evaluation sets, in the loader's order.
-    pub sets: Vec<String>,
-    /// Tags of the task's metrics.
-    pub tags: Vec<&'static str>,
+    pub sets: Vec<SetInfo>,
+    /// Holds the predictions of an evaluation.
+    pub basket: Basket,
+    /// Writes what else is wanted.
+    pub outputs: Outputs,
     /// Stops the run when a file cannot be written.
     pub interrupter: Interrupter,
     /// Times the updates.
@@ -92,17 +103,20 @@ pub struct Setup {
 }
 
 impl Journal {
-    /// Opens `log.log` and `metrics.jsonl` in the run folder.
+    /// Opens the log and `metrics.jsonl` in the run folder.
     pub fn open(setup: Setup) -> Result<Self> {
-        let Setup { dir, plan, log_every, sets, tags, interrupter, clock, monitor, lines } = setup;
+        let Setup { dir, log_file, plan, log_every, task, sets, basket, outputs, .. } = setup;
+        let Setup { interrupter, clock, monitor, lines, .. } = setup;
         Ok(Self(Arc::new(Mutex::new(State {
-            log: open(&dir.join("log.log"))?,
+            log: open(&dir.join(log_file))?,
             points: open(&dir.join("metrics.jsonl"))?,
             lines,
             plan,
             log_every,
+            task,
             sets,
-            tags,
+            basket,
+            outputs,
             interrupter,
             started: Instant::now(),
             losses: (0.0, 0),
@@ -171,11 +185,15 @@ impl State {
 
     /// A log that cannot be written ends the run: hours without a record are of no use.
     fn check(&mut self, path: &Path, written: std::io::Result<()>) {
-        if let Err(source) = written
+        self.check_written(written.map_err(|source| Error::io(path, "write", source)));
+    }
+
+    fn check_written(&mut self, written: Result<()>) {
+        if let Err(error) = written
             && self.error.is_none()
         {
             self.interrupter.stop(Some("the journal cannot be written"));
-            self.error = Some(Error::io(path, "write", source));
+            self.error = Some(error);
         }
     }
 
@@ -200,7 +218,7 @@ impl State {
             "learning_rate": get(gauge::LEARNING_RATE),
         });
         self.last = state.as_object().cloned().unwrap_or_default();
-        if !step.is_multiple_of(self.log_every) && step != self.plan.last_update() {
+        if !step.is_multiple_of(self.log_every) && step != self.plan.last() {
             return;
         }
         let loss = self.losses.0 / self.losses.1 as f64;
@@ -209,7 +227,11 @@ impl State {
         point.extend(self.last.clone());
         point.extend(self.seconds());
         self.point(point);
-        let total = self.plan.last_update();
+        let remaining = self.monitor.at(step).and_then(|status| status.remaining);
+        let logged = Logged { step, loss, gauges: &self.last, remaining };
+        let written = self.outputs.trained(&logged);
+        self.check_written(written);
+        let total = self.plan.last();
         let left = self.started.elapsed().as_secs_f64() / step.max(1) as f64
             * total.saturating_sub(step) as f64;
         self.line(&format!(
@@ -238,32 +260,31 @@ impl State {
         mean.as_object().cloned().unwrap_or_default()
     }
 
-    fn evaluated(&mut self, values: &HashMap<String, f64>) {
+    fn evaluated(&mut self) {
         let step = self.step;
         let epoch = self.plan.epoch_of(step.saturating_sub(1)) + 1;
-        let sets = self.sets.clone();
+        let predictions = self.basket.empty(self.sets.len());
+        let sets: Vec<_> = self.sets.iter().cloned().zip(predictions).collect();
         let mut all = Vec::new();
-        for set in &sets {
-            let get =
-                |tag| values.get(&score_name(tag, set, sets.len())).copied().unwrap_or(f64::NAN);
-            let scores = SetScores {
-                data_set: set.clone(),
-                loss: get("Dev loss"),
-                scores: self.tags.iter().map(|tag| (*tag, get(tag))).collect(),
-            };
-            let mut point = head(step, epoch, set, scores.loss);
+        for (about, predictions) in sets.iter().filter(|(about, _)| about.labelled) {
+            let scores = SetScores::of(self.task, about, predictions);
+            let mut point = head(step, epoch, &about.name, scores.loss);
             point.extend(self.last.clone());
             point.extend(scores.to_json());
             self.point(point);
             let list: Vec<String> =
                 scores.scores.iter().map(|(tag, value)| format!("{tag} {value:.2}")).collect();
             self.line(&format!(
-                "update {step}  epoch {epoch}  {set}: loss {:.4}  {}",
+                "update {step}  epoch {epoch}  {}: loss {:.4}  {}",
+                about.name,
                 scores.loss,
                 list.join("  ")
             ));
             all.push(scores);
         }
+        let ended_epoch = self.plan.ends_epoch(step).then_some(epoch);
+        let written = self.outputs.evaluated(Moment { step, ended_epoch }, &sets);
+        self.check_written(written);
         self.scores = all;
         self.evaluated_at = step;
     }
@@ -289,21 +310,13 @@ pub struct Renderer {
     dashboard: Option<Box<dyn MetricsRenderer>>,
     names: HashMap<MetricId, String>,
     train: HashMap<String, f64>,
-    valid: HashMap<String, f64>,
     settled: bool,
 }
 
 impl Renderer {
     /// A renderer that writes to `journal`.
     pub fn new(journal: Journal, dashboard: Option<Box<dyn MetricsRenderer>>) -> Self {
-        Self {
-            journal,
-            dashboard,
-            names: HashMap::new(),
-            train: HashMap::new(),
-            valid: HashMap::new(),
-            settled: false,
-        }
+        Self { journal, dashboard, names: HashMap::new(), train: HashMap::new(), settled: false }
     }
 
     fn read(names: &HashMap<MetricId, String>, state: &MetricState) -> Option<(String, f64)> {
@@ -319,9 +332,9 @@ impl Renderer {
     fn indicators(&self) -> (TrainingProgress, Vec<ProgressType>) {
         let state = self.journal.lock();
         let (step, plan) = (state.step, &state.plan);
-        let update = Progress::new(step, plan.last_update());
+        let update = Progress::new(step, plan.last());
         let epoch = plan.epoch_of(step.saturating_sub(1)) + 1;
-        let epochs = plan.epoch_of(plan.last_update().saturating_sub(1)) + 1;
+        let epochs = plan.epoch_of(plan.last().saturating_sub(1)) + 1;
         let shown = vec![
             ProgressType::Detailed { tag: "Epoch".into(), progress: Progress::new(epoch, epochs) },
             ProgressType::Detailed { tag: "Update".into(), progress: update.clone() },
@@ -339,7 +352,6 @@ impl MetricsRendererTraining for Renderer {
     }
 
     fn update_valid(&mut self, state: MetricState) {
-        self.valid.extend(Self::read(&self.names, &state));
         if let Some(dashboard) = &mut self.dashboard {
             dashboard.update_valid(state);
         }
@@ -361,7 +373,7 @@ impl MetricsRendererTraining for Renderer {
 
     fn render_valid(&mut self, item: TrainingProgress, progress: Vec<ProgressType>) {
         if item.progress.as_ref().is_some_and(|p| p.items_processed == p.items_total) {
-            self.journal.lock().evaluated(&self.valid);
+            self.journal.lock().evaluated();
         }
         let mut indicators = self.indicators().1;
         indicators.extend(

@@ -1,19 +1,21 @@
 //! What a run will do: its data, its updates, and the course of the remaining ratio.
 
 use std::fmt::Write;
+use std::path::Path;
 use std::sync::Arc;
 
 use burn::module::Module;
 use burn::tensor::backend::Backend;
 
-use super::data::{EvalSets, TrainingSet, dev_sets, raw_training_rows, training_set};
-use crate::bert::{BertConfig, ClassifierConfig, names};
+use super::data::{Data, EvalSet, TrainingSet, Wanted, raw_training_rows};
+use crate::bert::{BertConfig, Checkpoint, ClassifierConfig, names};
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
-use crate::glue::batch;
-use crate::glue::prepare::{Options, Progress};
+use crate::glue::encode::{Encoder, has_tokenizer};
+use crate::glue::prepare::{Options, Progress, holds_encoded};
 use crate::glue::sample::Sample;
 use crate::glue::task::{Task, task};
+use crate::glue::updates::{Updates, UpdatesConfig, bins_by_length, one_bin};
 use crate::pruning::{Pruner, RatioSchedule, Scope};
 
 /// The published recipes need about 100,000.
@@ -26,47 +28,74 @@ pub struct Plan {
     /// The encoder's sizes.
     pub bert: BertConfig,
     /// Updates and evaluations.
-    pub updates: Arc<batch::Plan>,
+    pub updates: Arc<Updates>,
     /// The course of the remaining ratio.
     pub schedule: RatioSchedule,
+    /// `None` where encoded data came without one.
+    pub(super) encoder: Option<Encoder>,
+    pub(super) checkpoint: Checkpoint,
     pub(super) samples: Vec<Sample>,
     pub(super) dropped: usize,
-    pub(super) dev: EvalSets,
+    pub(super) sets: Vec<EvalSet>,
 }
 
 impl Plan {
     /// Reads and checks everything a run needs, preparing data that is missing.
     pub fn new(config: &RunConfig, on_progress: &(dyn Fn(Progress<'_>) + Sync)) -> Result<Self> {
         let task = task(&config.task)?;
-        let bert = BertConfig::from_dir(&config.init_checkpoint)?;
-        let options = Options { data_dir: &config.data_dir, tokenizer: &config.init_checkpoint };
-        let weights = config.init_checkpoint.join("model.safetensors");
-        if !config.from_scratch && !weights.is_file() {
-            return Err(Error::value(
-                "init_checkpoint",
-                format!("a file {}", weights.display()),
-                "none",
-            )
-            .hint("download the weights, or draw them afresh with --from-scratch"));
+        let checkpoint = Checkpoint::open(&config.init_checkpoint)?;
+        if !config.from_scratch {
+            checkpoint.check_weights()?;
         }
+        let bert = first_layers(&checkpoint.config, config.num_hidden_layers)?;
+        let tokenizer = tokenizer_dir(config, &checkpoint);
         // Preparing takes minutes for the large tasks: what cannot fit is refused before it.
         if let Some(rows) = raw_training_rows(task, &config.data_dir) {
-            config.ratio_schedule(updates(rows, config)?)?;
+            config.ratio_schedule(updates(rows.div_ceil(rows_per_update(config)), config)?)?;
         }
-        let TrainingSet { samples, dropped } =
-            training_set(task, &options, &bert, config.max_seq_len, on_progress)?;
-        updates(samples.len(), config)?;
-        let dev = dev_sets(task, &options, &bert, on_progress)?;
-        let updates = batch::Plan::new(
-            samples.len(),
-            config.batch_size,
-            config.epochs,
-            config.seed,
-            config.eval_per_updates,
-            (config.max_steps > 0).then_some(config.max_steps),
+        let encoder = if holds_encoded(task, &config.data_dir) && !has_tokenizer(tokenizer) {
+            None
+        } else {
+            Some(Encoder::from_dir(tokenizer)?)
+        };
+        let options = Options { data_dir: &config.data_dir, tokenizer };
+        let data = Data { task, options, bert: &bert, on_progress };
+        let TrainingSet { samples, dropped } = data.training_set(config.max_seq_len)?;
+        let wanted = Wanted {
+            data_sets: &config.test_datasets,
+            no_dev: false,
+            tests: config.glue_format_on,
+            with_label: config.with_label,
+        };
+        let sets = data.eval_sets(&wanted)?;
+        let bins = if config.bin_on {
+            let lengths = samples.iter().map(|s| s.token_id.len());
+            bins_by_length(lengths, config.bin_size, config.bin_grow_ratio)
+        } else {
+            one_bin(samples.len())
+        };
+        let save_every = if config.save_per_updates_on { config.save_per_updates } else { 0 };
+        let rows = rows_per_update(config);
+        updates(bins.iter().map(|bin| bin.len().div_ceil(rows)).sum(), config)?;
+        let updates = Updates::new(
+            bins,
+            UpdatesConfig {
+                batch_size: rows,
+                epochs: config.epochs,
+                seed: config.seed,
+                pause_every: [config.eval_per_updates, save_every],
+                stop_after: (config.max_steps > 0).then_some(config.max_steps),
+            },
         );
-        let schedule = config.ratio_schedule(updates.updates())?;
-        Ok(Self { task, bert, updates: Arc::new(updates), schedule, samples, dropped, dev })
+        let schedule = config.ratio_schedule(updates.total())?;
+        let updates = Arc::new(updates);
+        Ok(Self { task, bert, updates, schedule, encoder, checkpoint, samples, dropped, sets })
+    }
+
+    /// What to encode instead of training: the model that the run would begin with, and the
+    /// evaluation sets.
+    pub fn into_encoding(self) -> (Checkpoint, Vec<EvalSet>) {
+        (self.checkpoint, self.sets)
     }
 
     /// The model that is to be trained.
@@ -84,15 +113,10 @@ impl Plan {
         let net = self.classifier(config).init::<B>(device);
         let scope = scope_of(&net);
         let (first, last) = self.schedule.boundaries();
-        let total = self.updates.updates();
+        let total = self.updates.total();
         let mut out = String::new();
-        let sets: Vec<String> = self
-            .dev
-            .names
-            .iter()
-            .zip(&self.dev.samples)
-            .map(|(n, s)| format!("{n} {}", s.len()))
-            .collect();
+        let size = |set: &EvalSet| format!("{} {}", set.about.name, set.samples.len());
+        let sets: Vec<String> = self.sets.iter().map(size).collect();
         let _ = writeln!(
             out,
             "training samples  {} ({} more are too long)",
@@ -103,11 +127,11 @@ impl Plan {
         let _ = writeln!(
             out,
             "updates           {total} ({} per epoch), evaluated {} times",
-            self.updates.updates_per_epoch(),
+            self.updates.per_epoch(),
             self.updates.chunks().len()
         );
-        if self.updates.last_update() < total {
-            let _ = writeln!(out, "stops after       {}", self.updates.last_update());
+        if self.updates.last() < total {
+            let _ = writeln!(out, "stops after       {}", self.updates.last());
         }
         if config.pruner == Pruner::None {
             let _ = writeln!(out, "pruning           none");
@@ -136,16 +160,36 @@ impl Plan {
     }
 }
 
-/// The run's updates for so many samples, bounded to what a plan can hold.
-fn updates(samples: usize, config: &RunConfig) -> Result<usize> {
-    let updates = samples.div_ceil(config.batch_size).checked_mul(config.epochs);
+/// Samples of one update.
+fn rows_per_update(config: &RunConfig) -> usize {
+    config.batch_size.saturating_mul(config.grad_accumulation_step)
+}
+
+/// The run's updates for so many of an epoch, bounded to what a plan can hold.
+fn updates(per_epoch: usize, config: &RunConfig) -> Result<usize> {
+    let updates = per_epoch.checked_mul(config.epochs);
     updates.filter(|n| *n <= MAX_UPDATES).ok_or_else(|| {
         Error::value(
             "epochs",
             format!("at most {MAX_UPDATES} updates"),
-            format!("{} epochs of {samples} samples", config.epochs),
+            format!("{} epochs of {per_epoch} updates", config.epochs),
         )
     })
+}
+
+/// The encoder cut to its first `layers` layers; -1 for all.
+fn first_layers(bert: &BertConfig, layers: i64) -> Result<BertConfig> {
+    let Ok(layers) = usize::try_from(layers) else { return Ok(bert.clone()) };
+    if layers > bert.num_hidden_layers {
+        let expected = format!("at most the checkpoint's {}", bert.num_hidden_layers);
+        return Err(Error::value("num_hidden_layers", expected, layers));
+    }
+    Ok(BertConfig { num_hidden_layers: layers, ..bert.clone() })
+}
+
+/// The folder with the tokenizer: the one named, or the checkpoint's.
+fn tokenizer_dir<'a>(config: &'a RunConfig, checkpoint: &'a Checkpoint) -> &'a Path {
+    if config.tokenizer.as_os_str().is_empty() { checkpoint.folder() } else { &config.tokenizer }
 }
 
 /// The prunable parameters of `module`, under their Hugging Face names.

@@ -19,22 +19,22 @@ use burn_train::{Interrupter, Learner, SupervisedTraining};
 
 use super::evaluate::{SetScores, score_name, split_scores};
 use super::journal::{Journal, Lines, Renderer, Setup, gauge};
+use super::outputs::Outputs;
 use super::plan::{Plan, scope_of};
-use super::step::{Clock, StepContext, Trainee, filling};
+use super::step::{Basket, Clock, StepContext, Trainee, filling};
 use super::terminal;
-use crate::adamax::AdamaxConfig;
-use crate::bert::BertClassifier;
 use crate::bert::config::Dropouts;
 use crate::bert::weights::{self, Loaded, Parts, StoredTensor};
+use crate::bert::{BertClassifier, Checkpoint, ClassifierConfig};
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::export;
 use crate::files::{write_json, write_whole};
 use crate::glue::batch::{EvalLoader, TrainLoader};
-use crate::glue::encode::Encoder;
 use crate::kernels::TrainingBackend;
 use crate::learning_rate::WarmupSchedule;
 use crate::metrics::learner::Gauge;
+use crate::optimizer::OptimizerConfig;
 use crate::panics;
 use crate::pruning::{PlatonOptimizer, Pruner, PruningConfig, PruningMonitor, Smoothing};
 use crate::report::{self, Report};
@@ -95,31 +95,43 @@ pub fn train<B: TrainingBackend>(
     let started = Instant::now();
     let Console { lines, dashboard, interrupter } = console;
     let dir = config.output_dir.as_path();
-    let encoder = Encoder::from_dir(&config.init_checkpoint)?;
-    let Loaded { model: net, unused } = initial_model::<B>(config, &plan, device)?;
+    let classifier = plan.classifier(config);
+    let Plan { task, bert, updates, schedule, encoder, checkpoint, samples, dropped, sets } = plan;
+    let Loaded { model: net, unused } =
+        initial_model::<B>(config, &classifier, checkpoint, device)?;
     let text = toml::to_string(config)
         .map_err(|e| Error::run(format!("the settings cannot be written: {e}")))?;
     write_whole(&dir.join("config.toml"), text.as_bytes())?;
     let scope = scope_of(&net).within("net");
-    let inner = AdamaxConfig::new()
-        .with_epsilon(config.adam_eps)
-        .with_weight_decay(config.weight_decay)
-        .init();
+    let events = config.tensorboard.then_some(config.tensorboard_logdir.as_str());
+    let outputs = Outputs::new(dir, task, events, config.glue_format_on, &scope)?;
+    let inner = OptimizerConfig {
+        name: config.optimizer,
+        epsilon: config.adam_eps,
+        weight_decay: config.weight_decay,
+        momentum: config.momentum,
+    };
     let pruning = PruningConfig {
         pruner: config.pruner,
-        schedule: plan.schedule.clone(),
+        schedule,
         smoothing: Smoothing { beta1: config.beta1, beta2: config.beta2 },
         max_grad_norm: config.global_grad_clipping,
+        max_tensor_norm: config.grad_clipping,
+        // They are for the events only.
+        count_every: if config.tensorboard { config.log_per_updates } else { 0 },
     };
-    let optimizer = PlatonOptimizer::<_, B>::new(inner, pruning, scope);
+    let optimizer = PlatonOptimizer::<_, B>::new(inner.init(), pruning, scope);
     let monitor = optimizer.monitor();
-    let clock = Clock::default();
+    let (clock, basket) = (Clock::default(), Basket::default());
     let journal = Journal::open(Setup {
         dir: dir.to_path_buf(),
-        plan: plan.updates.clone(),
+        log_file: config.log_file.clone(),
+        plan: updates.clone(),
         log_every: config.log_per_updates,
-        sets: plan.dev.names.clone(),
-        tags: plan.task.metrics.iter().map(|m| m.tag()).collect(),
+        task,
+        sets: sets.iter().map(|set| set.about.clone()).collect(),
+        basket: basket.clone(),
+        outputs,
         interrupter: interrupter.clone(),
         clock: clock.clone(),
         monitor: monitor.clone(),
@@ -131,36 +143,41 @@ pub fn train<B: TrainingBackend>(
         let checkpoint = config.init_checkpoint.display();
         journal.line(&format!("{checkpoint}: tensors not used: {}", unused.join(", ")));
     }
-    if plan.dropped > 0 {
-        journal.line(&format!("{} training samples are too long and left out", plan.dropped));
+    if dropped > 0 {
+        journal.line(&format!("{dropped} training samples are too long and left out"));
     }
-    let context = StepContext::new(config.seed, monitor.clone(), clock.clone());
+    if encoder.is_none() {
+        journal.line("no tokenizer: model/ will lack one; --tokenizer FOLDER names one");
+    }
+    let context =
+        StepContext { seed: config.seed, monitor: monitor.clone(), clock: clock.clone(), basket };
     let rate = WarmupSchedule {
         learning_rate: config.learning_rate,
         warmup: config.warmup,
         schedule: config.warmup_schedule,
-        total: plan.updates.updates(),
+        total: updates.total(),
         update: 0,
     };
     let learner = Learner::new(Trainee::new(net, context), optimizer, rate);
 
-    let Plan { task, bert, updates, samples, dev, .. } = plan;
+    let scores = split_scores(task, &sets.iter().map(|s| s.about.clone()).collect::<Vec<_>>());
     let train_loader = TrainLoader::<B>::new(
         Arc::new(InMemDataset::new(samples)),
         updates.clone(),
         filling::<B>(),
+        config.grad_accumulation_step,
         device.clone(),
     );
     let valid_loader = EvalLoader::<B::InnerBackend>::new(
-        dev.samples,
+        sets.into_iter().map(|set| set.samples).collect(),
         config.batch_size_eval,
         filling::<B>(),
         device.clone(),
     );
     journal.line(&format!(
         "{} updates of {} on {} training samples, seed {}",
-        updates.last_update(),
-        config.batch_size,
+        updates.last(),
+        config.batch_size * config.grad_accumulation_step,
         task.name,
         config.seed
     ));
@@ -176,7 +193,7 @@ pub fn train<B: TrainingBackend>(
     for gauge in gauges() {
         training = training.metric_train_numeric(gauge);
     }
-    for score in split_scores(task, &dev.names) {
+    for score in scores {
         training = training.metric_valid_numeric(score);
     }
     // burn panics where it cannot go on; a killed dashboard is one such case.
@@ -195,7 +212,7 @@ pub fn train<B: TrainingBackend>(
     })?;
     // Dropping the renderer closes the dashboard, so that what follows can be seen.
     drop(result.renderer);
-    let (step, of) = (journal.step(), updates.last_update());
+    let (step, of) = (journal.step(), updates.last());
     if let Some(reason) = interrupter.get_message() {
         let by = match reason.as_str() {
             CTRL_C => Some(StoppedBy::CtrlC),
@@ -217,7 +234,14 @@ pub fn train<B: TrainingBackend>(
 
     let tensors = weights::collect(&result.model.net)?;
     let dropouts = Dropouts { encoder: config.bert_dropout_p, head: config.dropout_p };
-    export::save_hugging_face(&dir.join("model"), &tensors, &bert, task, dropouts, &encoder)?;
+    export::save_hugging_face(
+        &dir.join("model"),
+        &tensors,
+        &bert,
+        task,
+        dropouts,
+        encoder.as_ref(),
+    )?;
     let timing = Timing { clock, monitor, seconds: started.elapsed().as_secs_f64() };
     let report = make_report(config, &tensors, &journal.scores(), journal.step(), &timing, dir);
     write_json(&dir.join("report.json"), &report)?;
@@ -226,15 +250,20 @@ pub fn train<B: TrainingBackend>(
 
 fn initial_model<B: AutodiffBackend>(
     config: &RunConfig,
-    plan: &Plan,
+    classifier: &ClassifierConfig,
+    checkpoint: Checkpoint,
     device: &B::Device,
 ) -> Result<Loaded<BertClassifier<B>>> {
     B::seed(device, mix(config.seed, u64::MAX));
-    let net = plan.classifier(config).init::<B>(device);
+    let net = classifier.init::<B>(device);
+    if !config.model_ckpt.as_os_str().is_empty() {
+        let warm = Checkpoint::open(&config.model_ckpt)?;
+        return weights::load(net, warm.into_tensors()?, Parts::All, device);
+    }
     if config.from_scratch {
         return Ok(Loaded { model: net, unused: Vec::new() });
     }
-    weights::load(net, &config.init_checkpoint.join("model.safetensors"), Parts::Encoder, device)
+    weights::load(net, checkpoint.into_tensors()?, Parts::Encoder, device)
 }
 
 fn ended_abnormally(cause: &str, step: usize) -> String {

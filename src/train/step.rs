@@ -6,18 +6,19 @@ use std::time::Instant;
 
 use burn::module::{AutodiffModule, Module};
 use burn::nn::loss::{CrossEntropyLossConfig, MseLoss, Reduction};
-use burn::optim::{GradientsParams, LearningRate, Optimizer};
+use burn::optim::{GradientsAccumulator, GradientsParams, LearningRate, Optimizer};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Int, Tensor, TensorData};
 use burn_train::metric::ItemLazy;
 use burn_train::{InferenceStep, TrainOutput, TrainStep};
 
 use crate::bert::BertClassifier;
-use crate::glue::batch::{Batch, Filling};
+use crate::glue::batch::{Batch, Filling, UpdateBatch};
 use crate::glue::tsv::Label;
 use crate::kernels::operands::TokenIds;
 use crate::kernels::{ModelKernels, Sequences, TrainingBackend};
 use crate::metrics::learner::{Predictions, TrainPoint};
+use crate::metrics::scores::argmax;
 use crate::pruning::PruningMonitor;
 use crate::seed::mix;
 
@@ -33,15 +34,36 @@ pub struct Trainee<B: Backend> {
 /// What stays the same from step to step.
 #[derive(Debug, Clone)]
 pub struct StepContext {
-    seed: u64,
-    monitor: PruningMonitor,
-    clock: Clock,
+    /// The run's.
+    pub seed: u64,
+    /// The optimizer's, which is made after the model.
+    pub monitor: PruningMonitor,
+    /// Times the updates.
+    pub clock: Clock,
+    /// Takes the predictions of evaluations.
+    pub basket: Basket,
 }
 
-impl StepContext {
-    /// `seed` is the run's; `monitor` belongs to the optimizer, which is made after the model.
-    pub fn new(seed: u64, monitor: PruningMonitor, clock: Clock) -> Self {
-        Self { seed, monitor, clock }
+/// Collects the predictions of an evaluation, batch by batch.
+#[derive(Debug, Clone, Default)]
+pub struct Basket(Arc<Mutex<Vec<Predictions>>>);
+
+impl Basket {
+    fn put(&self, predictions: Predictions) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(predictions);
+    }
+
+    /// Takes what has been collected, set by set.
+    pub fn empty(&self, sets: usize) -> Vec<Predictions> {
+        let batches = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut all: Vec<Predictions> =
+            (0..sets).map(|data_set| Predictions { data_set, ..Predictions::default() }).collect();
+        for batch in &batches {
+            if let Some(set) = all.get_mut(batch.data_set) {
+                set.extend(batch);
+            }
+        }
+        all.into_iter().map(Predictions::in_order).collect()
     }
 }
 
@@ -120,20 +142,31 @@ impl<B: Backend> Trainee<B> {
 }
 
 impl<B: TrainingBackend> TrainStep for Trainee<B> {
-    type Input = Batch<B>;
+    type Input = UpdateBatch<B>;
     type Output = StepOutput<B::InnerBackend>;
 
-    fn step(&self, batch: Batch<B>) -> TrainOutput<Self::Output> {
+    fn step(&self, batch: UpdateBatch<B>) -> TrainOutput<Self::Output> {
         let context = &self.context;
-        context.clock.start(batch.started);
+        let UpdateBatch { update: step, started, parts } = batch;
+        context.clock.start(started);
         // Dropout depends on seed and update alone, whatever was drawn before.
-        let noise = mix(context.seed, batch.update as u64);
-        let (step, epoch) = (batch.update, batch.epoch);
-        let ((ids, sequences), labels) = inputs(batch);
-        let loss = loss(self.net.forward(ids, &sequences, Some(noise)), &labels);
-        let output =
-            StepOutput { step, epoch, loss: loss.clone().inner(), context: context.clone() };
-        TrainOutput::new(self, loss.backward(), output)
+        let noise = mix(context.seed, step as u64);
+        let samples: usize = parts.iter().map(|part| part.labels.len()).sum();
+        let (mut sum, mut grads) = (None, GradientsAccumulator::new());
+        for (n, part) in parts.into_iter().enumerate() {
+            // The first part of an update draws what an undivided one would.
+            let noise = if n == 0 { noise } else { mix(noise, u64::MAX - n as u64) };
+            let ((ids, sequences), labels) = inputs(part);
+            let share = labels.len() as f64 / samples as f64;
+            let loss = loss(self.net.forward(ids, &sequences, Some(noise)), &labels);
+            let loss = loss.mul_scalar(share);
+            let value = loss.clone().inner();
+            sum = Some(sum.map_or_else(|| value.clone(), |sum| sum + value.clone()));
+            grads.accumulate(self, GradientsParams::from_grads(loss.backward(), self));
+        }
+        let loss = sum.unwrap_or_else(|| Tensor::zeros([1], &Default::default()));
+        let item = StepOutput { step, loss, context: context.clone() };
+        TrainOutput { grads: grads.grads(), item }
     }
 
     fn optimize<B1, O>(self, optim: &mut O, lr: LearningRate, grads: GradientsParams) -> Self
@@ -152,7 +185,6 @@ impl<B: TrainingBackend> TrainStep for Trainee<B> {
 /// What one update leaves for the metrics.
 pub struct StepOutput<B: Backend> {
     step: usize,
-    epoch: usize,
     loss: Tensor<B, 1>,
     context: StepContext,
 }
@@ -165,11 +197,9 @@ impl<B: Backend> ItemLazy for StepOutput<B> {
         let status = self.context.monitor.at(self.step);
         let seconds = self.context.clock.recent();
         TrainPoint {
-            step: self.step,
-            epoch: self.epoch,
             loss: first(&self.loss.into_data()),
-            ratio: status.map_or(1.0, |s| s.ratio),
-            sparsity: status.map_or(0.0, |s| s.sparsity),
+            ratio: status.as_ref().map_or(1.0, |s| s.ratio),
+            sparsity: status.as_ref().map_or(0.0, |s| s.sparsity),
             threshold: status.and_then(|s| s.threshold).map_or(0.0, f64::from),
             speed: if seconds > 0.0 { 1.0 / seconds } else { 0.0 },
         }
@@ -181,16 +211,18 @@ impl<B: ModelKernels> InferenceStep for Trainee<B> {
     type Output = EvalOutput<B>;
 
     fn step(&self, batch: Batch<B>) -> EvalOutput<B> {
-        infer(&self.net, batch)
+        EvalOutput { basket: Some(self.context.basket.clone()), ..infer(&self.net, batch) }
     }
 }
 
 /// The model's answers to one batch of an evaluation.
 pub struct EvalOutput<B: Backend> {
     data_set: usize,
+    places: Vec<usize>,
     logits: Tensor<B, 2>,
     loss: Tensor<B, 1>,
     labels: Vec<Label>,
+    basket: Option<Basket>,
 }
 
 impl<B: Backend> ItemLazy for EvalOutput<B> {
@@ -207,22 +239,28 @@ impl<B: Backend> ItemLazy for EvalOutput<B> {
                 Label::Score(score) => (row.first().copied().unwrap_or(f32::NAN), *score),
             })
             .unzip();
-        Predictions {
+        let predictions = Predictions {
             data_set: self.data_set,
+            places: self.places,
             predicted,
             expected,
+            logits,
             loss_sum: first(&self.loss.into_data()) * self.labels.len() as f64,
+        };
+        if let Some(basket) = self.basket {
+            basket.put(predictions.clone());
         }
+        predictions
     }
 }
 
 /// The answers of `net` to one batch.
-pub fn infer<B: ModelKernels>(net: &BertClassifier<B>, batch: Batch<B>) -> EvalOutput<B> {
-    let data_set = batch.data_set;
+pub fn infer<B: ModelKernels>(net: &BertClassifier<B>, mut batch: Batch<B>) -> EvalOutput<B> {
+    let (data_set, places) = (batch.data_set, std::mem::take(&mut batch.places));
     let ((ids, sequences), labels) = inputs(batch);
     let logits = net.forward(ids, &sequences, None);
     let loss = loss(logits.clone(), &labels);
-    EvalOutput { data_set, logits, loss, labels }
+    EvalOutput { data_set, places, logits, loss, labels, basket: None }
 }
 
 /// What the model reads of a batch, and the labels.
@@ -265,14 +303,6 @@ fn loss<B: Backend>(logits: Tensor<B, 2>, labels: &[Label]) -> Tensor<B, 1> {
         .collect();
     let targets = Tensor::<B, 1>::from_data(TensorData::new(scores, [rows]), &device);
     MseLoss::new().forward(logits.reshape([rows]), targets, Reduction::Mean)
-}
-
-fn argmax(row: &[f32]) -> usize {
-    let best = row
-        .iter()
-        .enumerate()
-        .fold((0, f32::NEG_INFINITY), |best, (n, v)| if *v > best.1 { (n, *v) } else { best });
-    best.0
 }
 
 fn first(data: &TensorData) -> f64 {

@@ -36,6 +36,10 @@ impl Dir {
         std::fs::read_to_string(self.path(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
     }
 
+    pub fn bytes(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.path(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+    }
+
     pub fn json(&self, name: &str) -> serde_json::Value {
         serde_json::from_str(&self.read(name)).unwrap()
     }
@@ -71,6 +75,14 @@ impl Dir {
     pub fn platon(&self, args: &str) -> Ended {
         let mut command = Command::new(env!("CARGO_BIN_EXE_platon"));
         command.args(args.split_whitespace());
+        self.run(&mut command)
+    }
+
+    /// Runs the program in this folder, with `input` on its standard input.
+    pub fn platon_with_input(&self, args: &str, input: &str) -> Ended {
+        let file = self.write("standard-input", input).path("standard-input");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_platon"));
+        command.args(args.split_whitespace()).stdin(std::fs::File::open(file).unwrap());
         self.run(&mut command)
     }
 

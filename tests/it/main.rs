@@ -15,6 +15,9 @@ mod kernels;
 mod layering;
 #[cfg(feature = "ndarray")]
 mod layers;
+mod options;
+#[cfg(feature = "flex")]
+mod outputs;
 mod parity;
 mod prune;
 mod recipes;

@@ -135,7 +135,7 @@ impl Case {
         self.number(key) as usize
     }
 
-    fn config(&self) -> PruningConfig {
+    pub fn config(&self) -> PruningConfig {
         PruningConfig {
             pruner: match self.settings["pruner"].as_str() {
                 "platon" => Pruner::Platon,
@@ -153,6 +153,8 @@ impl Case {
             .unwrap(),
             smoothing: Smoothing { beta1: self.number("beta1"), beta2: self.number("beta2") },
             max_grad_norm: self.number("global_grad_clipping"),
+            max_tensor_norm: 0.0,
+            count_every: 1,
         }
     }
 
@@ -170,7 +172,7 @@ impl Case {
         }
     }
 
-    fn adamax(&self) -> AdamaxConfig {
+    pub fn adamax(&self) -> AdamaxConfig {
         AdamaxConfig::new()
             .with_beta_1(self.number("adamax_beta1"))
             .with_beta_2(self.number("adamax_beta2"))
@@ -178,7 +180,7 @@ impl Case {
             .with_weight_decay(self.number("weight_decay"))
     }
 
-    fn scope<B: Backend>(&self, toy: &Toy<Autodiff<B>>) -> Scope {
+    pub fn scope<B: Backend>(&self, toy: &Toy<Autodiff<B>>) -> Scope {
         Scope::new(toy, |path| {
             let prunable = path.iter().any(|p| p.starts_with("query") || p.starts_with("dense"));
             prunable.then(|| path.join("."))
@@ -216,6 +218,10 @@ fn follow<B: UpdateKernels>(name: &str) {
             assert!((got - expected).abs() <= 2e-5 * expected, "{got} is not {expected}");
         }
         let weights = toy.weights();
+        let not_zero =
+            |(_, values): &(ParamId, Vec<f32>)| values.iter().filter(|w| **w != 0.0).count();
+        let remaining: Vec<usize> = weights[..4].iter().map(not_zero).collect();
+        assert_eq!(status.remaining.as_deref(), Some(remaining.as_slice()));
         for ((id, values), name) in weights.iter().zip(NAMES).take(4) {
             let zeros: Vec<f64> = values.iter().map(|w| f64::from(*w == 0.0)).collect();
             let mask = case.arrays[&format!("mask.{name}")].row(update);

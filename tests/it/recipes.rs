@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use platon::config::{Layer, RunConfig};
-use platon::glue::batch::Plan;
+use platon::glue::updates::{Updates, UpdatesConfig, one_bin};
 use platon::pruning::Pruner;
 
 fn recipe(name: &str) -> RunConfig {
@@ -44,7 +44,9 @@ const PUBLISHED: [Published; 12] = [
 ];
 
 fn fits(config: &RunConfig, rows: usize) {
-    let updates = Plan::new(rows, config.batch_size, config.epochs, 0, 0, None).updates();
+    let (batch_size, epochs) = (config.batch_size, config.epochs);
+    let updates = UpdatesConfig { batch_size, epochs, ..UpdatesConfig::default() };
+    let updates = Updates::new(one_bin(rows), updates).total();
     assert_eq!(config.pruner, Pruner::Platon, "without one, every schedule would fit");
     config.ratio_schedule(updates).unwrap();
 }

@@ -1,0 +1,176 @@
+//! Where a model comes from: a Hugging Face folder, a file of the original program, a sparse file.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::config::BertConfig;
+use super::sparse;
+use super::weights::{StoredTensor, Tensors};
+use crate::error::{Error, Result};
+use crate::torch;
+
+/// A checkpoint whose configuration has been read and checked.
+#[derive(Debug)]
+pub struct Checkpoint {
+    path: PathBuf,
+    /// The sizes of the encoder.
+    pub config: BertConfig,
+    /// All that the configuration says, label names among it.
+    pub json: Value,
+    /// Texts that a sparse file holds besides, by their names: the tokenizer's files.
+    pub texts: BTreeMap<String, String>,
+    weights: Weights,
+}
+
+#[derive(Debug)]
+enum Weights {
+    /// Not read yet.
+    File(PathBuf),
+    /// Read along with the configuration in the same file.
+    Read(Tensors),
+    /// There is no file of this path.
+    Missing(PathBuf),
+}
+
+/// The configuration's file in a Hugging Face folder, and its entry in a sparse file.
+pub const CONFIG: &str = "config.json";
+/// The weights' files of a Hugging Face folder, the better first.
+const WEIGHT_FILES: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
+
+impl Checkpoint {
+    /// Opens a Hugging Face folder (`config.json`, and `model.safetensors` or `pytorch_model.bin`),
+    /// a checkpoint file of the original program, or a sparse file of `platon export`. Only a file
+    /// that holds both is read as a whole.
+    ///
+    /// # Errors
+    /// A file that is missing, malformed, or describes another architecture. A folder without
+    /// weights is no error until they are asked for.
+    pub fn open(path: &Path) -> Result<Self> {
+        if path.is_file() {
+            return Self::open_file(path);
+        }
+        let json = read_json(&path.join(CONFIG))?;
+        let config = BertConfig::from_json(json.clone(), &path.join(CONFIG))?;
+        let [best, other] = WEIGHT_FILES.map(|name| path.join(name));
+        let weights = if !best.is_file() && other.is_file() {
+            Weights::File(other)
+        } else if best.is_file() {
+            Weights::File(best)
+        } else {
+            Weights::Missing(best)
+        };
+        Ok(Self { path: path.to_path_buf(), config, json, texts: BTreeMap::new(), weights })
+    }
+
+    fn open_file(path: &Path) -> Result<Self> {
+        let Content { tensors, config: inside, texts } = read(path)?;
+        let beside = path.with_file_name(CONFIG);
+        let (json, at) = match inside {
+            Some(json) => (json, path.to_path_buf()),
+            None if beside.is_file() => (read_json(&beside)?, beside),
+            None => {
+                return Err(Error::content(path, None, "a configuration of the model", "none")
+                    .hint("put the model's config.json beside this file"));
+            }
+        };
+        let config = BertConfig::from_json(json.clone(), &at)?;
+        let weights = Weights::Read(tensors);
+        Ok(Self { path: path.to_path_buf(), config, json, texts, weights })
+    }
+
+    /// Whether there are weights.
+    ///
+    /// # Errors
+    /// There are none.
+    pub fn check_weights(&self) -> Result<()> {
+        match &self.weights {
+            Weights::Missing(file) => {
+                Err(Error::value("init_checkpoint", format!("a file {}", file.display()), "none")
+                    .hint("download the weights, or draw them afresh with --from-scratch"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The weights, which are read from their file the first time.
+    ///
+    /// # Errors
+    /// There are none, or their file is malformed.
+    pub fn into_tensors(self) -> Result<Tensors> {
+        self.check_weights()?;
+        match self.weights {
+            Weights::Read(tensors) => Ok(tensors),
+            Weights::File(file) | Weights::Missing(file) => Ok(read(&file)?.tensors),
+        }
+    }
+
+    /// The folder that would hold the tokenizer.
+    pub fn folder(&self) -> &Path {
+        if self.path.is_dir() { &self.path } else { self.path.parent().unwrap_or(&self.path) }
+    }
+
+    /// Whether a fine-tuned model predicts values instead of classes.
+    pub fn is_regression(&self) -> bool {
+        match self.json.get("problem_type").and_then(Value::as_str) {
+            Some(problem) => problem == "regression",
+            None => self.labels().len() == 1,
+        }
+    }
+
+    /// The label names of a fine-tuned model in the order of its outputs, if it names them.
+    pub fn labels(&self) -> Vec<String> {
+        let names = self.json.get("id2label").and_then(Value::as_object);
+        let name = |n: usize| Some(names?.get(&n.to_string())?.as_str()?.to_string());
+        (0..).map_while(name).collect()
+    }
+}
+
+/// What a file of any known kind holds.
+struct Content {
+    tensors: Tensors,
+    config: Option<Value>,
+    texts: BTreeMap<String, String>,
+}
+
+fn read(path: &Path) -> Result<Content> {
+    if is_torch(path)? {
+        let torch::TorchFile { tensors, config } = torch::read(path)?;
+        let stored = |(name, tensor): (String, torch::TorchTensor)| {
+            (name, StoredTensor { shape: tensor.shape, values: tensor.values })
+        };
+        let tensors = Tensors::new(path, tensors.into_iter().map(stored).collect());
+        return Ok(Content { tensors, config, texts: BTreeMap::new() });
+    }
+    let bytes = std::fs::read(path).map_err(|e| Error::io(path, "read", e))?;
+    if !sparse::is_sparse(&bytes) {
+        let tensors = Tensors::from_safetensors(path, &bytes)?;
+        return Ok(Content { tensors, config: None, texts: BTreeMap::new() });
+    }
+    let (tensors, mut texts) = sparse::decode(path, &bytes)?;
+    let config = texts.remove(CONFIG).map(|text| {
+        serde_json::from_str(&text)
+            .map_err(|e| Error::content(path, None, format!("JSON in {CONFIG}"), e))
+    });
+    Ok(Content { tensors: Tensors::new(path, tensors), config: config.transpose()?, texts })
+}
+
+/// PyTorch writes a zip archive, or, before version 1.6, a pickle; safetensors files begin with the
+/// length of their header, which would have to exceed 10 GB to look like either.
+fn is_torch(path: &Path) -> Result<bool> {
+    let mut magic = [0; 8];
+    let read = File::open(path).and_then(|mut file| file.read(&mut magic));
+    let read = read.map_err(|e| Error::io(path, "read", e))?;
+    let pickle = matches!(magic, [0x80, 2..=5, rest @ ..] if rest != [0; 6]);
+    Ok(read == magic.len() && (magic.starts_with(b"PK\x03\x04") || pickle))
+}
+
+fn read_json(path: &Path) -> Result<Value> {
+    let text = std::fs::read_to_string(path).map_err(|e| {
+        Error::io(path, "read", e).hint("name a folder that holds a Hugging Face BERT checkpoint")
+    })?;
+    serde_json::from_str(&text).map_err(|e| Error::content(path, e.line(), "JSON", e))
+}

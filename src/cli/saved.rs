@@ -1,0 +1,131 @@
+//! A saved model that somebody names on the command line, and the rows to run it on.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::bert::Checkpoint;
+use crate::config::{BackendName, Layer, RunConfig};
+use crate::error::{Error, Result};
+use crate::glue::encode::Encoder;
+use crate::glue::sample::Sample;
+use crate::glue::tsv::{Label, Row};
+
+/// Rows that are read, encoded and computed at a time.
+const CHUNK: usize = 1024;
+
+/// What `predict` and `encode` have in common.
+#[derive(Args)]
+pub struct SavedArgs {
+    /// Run folder, Hugging Face folder, .pt file or sparse file.
+    pub model: PathBuf,
+    /// File with a text per line, or two with a tab between them; - for standard input.
+    #[arg(long)]
+    input: PathBuf,
+    /// Folder with tokenizer.json or vocab.txt; without it that of the model.
+    #[arg(long)]
+    tokenizer: Option<PathBuf>,
+    /// Samples per batch.
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
+    batch_size: u16,
+    /// flex, ndarray, cuda or wgpu.
+    #[arg(long)]
+    backend: Option<String>,
+}
+
+impl SavedArgs {
+    /// Opens the model.
+    pub fn checkpoint(&self) -> Result<Checkpoint> {
+        Checkpoint::open(&model_in(&self.model))
+    }
+
+    /// The model's tokenizer.
+    pub fn encoder(&self, checkpoint: &Checkpoint) -> Result<Encoder> {
+        let dir = self.tokenizer.as_deref().unwrap_or_else(|| checkpoint.folder());
+        let encoder = Encoder::from_dir(dir)
+            .map_err(|e| e.hint("name the folder that holds the tokenizer with --tokenizer"))?;
+        let size = checkpoint.config.vocab_size;
+        if encoder.vocab_size() > size {
+            let expected = format!("at most {size} tokens, as the model has embeddings");
+            return Err(Error::content(dir, None, expected, encoder.vocab_size())
+                .hint("the tokenizer must belong to the checkpoint"));
+        }
+        Ok(encoder)
+    }
+
+    pub fn batch_size(&self) -> usize {
+        usize::from(self.batch_size)
+    }
+
+    /// The backend asked for, or the default one.
+    pub fn backend(&self) -> Result<BackendName> {
+        let named = self.backend.iter().map(|name| ("backend".to_string(), name.clone().into()));
+        let settings = toml::Table::from_iter(named);
+        let layer = Layer { origin: "command line".into(), settings };
+        Ok(RunConfig::resolve(&[layer])?.backend)
+    }
+
+    /// Hands the encoded rows of the input to `work`, some at a time with the number of the first.
+    pub fn each_chunk(
+        &self,
+        encoder: &Encoder,
+        max_tokens: usize,
+        mut work: impl FnMut(usize, Vec<Sample>) -> Result<()>,
+    ) -> Result<()> {
+        let (path, reader): (&Path, Box<dyn BufRead>) = if self.input == Path::new("-") {
+            (Path::new("standard input"), Box::new(std::io::stdin().lock()))
+        } else {
+            let file = File::open(&self.input).map_err(|e| Error::io(&self.input, "read", e))?;
+            (&self.input, Box::new(BufReader::new(file)))
+        };
+        let mut words = encoder.words();
+        let mut rows = Vec::new();
+        let mut first = 0;
+        let mut lines = reader.split(b'\n');
+        loop {
+            let line = lines.next().transpose().map_err(|e| Error::io(path, "read", e))?;
+            let last = line.is_none();
+            if let Some(line) = line {
+                let number = first + rows.len();
+                rows.push(row(path, number, line)?);
+            }
+            if rows.len() == CHUNK || (last && !rows.is_empty()) {
+                let samples = encoder.encode_batch(&rows, max_tokens, &mut words)?;
+                work(first, samples)?;
+                first += rows.len();
+                rows.clear();
+            }
+            if last {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// The model's folder in a run folder, or else the path itself.
+pub fn model_in(path: &Path) -> PathBuf {
+    let inside = path.join("model");
+    let is_run = path.join("config.toml").is_file() || inside.join("config.json").is_file();
+    if is_run && !path.join("config.json").is_file() { inside } else { path.to_path_buf() }
+}
+
+fn row(path: &Path, number: usize, line: Vec<u8>) -> Result<Row> {
+    let wrong = |expected: &str, found: String| Error::content(path, number + 1, expected, found);
+    let line = String::from_utf8(line)
+        .map_err(|e| wrong("UTF-8 text", format!("the byte 0x{:02x}", first_bad(&e))))?;
+    let line = line.trim_end_matches('\r');
+    let line = if number == 0 { line.trim_start_matches('\u{feff}') } else { line };
+    let mut fields = line.split('\t').map(str::to_owned);
+    let (text_a, text_b) = (fields.next().unwrap_or_default(), fields.next());
+    if fields.next().is_some() {
+        let found = format!("{} fields", line.split('\t').count());
+        return Err(wrong("a text, or two with a tab between them", found));
+    }
+    Ok(Row { uid: number.to_string(), label: Label::Class(0), text_a, text_b })
+}
+
+fn first_bad(error: &std::string::FromUtf8Error) -> u8 {
+    error.as_bytes().get(error.utf8_error().valid_up_to()).copied().unwrap_or_default()
+}

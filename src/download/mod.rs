@@ -1,0 +1,324 @@
+//! Downloads GLUE's official files and BERT checkpoints of Hugging Face.
+//!
+//! `CACHE/CoLA.zip` -> `DATA/CoLA/train.tsv`, and `google-bert/bert-base-uncased` -> a folder with
+//! `config.json`, `model.safetensors` and the tokenizer. What is in place is not fetched again.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::download::fetch::{Fetcher, Outcome, Request, Settings};
+use crate::download::sources::{CHECKSUMS, Form, GLUE_URL, HF_URL, Remote};
+use crate::download::unpack::{Limits, Unpacked, unpack};
+use crate::error::{Error, Result};
+use crate::files::write_whole;
+
+pub mod fetch;
+mod http;
+mod mrpc;
+mod partial;
+pub mod sources;
+mod text;
+pub mod unpack;
+
+/// How other servers are named, for remedies.
+const GLUE_MIRROR: &str = "--glue-url or PLATON_GLUE_URL";
+const HF_MIRROR: &str = "--hf-url or HF_ENDPOINT";
+
+/// Far more than any of the files that are read as a whole has.
+const MAX_TEXT_BYTES: u64 = 64 << 20;
+
+/// What is being done, for a progress bar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress<'a> {
+    /// Bytes begin to come. It is sent again for each further attempt, which takes up what has come
+    /// or starts over.
+    Started {
+        /// The file's name: `CoLA.zip`.
+        name: &'a str,
+        /// Its size, if the server tells.
+        total: Option<u64>,
+        /// How many bytes of it are there already.
+        done: u64,
+    },
+    /// Some more bytes have come.
+    Advanced {
+        /// The file's name.
+        name: &'a str,
+        /// The number of bytes since the last report.
+        bytes: u64,
+    },
+    /// The file is whole, right and in its place.
+    Finished {
+        /// The file's name.
+        name: &'a str,
+    },
+    /// Nothing is fetched, because the file is there.
+    Cached {
+        /// The file's name, with the task's folder if it is one of the unpacked files.
+        name: &'a str,
+    },
+}
+
+/// Where to get the files and where to put them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Receives one folder of raw GLUE files per task.
+    pub data_dir: PathBuf,
+    /// Keeps what has been downloaded to be unpacked.
+    pub cache_dir: PathBuf,
+    /// Instead of GLUE's addresses: one at which all files lie.
+    pub glue_url: Option<String>,
+    /// Instead of Hugging Face's address.
+    pub hf_url: Option<String>,
+    /// Hashes in hexadecimal by file name, which take precedence over all others.
+    pub checksums: BTreeMap<String, String>,
+    /// Replace what is there. Downloads are fetched again unless their hash proves them right.
+    pub force: bool,
+    /// How patient to be with servers.
+    pub settings: Settings,
+    /// How much may come out of an archive.
+    pub limits: Limits,
+}
+
+impl Options {
+    /// The official addresses, or those that `PLATON_GLUE_URL` and `HF_ENDPOINT` name.
+    pub fn new(data_dir: impl Into<PathBuf>, cache_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            cache_dir: cache_dir.into(),
+            glue_url: env::var(GLUE_URL).ok(),
+            hf_url: env::var(HF_URL).ok(),
+            checksums: BTreeMap::new(),
+            force: false,
+            settings: Settings::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// A downloaded checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Model {
+    /// The repository at Hugging Face.
+    pub repository: String,
+    /// `model.safetensors`, or `pytorch_model.bin` where there is no other.
+    pub weights: PathBuf,
+    /// The files that have been fetched.
+    pub fetched: Vec<PathBuf>,
+}
+
+/// Brings a GLUE task's `files` into `DATA/folder`. Test files that do not exist are only reported.
+///
+/// # Errors
+/// The task is unknown, its files cannot be fetched (see [`Fetcher::fetch`]) or unpacked (see
+/// [`unpack()`]), or an address or hash in the options is none.
+pub fn glue_task(
+    name: &str,
+    folder: &str,
+    files: &[&str],
+    options: &Options,
+    on_progress: &(dyn Fn(Progress<'_>) + Sync),
+) -> Result<Unpacked> {
+    let source = sources::source(name)?;
+    let target = options.data_dir.join(folder);
+    let (kept, wanted): (Vec<&str>, Vec<&str>) =
+        files.iter().partition(|file| !options.force && target.join(file).is_file());
+    for file in &kept {
+        on_progress(Progress::Cached { name: &format!("{folder}/{file}") });
+    }
+    let mut result = Unpacked::default();
+    if !wanted.is_empty() {
+        let glue = Glue::new(&source.form, options)?;
+        let get = |remote: &Remote| glue.fetch(remote, on_progress);
+        match &source.form {
+            Form::Archive(remote) => {
+                result = unpack(&get(remote)?, &wanted, &target, options.force, &options.limits)?;
+            }
+            Form::Plain(remote) => {
+                let content = read_small(&get(remote)?)?;
+                for file in &wanted {
+                    write_whole(&target.join(file), &content)?;
+                    result.written.push(target.join(file));
+                }
+            }
+            Form::Mrpc { train, test, dev_ids } => {
+                let (train, test, dev_ids) = (get(train)?, get(test)?, get(dev_ids)?);
+                let inputs = mrpc::Inputs { train: &train, test: &test, dev_ids: &dev_ids };
+                result.written = mrpc::assemble(&inputs, &target, &wanted)?;
+            }
+        }
+    }
+    result.kept.extend(kept.iter().map(|file| target.join(file)));
+    Ok(result)
+}
+
+/// Where GLUE's files come from and what they must be.
+struct Glue<'a> {
+    options: &'a Options,
+    mirror: Option<&'a str>,
+    /// What the mirror says of its files.
+    checksums: BTreeMap<String, String>,
+    fetcher: Fetcher,
+}
+
+impl<'a> Glue<'a> {
+    fn new(form: &Form, options: &'a Options) -> Result<Self> {
+        let mirror = sources::base_url("glue-url", options.glue_url.as_deref())?;
+        let fetcher = Fetcher::new(options.settings.clone());
+        let checksums = match mirror.map(|base| format!("{base}/{CHECKSUMS}")) {
+            None => BTreeMap::new(),
+            Some(url) => match fetcher.text(&url, GLUE_MIRROR) {
+                Ok(text) => sources::parse_checksums(&url, &text.unwrap_or_default())?,
+                // Without the mirror, what it has given before is still good.
+                Err(_) if !options.force && all_cached(form, &options.cache_dir) => BTreeMap::new(),
+                Err(error) => return Err(error),
+            },
+        };
+        Ok(Self { options, mirror, checksums, fetcher })
+    }
+
+    fn fetch(
+        &self,
+        remote: &Remote,
+        on_progress: &(dyn Fn(Progress<'_>) + Sync),
+    ) -> Result<PathBuf> {
+        let target = self.options.cache_dir.join(remote.name);
+        let own = self.options.checksums.get(remote.name).map(String::as_str);
+        if let Some(wrong) = own.filter(|sha256| !sources::is_sha256(sha256)) {
+            let name = format!("checksum of {}", remote.name);
+            return Err(Error::value(name, "64 hexadecimal digits", format!("'{wrong}'")));
+        }
+        // A mirror may have packed the same files in another way: the official hash is not its.
+        let official = remote.sha256.filter(|_| self.mirror.is_none());
+        let mirrored = self.checksums.get(remote.name).map(String::as_str);
+        let request = Request {
+            url: &remote.url(self.mirror),
+            target: &target,
+            sha256: own.or(mirrored).or(official),
+            hub: false,
+            optional: false,
+            force: self.options.force,
+            mirror: GLUE_MIRROR,
+        };
+        self.fetcher.fetch(&request, on_progress)?;
+        Ok(target)
+    }
+}
+
+fn all_cached(form: &Form, cache_dir: &Path) -> bool {
+    let cached = |remote: &Remote| cache_dir.join(remote.name).is_file();
+    match form {
+        Form::Archive(remote) | Form::Plain(remote) => cached(remote),
+        Form::Mrpc { train, test, dev_ids } => [train, test, dev_ids].into_iter().all(cached),
+    }
+}
+
+/// Reads a file that is used as a whole.
+fn read_small(path: &Path) -> Result<Vec<u8>> {
+    let bytes = fs::metadata(path).map_err(|e| Error::io(path, "read", e))?.len();
+    if bytes > MAX_TEXT_BYTES {
+        let expected = format!("at most {MAX_TEXT_BYTES} bytes");
+        return Err(Error::content(path, None, expected, bytes)
+            .hint(format!("remove {} and run again", path.display())));
+    }
+    fs::read(path).map_err(|e| Error::io(path, "read", e))
+}
+
+/// Brings a BERT checkpoint into the folder `into`: `bert-base-uncased` or another of Google's four
+/// by its short name, any other as `owner/name`. Nothing is asked of the server if the folder holds
+/// a whole checkpoint.
+///
+/// # Errors
+/// The name cannot be one, a file cannot be fetched (see [`Fetcher::fetch`]), or it is not a BERT
+/// model with a tokenizer.
+pub fn model(
+    name: &str,
+    into: &Path,
+    options: &Options,
+    on_progress: &(dyn Fn(Progress<'_>) + Sync),
+) -> Result<Model> {
+    let repository = sources::repository(name)?;
+    let base = sources::base_url("hf-url", options.hf_url.as_deref())?;
+    let there = |file: &str| into.join(file).is_file();
+    let weights = || WEIGHTS.into_iter().find(|file| there(file)).map(|file| into.join(file));
+    let complete = there(CONFIG) && TOKENIZERS.into_iter().any(there);
+    if let Some(weights) = weights().filter(|_| complete && !options.force) {
+        for file in [CONFIG].into_iter().chain(TOKENIZERS).chain(WEIGHTS).filter(|f| there(f)) {
+            on_progress(Progress::Cached { name: file });
+        }
+        return Ok(Model { repository, weights, fetched: Vec::new() });
+    }
+
+    let fetcher = Fetcher::new(options.settings.clone());
+    let mut fetched = Vec::new();
+    let mut get = |file: &str, optional: bool| -> Result<Outcome> {
+        let target = into.join(file);
+        let request = Request {
+            url: &sources::hub_url(base, &repository, file),
+            target: &target,
+            sha256: options.checksums.get(file).map(String::as_str),
+            hub: true,
+            optional,
+            force: options.force,
+            mirror: HF_MIRROR,
+        };
+        let outcome = fetcher.fetch(&request, on_progress)?;
+        if outcome == Outcome::Fetched {
+            fetched.push(target);
+        }
+        Ok(outcome)
+    };
+    if get(CONFIG, false)? == Outcome::Fetched {
+        check_config(&repository, &into.join(CONFIG))?;
+    }
+    get("tokenizer_config.json", true)?;
+    let mut tokenizers = 0;
+    for file in TOKENIZERS {
+        tokenizers += usize::from(get(file, true)? != Outcome::Absent);
+    }
+    if tokenizers == 0 {
+        let found = "a repository without either";
+        return Err(Error::value("model", TOKENIZERS.join(" or "), found)
+            .hint("choose a model with a tokenizer, or put its vocab.txt into the folder"));
+    }
+    // The weights come last: where they are, everything else has been asked for.
+    let [safetensors, pickled] = WEIGHTS;
+    let file = match get(safetensors, true)? {
+        Outcome::Absent => {
+            get(pickled, false)?;
+            pickled
+        }
+        _ => safetensors,
+    };
+    Ok(Model { repository, weights: into.join(file), fetched })
+}
+
+const CONFIG: &str = "config.json";
+const TOKENIZERS: [&str; 2] = ["tokenizer.json", "vocab.txt"];
+const WEIGHTS: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
+
+/// Another kind of model is noticed before its weights come.
+fn check_config(repository: &str, path: &Path) -> Result<()> {
+    let parsed = serde_json::from_slice::<Value>(&read_small(path)?);
+    let found = match &parsed {
+        // Old checkpoints do not say what they are.
+        Ok(Value::Object(config)) => match config.get("model_type").and_then(Value::as_str) {
+            Some("bert") | None => return Ok(()),
+            Some(other) => format!("model_type '{other}'"),
+        },
+        _ => "no JSON object".to_owned(),
+    };
+    // It must not be taken for that of the next model that is brought here.
+    fs::remove_file(path).map_err(|e| Error::io(path, "remove", e))?;
+    Err(Error::value("model", "a BERT model", format!("{found} in {CONFIG} of {repository}")))
+}
+
+#[cfg(test)]
+mod test_server;
+#[cfg(test)]
+#[path = "mod_tests.rs"]
+mod tests;

@@ -1,0 +1,107 @@
+//! Reads PyTorch checkpoints without ever executing what their pickles say.
+//!
+//! A pickle is a program. Here it runs on a stack machine that knows only inert values: the names
+//! it asks for are compared with a short list and never looked up, and every size it states is
+//! compared with what the file holds before memory is set aside for it.
+
+mod archive;
+mod config;
+mod globals;
+mod graph;
+mod legacy;
+mod machine;
+mod objects;
+mod pickle;
+mod refusal;
+mod tensor;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufReader, Read, Seek};
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use archive::Archive;
+use graph::{Node, Pickle};
+use legacy::Legacy;
+use refusal::damaged;
+use tensor::Storages;
+
+pub use tensor::TorchTensor;
+
+/// Where the tensors are, other than at the top: MT-DNN's key, and the two most common ones.
+const STATE_KEYS: [&str; 3] = ["state", "state_dict", "model"];
+
+/// What a checkpoint holds of use to a model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TorchFile {
+    /// The floating-point tensors by name; integer tensors such as `position_ids` are left out.
+    pub tensors: BTreeMap<String, TorchTensor>,
+    /// The dict `config` that MT-DNN and PLATON's original program write beside `state`. What JSON
+    /// has no word for (an enum, an argparse.Namespace, a tensor, NaN) is null there.
+    pub config: Option<serde_json::Value>,
+}
+
+/// Reads the checkpoint `path`, written by `torch.save` as a zip archive (torch 1.6 and later) or
+/// in the older format.
+///
+/// It holds a dict of tensors, or a dict that has one as `state`, `state_dict` or `model`, and then
+/// perhaps a dict `config`; other keys are ignored. f32, f64, f16 and bf16 are read.
+///
+/// # Errors
+/// A file that cannot be read, is damaged or is no such checkpoint; one whose pickle asks for
+/// anything but tensors and plain values, named; sizes that contradict each other or the file.
+pub fn read(path: &Path) -> Result<TorchFile> {
+    let failed = |e| Error::io(path, "read", e);
+    let file = File::open(path).map_err(failed)?;
+    let length = file.metadata().map_err(failed)?.len();
+    let mut file = BufReader::new(file);
+    let mut head = Vec::new();
+    (&mut file).take(4).read_to_end(&mut head).map_err(failed)?;
+    file.rewind().map_err(failed)?;
+    match head.as_slice() {
+        b"PK\x03\x04" => {
+            let (pickle, mut archive) = Archive::open(file, length, path)?;
+            extract(&pickle, &mut archive, length, path)
+        }
+        [0x80, ..] => {
+            let (pickle, mut legacy) = Legacy::open(file, length, path)?;
+            extract(&pickle, &mut legacy, length, path)
+        }
+        _ => Err(damaged(path, "a PyTorch checkpoint", "neither a zip archive nor a pickle")),
+    }
+}
+
+fn extract(
+    pickle: &Pickle,
+    storages: &mut impl Storages,
+    length: u64,
+    path: &Path,
+) -> Result<TorchFile> {
+    let Node::Dict(top) = pickle.get(pickle.root) else {
+        let found = pickle.get(pickle.root).kind();
+        return Err(Error::content(path, None, "a dict of tensors", found)
+            .hint("save model.state_dict(), not the model"));
+    };
+    let inner = STATE_KEYS.iter().find_map(|key| {
+        let Node::Dict(inner) = pickle.get(pickle.lookup(top, key)?) else { return None };
+        Some(inner)
+    });
+    let config = match inner.and(pickle.lookup(top, "config")) {
+        Some(id) => config::to_json(pickle, id, path)?,
+        None => None,
+    };
+    let tensors = tensor::load(pickle, inner.unwrap_or(top), storages, length, path)?;
+    if tensors.is_empty() {
+        return Err(Error::content(path, None, "a dict of tensors", "no floating-point tensor")
+            .hint("tensors are looked for at the top and under state, state_dict and model"));
+    }
+    Ok(TorchFile { tensors, config })
+}
+
+#[cfg(test)]
+#[path = "hostile_tests.rs"]
+mod hostile_tests;
+#[cfg(test)]
+#[path = "torch_tests.rs"]
+mod tests;

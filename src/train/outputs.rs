@@ -1,0 +1,192 @@
+//! What a run leaves beside its journal, under the original program's names: TensorBoard events,
+//! the predictions of each evaluation, and files for the GLUE server.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::data::SetInfo;
+use super::evaluate::SetScores;
+use crate::bert::names;
+use crate::error::Result;
+use crate::files::{write_json, write_whole};
+use crate::glue::task::{Kind, Part, Task};
+use crate::metrics::learner::Predictions;
+use crate::metrics::scores::softmax;
+use crate::pruning::Scope;
+use crate::submission;
+use crate::tensorboard::EventWriter;
+
+/// Writes these files into a run folder.
+pub struct Outputs {
+    dir: PathBuf,
+    task: &'static Task,
+    events: Option<EventWriter>,
+    /// The matrix that each parameter of the scope belongs to, and its size.
+    matrices: Vec<(String, usize)>,
+    submissions: bool,
+}
+
+/// An update that is logged.
+pub struct Logged<'a> {
+    /// The update, from 1.
+    pub step: usize,
+    /// Mean loss since the last one.
+    pub loss: f64,
+    /// The gauges by their keys in `metrics.jsonl`.
+    pub gauges: &'a Map<String, Value>,
+    /// How many weights of each parameter of the scope are not zero.
+    pub remaining: Option<Arc<[usize]>>,
+}
+
+/// When an evaluation took place.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Moment {
+    /// The last update before it, from 1.
+    pub step: usize,
+    /// The epoch, from 1, that ended with that update.
+    pub ended_epoch: Option<usize>,
+}
+
+/// The tags of the gauges, by their keys in `metrics.jsonl`. The first three are the original's.
+const TAGS: [(&str, &str); 4] = [
+    ("ratio", "Prune/ratio"),
+    ("threshold", "Prune/threshold"),
+    ("sparsity", "Prune/sparsity"),
+    ("learning_rate", "train/learning_rate"),
+];
+
+impl Outputs {
+    /// Writes to the run folder `dir`; events, where they are wanted, to its folder `events`.
+    ///
+    /// # Errors
+    /// The folder for the events cannot be written to.
+    pub fn new(
+        dir: &Path,
+        task: &'static Task,
+        events: Option<&str>,
+        submissions: bool,
+        scope: &Scope,
+    ) -> Result<Self> {
+        let matrix = |name: &str| match names::layer_and_matrix(name) {
+            Some((layer, matrix)) => format!("layer_{layer}/{matrix}"),
+            None => name.to_string(),
+        };
+        let matrices = scope.members().iter().map(|m| (matrix(&m.name), m.size)).collect();
+        let events = events.map(|name| EventWriter::create(&dir.join(name))).transpose()?;
+        Ok(Self { dir: dir.to_path_buf(), task, events, matrices, submissions })
+    }
+
+    /// Writes the events of an update.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn trained(&mut self, logged: &Logged) -> Result<()> {
+        let Some(events) = &mut self.events else { return Ok(()) };
+        let step = logged.step as u64;
+        events.scalar("train/loss", step, logged.loss as f32)?;
+        for (key, tag) in TAGS {
+            if let Some(value) = logged.gauges.get(key).and_then(Value::as_f64) {
+                events.scalar(tag, step, value as f32)?;
+            }
+        }
+        if let Some(remaining) = &logged.remaining {
+            let mut matrices: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+            for ((matrix, size), remaining) in self.matrices.iter().zip(remaining.iter()) {
+                let (of, kept) = matrices.entry(matrix).or_default();
+                *of += size;
+                *kept += remaining;
+            }
+            for (matrix, (of, kept)) in matrices {
+                let ratio = kept as f64 / of.max(1) as f64;
+                events.scalar(&format!("Remaining/{matrix}"), step, ratio as f32)?;
+            }
+        }
+        events.flush()
+    }
+
+    /// Writes the events of an evaluation, its predictions, and the files for the GLUE server.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn evaluated(&mut self, moment: Moment, sets: &[(SetInfo, Predictions)]) -> Result<()> {
+        // The original evaluates once for the update and again for the epoch.
+        let step = moment.step;
+        let moments = [
+            Some(("updates", step, "")),
+            moment.ended_epoch.map(|epoch| ("epoch", epoch, "(epoch)")),
+        ];
+        for (about, predictions) in sets {
+            let scores = about.labelled.then(|| SetScores::of(self.task, about, predictions));
+            let part = if about.part == Part::Test { "Test" } else { "Dev" };
+            for (unit, n, suffix) in moments.into_iter().flatten() {
+                if let (Some(events), Some(scores)) = (&mut self.events, &scores) {
+                    for (tag, value) in &scores.scores {
+                        let tag = format!("{part}/{}/{tag}{suffix}", about.data_set);
+                        events.scalar(&tag, n as u64, *value as f32)?;
+                    }
+                }
+                let stem = format!("{}_{}_scores_{unit}", about.data_set, part.to_lowercase());
+                let content = score_file(self.task, about, predictions, scores.as_ref());
+                write_json(&self.dir.join(format!("{stem}_{n}.json")), &content)?;
+                if self.submissions {
+                    let rows = answers(self.task, about, predictions)?;
+                    let text = submission::tsv(&rows);
+                    write_whole(&self.dir.join(format!("{stem}.tsv")), text.as_bytes())?;
+                }
+            }
+        }
+        match &mut self.events {
+            Some(events) => events.flush(),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The original's score file: `scores` are the classes' probabilities, sample by sample, or the
+/// predicted values.
+fn score_file(
+    task: &Task,
+    about: &SetInfo,
+    predictions: &Predictions,
+    scores: Option<&SetScores>,
+) -> Value {
+    let classes = matches!(task.kind, Kind::Classification { .. });
+    let predicted: Vec<Value> = if classes {
+        predictions.predicted.iter().map(|class| (*class as usize).into()).collect()
+    } else {
+        predictions.predicted.iter().map(|value| (*value).into()).collect()
+    };
+    let scores_of_samples = if classes {
+        softmax(&predictions.logits, task.outputs())
+    } else {
+        predictions.logits.clone()
+    };
+    json!({
+        "metrics": scores.map(SetScores::to_json).unwrap_or_default(),
+        "predictions": predicted,
+        "uids": *about.uids,
+        "scores": scores_of_samples,
+    })
+}
+
+/// Identifiers and predictions as the GLUE server takes them: label names or scores.
+///
+/// # Errors
+/// A score is not a number.
+pub fn answers(
+    task: &Task,
+    about: &SetInfo,
+    predictions: &Predictions,
+) -> Result<Vec<(String, String)>> {
+    let answer = |predicted: f32| match task.kind {
+        Kind::Classification { labels } => {
+            Ok(labels.get(predicted as usize).copied().unwrap_or_default().to_string())
+        }
+        Kind::Regression => submission::score(predicted),
+    };
+    let uids = about.uids.iter().cloned();
+    uids.zip(&predictions.predicted).map(|(uid, p)| Ok((uid, answer(*p)?))).collect()
+}

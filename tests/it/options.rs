@@ -1,0 +1,234 @@
+//! Options of the original's command line, and what they do to a run.
+
+use std::collections::HashMap;
+
+use burn::backend::Autodiff;
+use burn::module::{ModuleVisitor, Param};
+use burn::optim::{GradientsParams, Optimizer};
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
+use burn_train::TrainStep;
+use platon::bert::{BertConfig, ClassifierConfig};
+use platon::glue::batch::{Batch, Filling, UpdateBatch};
+use platon::glue::sample::Sample;
+use platon::glue::tsv::Label;
+use platon::kernels::{LayerKernels, ModelKernels, UpdateKernels};
+use platon::pruning::{PlatonOptimizer, PruningConfig};
+use platon::train::step::{Basket, Clock, StepContext, Trainee};
+
+use crate::backends::on_every_backend;
+use crate::dir::Dir;
+use crate::fixtures::{Array, distance, fixture, read};
+use crate::prune::{Case, Toy, gradients, start};
+
+on_every_backend!(
+    parts_of_an_update_give_the_gradients_of_the_whole,
+    each_gradient_is_clipped_by_its_own_norm,
+);
+
+/// All gradients of `module`, one after the other.
+struct Flat<'a>(&'a GradientsParams, Vec<f32>);
+
+impl<B: Backend> ModuleVisitor<Autodiff<B>> for Flat<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<Autodiff<B>, D>>) {
+        let grad = self.0.get::<B, D>(param.id).unwrap();
+        self.1.extend(grad.into_data().iter::<f32>());
+    }
+}
+
+fn parts_of_an_update_give_the_gradients_of_the_whole<B>()
+where
+    B: LayerKernels + ModelKernels + UpdateKernels,
+{
+    let device = B::Device::default();
+    let bert = BertConfig::from_dir(&fixture("tiny_bert")).unwrap();
+    let config = ClassifierConfig { bert, outputs: 3, bert_dropout: 0.0, head_dropout: 0.0 };
+    B::seed(&device, 5);
+    let net = config.init::<Autodiff<B>>(&device);
+    let context = StepContext {
+        seed: 1,
+        monitor: Default::default(),
+        clock: Clock::default(),
+        basket: Basket::default(),
+    };
+    let trainee = Trainee::new(net, context);
+    let sample = |n: usize| Sample {
+        uid: n.to_string(),
+        label: Label::Class(n % 3),
+        token_id: (0..3 + n as u32).map(|t| 5 + t * 7 % 50).collect(),
+        type_id: vec![0; 3 + n],
+        attention_mask: vec![1; 3 + n],
+    };
+    let samples: Vec<Sample> = (0..8).map(sample).collect();
+    let gradients = |size: usize| {
+        let filling = if <B as LayerKernels>::PACKS { Filling::Packed } else { Filling::Padded };
+        let part = |part: &[Sample]| Batch::new(part.iter(), filling, &device);
+        let parts = samples.chunks(size).map(part).collect();
+        let output = trainee.step(UpdateBatch { update: 1, started: None, parts });
+        let mut flat = Flat(&output.grads, Vec::new());
+        burn::module::Module::visit(&trainee, &mut flat);
+        flat.1
+    };
+    let whole = gradients(8);
+    let largest = whole.iter().fold(0.0, |m: f32, g| m.max(g.abs()));
+    for size in [4, 3, 1] {
+        assert!(distance(&gradients(size), &whole) < 2e-6 * largest.max(1.0), "parts of {size}");
+    }
+}
+
+fn each_gradient_is_clipped_by_its_own_norm<B: UpdateKernels>() {
+    const MAX: f64 = 0.3;
+    let case = Case::read("default");
+    let (toy, _) = start::<B>(&case);
+    let optimizer = |max_tensor_norm: f64| {
+        let config = PruningConfig { max_grad_norm: 0.0, max_tensor_norm, ..case.config() };
+        PlatonOptimizer::new(case.adamax().init(), config, case.scope::<B>(&toy))
+    };
+    let (mut clipping, mut plain) = (optimizer(MAX), optimizer(0.0));
+    // Each gradient divided by its own norm, computed here.
+    let shrink = |(name, array): (&String, &Array)| {
+        let mut array = array.clone();
+        if name.starts_with("grad.") {
+            let size: usize = array.shape[1..].iter().product();
+            for row in array.values.chunks_mut(size) {
+                let norm = row.iter().map(|g| g * g).sum::<f64>().sqrt();
+                let factor = (MAX / (norm + 1e-6)).min(1.0);
+                row.iter_mut().for_each(|g| *g *= factor);
+            }
+        }
+        (name.clone(), array)
+    };
+    let shrunk: HashMap<String, Array> = case.inputs.iter().map(shrink).collect();
+    let (mut a, mut b): (Toy<_>, Toy<_>) = (toy.clone(), toy.clone());
+    for update in 0..30 {
+        let (ga, gb) = (
+            gradients::<B>(&a, &case.inputs, update, 1.0),
+            gradients::<B>(&b, &shrunk, update, 1.0),
+        );
+        a = clipping.step(0.05, a, ga);
+        b = plain.step(0.05, b, gb);
+    }
+    for ((_, a), (_, b)) in a.weights().iter().zip(b.weights()) {
+        assert!(distance(a, &b) < 1e-5);
+    }
+    assert_ne!(a.weights(), toy.weights());
+}
+
+fn tiny() -> Dir {
+    Dir::new().with_tiny_demo("flex")
+}
+
+#[cfg(feature = "flex")]
+#[test]
+fn every_optimizer_trains_and_prunes() {
+    let dir = tiny();
+    for optimizer in ["adamax", "adam", "adamw", "radam", "sgd"] {
+        let ended = dir.platon_ok(&format!(
+            "train tiny --no-tui --output-dir {optimizer} --optimizer {optimizer} --momentum 0.9"
+        ));
+        assert!(ended.stderr.contains("update 12/12"), "{}", ended.stderr);
+        let sparsity = dir.json(&format!("{optimizer}/report.json"))["sparsity"].as_f64().unwrap();
+        assert!((sparsity - 0.8).abs() < 1e-3, "{optimizer}: {sparsity}");
+    }
+    let models = ["adamax", "adam", "adamw", "radam", "sgd"]
+        .map(|name| std::fs::read(dir.path(&format!("{name}/model/model.safetensors"))).unwrap());
+    for (n, model) in models.iter().enumerate() {
+        assert!(models[..n].iter().all(|other| other != model), "two optimizers are one");
+    }
+}
+
+#[cfg(feature = "flex")]
+#[test]
+fn batches_add_up_to_updates_and_bins_are_filled() {
+    let dir = tiny();
+    let run = |name: &str, flags: &str| {
+        dir.platon_ok(&format!("train tiny --no-tui --output-dir {name} {flags}"));
+        dir.json(&format!("{name}/report.json"))["steps"].as_u64().unwrap()
+    };
+    assert_eq!(run("plain", ""), 12);
+    assert_eq!(run("accumulated", "--batch-size 4 --grad-accumulation-step 4"), 12);
+    assert!(run("binned", "--bin-on --bin-size 16") >= 12, "the last batch of a bin is smaller");
+    assert_eq!(run("clipped", "--grad-clipping 0.01"), 12);
+    assert_ne!(
+        dir.bytes("clipped/model/model.safetensors"),
+        dir.bytes("plain/model/model.safetensors")
+    );
+}
+
+#[cfg(feature = "flex")]
+#[test]
+fn the_first_layers_alone_can_be_kept() {
+    let dir = tiny();
+    dir.platon_ok("train tiny --no-tui --output-dir run --num-hidden-layers 1");
+    assert_eq!(dir.json("run/model/config.json")["num_hidden_layers"], 1);
+    assert_eq!(dir.json("run/report.json")["layers"].as_array().unwrap().len(), 6);
+    dir.platon_ok("evaluate run");
+    let line = dir.platon_refuses("train tiny --num-hidden-layers 3");
+    assert!(line.contains("num_hidden_layers: expected at most the checkpoint's 2, found 3"));
+}
+
+#[cfg(feature = "flex")]
+#[test]
+fn a_warm_start_begins_with_all_weights_of_a_finished_run() {
+    let dir = tiny();
+    dir.platon_ok("train tiny --no-tui --output-dir first --pruner none");
+    // A step so small that it changes no weight.
+    dir.platon_ok(
+        "train tiny --no-tui --output-dir second --pruner none --learning-rate 1e-30 --max-steps 1 \
+         --resume --model-ckpt first/model",
+    );
+    let weights = |run: &str| {
+        let (tensors, _) = read(&dir.path(&format!("{run}/model/model.safetensors")));
+        tensors.into_iter().map(|(k, v)| (k, v.values)).collect::<HashMap<_, _>>()
+    };
+    assert_eq!(weights("first"), weights("second"));
+    assert_eq!(dir.platon("train tiny --resume").code, 2, "--resume needs --model-ckpt");
+    assert_eq!(dir.platon("train tiny --model-ckpt first/model").code, 2);
+}
+
+#[cfg(feature = "flex")]
+#[test]
+fn the_original_s_command_runs_as_it_stands_on_its_own_files() {
+    let dir = tiny();
+    dir.platon_ok("prepare demo --tokenizer glue-data/demo/model");
+    // From here on there are only encoded files and a checkpoint without a tokenizer.
+    let encoded = "glue-data/canonical_data/model";
+    let sizes = dir.read("glue-data/demo/model/config.json");
+    dir.write("sizes/config.json", &sizes);
+    std::fs::remove_dir_all(dir.path("glue-data/demo")).unwrap();
+    let command = format!(
+        "train --initial_threshold 1. --final_threshold 0.20 --warmup_steps 2 --initial_warmup 1 \
+         --final_warmup 2 --beta1 0.85 --beta2 0.95 --deltaT 2 --data_dir {encoded} \
+         --train_datasets demo --test_datasets demo --init_checkpoint sizes --batch_size 16 \
+         --batch_size_eval 32 --optimizer adamax --learning_rate 8e-5 --epochs 2 --seed 7 \
+         --log_per_updates 2 --eval_per_updates 6 --output_dir log/run --log_file other.log \
+         --tensorboard --from_scratch --vb_dropout --mkd_opt 0"
+    );
+    let ended = dir.platon_ok(&command);
+    assert!(ended.stderr.contains("model/ will lack"), "{}", ended.stderr);
+    assert!(dir.read("log/run/other.log").contains("update 12/12"));
+    assert!(!dir.path("log/run/model/tokenizer.json").exists());
+    assert!(dir.path("log/run/tensorboard_logdir").is_dir());
+    dir.platon_ok("evaluate log/run");
+    let ended = dir.platon(&format!("{command} --multi_gpu_on"));
+    assert_eq!(ended.code, 2);
+    assert!(ended.stderr.contains("--multi-gpu-on: expected an option of platon"));
+}
+
+#[cfg(feature = "flex")]
+#[test]
+fn canonical_files_serve_without_the_raw_ones() {
+    let dir = tiny();
+    dir.platon_ok("prepare demo --tokenizer glue-data/demo/model");
+    let samples = dir.read("glue-data/canonical_data/model/demo_train.json");
+    for file in ["train.tsv", "dev.tsv"] {
+        std::fs::remove_file(dir.path(&format!("glue-data/demo/{file}"))).unwrap();
+    }
+    std::fs::remove_dir_all(dir.path("glue-data/canonical_data/model")).unwrap();
+    for data_dir in ["glue-data", "glue-data/canonical_data"] {
+        dir.platon_ok(&format!(
+            "prepare demo --tokenizer glue-data/demo/model --data-dir {data_dir}"
+        ));
+        assert_eq!(dir.read("glue-data/canonical_data/model/demo_train.json"), samples);
+    }
+}

@@ -1,0 +1,297 @@
+//! What runs leave for other programs, and the commands that use a saved model.
+
+use std::collections::HashMap;
+use std::io::Read;
+
+use crate::dir::Dir;
+use crate::fixtures::{fixture, read};
+
+/// A finished run of the tiny demo in `run`.
+fn finished(flags: &str) -> Dir {
+    let dir = Dir::new().with_tiny_demo("flex");
+    dir.platon_ok(&format!("train tiny --no-tui --output-dir run {flags}"));
+    dir
+}
+
+/// The lines of a command's output as JSON.
+fn json_lines(text: &str) -> Vec<serde_json::Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// RTE's raw files from the demo's rows, with a test file of `tests` rows.
+fn with_rte(dir: Dir, tests: usize) -> Dir {
+    for file in ["train", "dev"] {
+        let rows = dir.read(&format!("glue-data/demo/{file}.tsv"));
+        let mut out = String::from("index\tsentence1\tsentence2\tlabel\n");
+        for (n, line) in rows.lines().skip(1).enumerate() {
+            let fields: Vec<&str> = line.split('\t').collect();
+            let label =
+                if fields.last() == Some(&"entailment") { "entailment" } else { "not_entailment" };
+            out += &format!("{n}\t{}\t{}\t{label}\n", fields[8], fields[9]);
+        }
+        dir.write(&format!("glue-data/RTE/{file}.tsv"), &out);
+    }
+    let rows: String =
+        (0..tests).map(|n| format!("{n}\ta cat\tan animal {}\n", "a ".repeat(n % 5))).collect();
+    dir.write("glue-data/RTE/test.tsv", &format!("index\tsentence1\tsentence2\n{rows}"));
+    dir
+}
+
+#[test]
+fn events_have_the_original_s_tags() {
+    let dir = finished("--tensorboard --tensorboard-logdir events");
+    let file = std::fs::read_dir(dir.path("run/events")).unwrap().next().unwrap().unwrap().path();
+    let content = String::from_utf8_lossy(&std::fs::read(file).unwrap()).into_owned();
+    for tag in [
+        "train/loss",
+        "train/learning_rate",
+        "Prune/ratio",
+        "Prune/threshold",
+        "Prune/sparsity",
+        "Dev/demo/ACC",
+        "Dev/demo/ACC(epoch)",
+        "Remaining/layer_1/attention.output.dense",
+    ] {
+        assert!(content.contains(tag), "{tag}");
+    }
+    assert!(!finished("").path("run/tensorboard_logdir").exists());
+}
+
+#[test]
+fn every_evaluation_leaves_its_predictions() {
+    let dir = finished("");
+    for name in ["updates_4", "updates_6", "updates_8", "updates_12", "epoch_1", "epoch_2"] {
+        let file = dir.json(&format!("run/demo_dev_scores_{name}.json"));
+        let count = |key: &str| file[key].as_array().unwrap().len();
+        assert_eq!((count("predictions"), count("uids"), count("scores")), (48, 48, 3 * 48));
+        let sum: f64 = file["scores"].as_array().unwrap().iter().map(|p| p.as_f64().unwrap()).sum();
+        assert!((sum - 48.0).abs() < 1e-3, "probabilities");
+    }
+    let last = dir.json("run/demo_dev_scores_epoch_2.json");
+    assert_eq!(last["metrics"]["ACC"], dir.json("run/report.json")["dev"]["ACC"]);
+    // Labels and identifiers in the order of the rows.
+    let rows = dir.read("glue-data/demo/dev.tsv");
+    let rows: Vec<Vec<&str>> = rows.lines().skip(1).map(|l| l.split('\t').collect()).collect();
+    let names = ["contradiction", "neutral", "entailment"];
+    let right = rows.iter().enumerate().filter(|(n, row)| {
+        assert_eq!(last["uids"][n], row[0]);
+        Some(&names[last["predictions"][n].as_u64().unwrap() as usize]) == row.last()
+    });
+    let accuracy = 100.0 * right.count() as f64 / 48.0;
+    assert!((accuracy - last["metrics"]["ACC"].as_f64().unwrap()).abs() < 1e-9);
+}
+
+#[test]
+fn test_sets_are_predicted_for_the_server_and_scored_with_labels() {
+    let dir = with_rte(Dir::new().with_tiny_demo("flex"), 20);
+    dir.platon_ok("train tiny --train-datasets rte --no-tui --output-dir run --glue-format-on");
+    for (file, rows) in [
+        ("rte_test_scores_epoch", 20),
+        ("rte_test_scores_updates", 20),
+        ("rte_dev_scores_epoch", 48),
+    ] {
+        let text = dir.read(&format!("run/{file}.tsv"));
+        let mut lines = text.lines();
+        assert_eq!(lines.next(), Some("index\tprediction"));
+        for n in 0..rows {
+            let (index, label) = lines.next().unwrap().split_once('\t').unwrap();
+            assert_eq!(index, n.to_string());
+            assert!(["entailment", "not_entailment"].contains(&label), "{label}");
+        }
+        assert_eq!(lines.next(), None);
+    }
+    let unlabelled = dir.json("run/rte_test_scores_epoch_1.json");
+    assert_eq!(unlabelled["metrics"], serde_json::json!({}));
+    assert!(dir.json("run/report.json")["dev"].as_object().unwrap().len() == 1);
+
+    let line = dir
+        .platon_refuses("train tiny --train-datasets rte --no-tui --output-dir other --with-label");
+    assert!(line.contains("rte_test_labeled.json"), "{line}");
+    let encoded = "glue-data/canonical_data/model";
+    dir.write(
+        &format!("{encoded}/rte_test_labeled.json"),
+        &dir.read(&format!("{encoded}/rte_dev.json")),
+    );
+    dir.platon_ok(
+        "train tiny --train-datasets rte --no-tui --output-dir other --with-label --tensorboard",
+    );
+    let points = json_lines(&dir.read("other/metrics.jsonl"));
+    let last =
+        |split: &str| points.iter().rev().find(|p| p["split"] == split).unwrap()["ACC"].clone();
+    assert_eq!(last("rte_test"), last("rte_dev"), "the same rows");
+    assert!(dir.json("other/rte_test_scores_epoch_2.json")["metrics"]["ACC"].is_number());
+}
+
+#[test]
+fn predictions_for_one_s_own_sentences_are_those_of_the_evaluation() {
+    let dir = finished("");
+    let rows = dir.read("glue-data/demo/dev.tsv");
+    let pairs: String = rows
+        .lines()
+        .skip(1)
+        .map(|line| {
+            let fields: Vec<&str> = line.split('\t').collect();
+            format!("{}\t{}\n", fields[8], fields[9])
+        })
+        .collect();
+    dir.write("pairs.tsv", &pairs);
+    let lines = json_lines(&dir.platon_ok("predict run --input pairs.tsv --json").stdout);
+    let expected = dir.json("run/demo_dev_scores_epoch_2.json");
+    assert_eq!(lines.len(), 48);
+    for (n, line) in lines.iter().enumerate() {
+        assert_eq!(line["index"], n.to_string());
+        assert_eq!(line["label"], expected["predictions"][n]);
+        for class in 0..3 {
+            let (a, b) = (&line["scores"][class], &expected["scores"][3 * n + class]);
+            assert!((a.as_f64().unwrap() - b.as_f64().unwrap()).abs() < 1e-4, "{a} {b}");
+        }
+    }
+    let table = dir.platon_with_input("predict run/model --input -", &pairs).stdout;
+    let mut table = table.lines();
+    assert_eq!(table.next(), Some("index\tprediction\tcontradiction\tneutral\tentailment"));
+    let fields: Vec<&str> = table.next().unwrap().split('\t').collect();
+    assert_eq!(
+        (fields[0], fields[1], fields.len()),
+        ("0", lines[0]["prediction"].as_str().unwrap(), 5)
+    );
+    assert_eq!(table.count(), 47);
+
+    dir.write("wrong.tsv", "a\tb\na\tb\tc\n");
+    let line = dir.platon_refuses("predict run --input wrong.tsv");
+    assert!(
+        line.contains(
+            "wrong.tsv:2: expected a text, or two with a tab between them, found 3 fields"
+        ),
+        "{line}"
+    );
+    let line = dir.platon_refuses("predict run --input nowhere.tsv");
+    assert!(line.contains("nowhere.tsv: cannot read"), "{line}");
+    let line = dir.platon_refuses("predict glue-data/demo/model --input pairs.tsv");
+    assert!(line.contains("expected a file glue-data/demo/model/model.safetensors"), "{line}");
+}
+
+#[test]
+fn vectors_of_texts_are_one_per_row() {
+    let dir = finished("");
+    dir.write("texts.txt", "a cat\na dog sleeps\n\n");
+    let lines = json_lines(&dir.platon_ok("encode run --input texts.txt").stdout);
+    assert_eq!(lines.len(), 3);
+    dir.platon_ok("encode run --input texts.txt --output first.safetensors");
+    dir.platon_ok("encode run --input texts.txt --output mean.safetensors --pooling mean");
+    let vectors = |name: &str| read(&dir.path(name)).0["vectors"].clone();
+    let (first, mean) = (vectors("first.safetensors"), vectors("mean.safetensors"));
+    assert_eq!(first.shape, [3, 64]);
+    for (n, line) in lines.iter().enumerate() {
+        let printed: Vec<f32> =
+            line["vector"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap() as f32).collect();
+        let stored: Vec<f32> = first.row(n).iter().map(|v| *v as f32).collect();
+        assert_eq!(printed, stored);
+    }
+    assert_ne!(first.values, mean.values);
+    let line = dir.platon_refuses("encode run --input texts.txt --output first.safetensors");
+    assert!(line.contains("output: expected a new file"), "{line}");
+
+    dir.platon_ok(
+        "train tiny --no-tui --output-dir vectors --resume --model-ckpt run/model --max-steps 1",
+    );
+    dir.platon_ok("train tiny --output-dir only --encode-mode --init-checkpoint run/model --from-scratch=false");
+    assert_eq!(vectors("only/demo_dev_encoding.safetensors").shape, [48, 64]);
+    assert!(!dir.path("only/model").exists());
+}
+
+#[test]
+fn a_sparse_file_comes_back_bit_for_bit() {
+    let dir = finished("");
+    dir.platon_ok("export run --format sparse --output small.safetensors");
+    dir.platon_ok("convert small.safetensors back");
+    let values = |path: &str| {
+        let (tensors, _) = read(&dir.path(path));
+        tensors
+            .into_iter()
+            .map(|(k, v)| (k, v.values.iter().map(|v| v.to_bits()).collect::<Vec<_>>()))
+            .collect::<HashMap<_, _>>()
+    };
+    assert_eq!(values("run/model/model.safetensors"), values("back/model.safetensors"));
+    for file in ["config.json", "tokenizer.json", "vocab.txt", "tokenizer_config.json"] {
+        assert_eq!(
+            dir.read(&format!("run/model/{file}")).trim(),
+            dir.read(&format!("back/{file}")).trim(),
+            "{file}"
+        );
+    }
+    let size = |path: &str| std::fs::metadata(dir.path(path)).unwrap().len();
+    assert!(size("small.safetensors") < size("run/model/model.safetensors"));
+    dir.platon_ok("export run --format hf --output folder");
+    assert_eq!(values("folder/model.safetensors"), values("back/model.safetensors"));
+    dir.write("texts.txt", "a cat\ta dog\n");
+    let a =
+        dir.platon_ok("predict small.safetensors --input texts.txt --tokenizer run/model").stdout;
+    assert_eq!(a, dir.platon_ok("predict run --input texts.txt").stdout);
+    for (args, expected) in [
+        ("export run --format sparse --output small.safetensors", "output: expected a new file"),
+        ("convert small.safetensors back", "OUT: expected a new or empty folder"),
+        ("convert nowhere out", "nowhere"),
+        ("convert run/log.log out", "run/log.log: expected a safetensors file"),
+    ] {
+        let line = dir.platon_refuses(args);
+        assert!(line.contains(expected), "{line}");
+    }
+    assert!(!dir.path("out").exists());
+}
+
+#[test]
+fn a_checkpoint_of_the_original_becomes_a_hugging_face_folder() {
+    let dir = Dir::new();
+    let (input, tokenizer) = (fixture("tiny_bert/mtdnn.pt"), fixture("tiny_bert"));
+    let out = dir.path("out");
+    let args = format!(
+        "convert {} {} --tokenizer {}",
+        input.display(),
+        out.display(),
+        tokenizer.display()
+    );
+    dir.platon_ok(&args);
+    let (converted, _) = read(&out.join("model.safetensors"));
+    let (expected, _) = read(&fixture("tiny_bert/model.safetensors"));
+    assert_eq!(converted.len(), expected.len());
+    for (name, tensor) in expected {
+        assert_eq!(
+            (&converted[&name].values, &converted[&name].shape),
+            (&tensor.values, &tensor.shape),
+            "{name}"
+        );
+    }
+    let config = dir.json("out/config.json");
+    assert_eq!((&config["hidden_size"], &config["model_type"]), (&32.into(), &"bert".into()));
+    assert_eq!(
+        config["id2label"],
+        serde_json::json!({"0": "LABEL_0", "1": "LABEL_1", "2": "LABEL_2"})
+    );
+    dir.write("texts.txt", "a\tb\n");
+    let tokenizer = tokenizer.display();
+    let of = |model: &str| {
+        dir.platon_ok(&format!("predict {model} --tokenizer {tokenizer} --input texts.txt")).stdout
+    };
+    assert_eq!(of(&input.display().to_string()), of("out"));
+}
+
+#[test]
+fn a_submission_holds_eleven_files_with_constants_for_what_is_missing() {
+    let dir = with_rte(Dir::new().with_tiny_demo("flex"), 3000);
+    dir.platon_ok("train tiny --train-datasets rte --no-tui --output-dir run");
+    let ended = dir.platon_ok("submit run --output glue.zip");
+    assert!(ended.stderr.contains("RTE.tsv: 3000 predictions of run"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("AX.tsv: no run of mnli was named"), "{}", ended.stderr);
+    let mut archive =
+        zip::ZipArchive::new(std::fs::File::open(dir.path("glue.zip")).unwrap()).unwrap();
+    assert_eq!(archive.len(), 11);
+    let mut text = String::new();
+    archive.by_name("RTE.tsv").unwrap().read_to_string(&mut text).unwrap();
+    assert_eq!(text.lines().count(), 3001);
+    let folder = dir.platon_refuses("submit run run --output other.zip");
+    assert!(folder.contains("expected one run per task"), "{folder}");
+    dir.platon_ok("train tiny --no-tui --output-dir demo --max-steps 2");
+    let line = dir.platon_refuses("submit demo --output other.zip");
+    assert!(line.contains("expected a run of one of GLUE's tasks"), "{line}");
+    assert!(!dir.path("other.zip").exists());
+}
