@@ -14,6 +14,18 @@ use crate::pruning::{Pruner, RatioSchedule};
 /// The version written to `config.toml`.
 pub const FORMAT: u32 = 1;
 
+/// What else lies in a run folder.
+const OWN_NAMES: [&str; 8] = [
+    "config.toml",
+    "metrics.jsonl",
+    "report.json",
+    "model",
+    "checkpoint",
+    "lock",
+    "export-hf",
+    "model-sparse.safetensors",
+];
+
 /// The devices a run can use, each behind a cargo feature of the same name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -127,6 +139,8 @@ pub struct RunConfig {
     pub save_per_updates: usize,
     /// Saves (and evaluates) every `save_per_updates` updates too.
     pub save_per_updates_on: bool,
+    /// So many of the latest checkpoints are kept, besides the best one.
+    pub keep_checkpoints: usize,
     /// The log's name inside the run folder.
     pub log_file: String,
     /// Writes TensorBoard event files.
@@ -187,6 +201,7 @@ impl Default for RunConfig {
             eval_per_updates: 5000,
             save_per_updates: 10_000,
             save_per_updates_on: false,
+            keep_checkpoints: 2,
             log_file: "log.log".into(),
             tensorboard: false,
             tensorboard_logdir: "tensorboard_logdir".into(),
@@ -303,6 +318,30 @@ impl RunConfig {
         )
     }
 
+    /// The names of the log and of the event files' folder.
+    fn check_names(&self) -> Result<()> {
+        let names =
+            [("log_file", &self.log_file), ("tensorboard_logdir", &self.tensorboard_logdir)];
+        for (name, value) in names {
+            // They lie in the run folder, which a path could leave.
+            let mut parts = Path::new(value).components();
+            let inside = matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
+            if !inside || value.contains(char::is_control) {
+                let expected = "a name inside the run folder";
+                return Err(Error::value(name, expected, format!("{value:?}")));
+            }
+            if OWN_NAMES.contains(&value.as_str()) {
+                return Err(Error::value(name, "a name of its own", value)
+                    .hint(format!("the run has files called {}", OWN_NAMES.join(", "))));
+            }
+        }
+        if self.log_file == self.tensorboard_logdir {
+            let found = format!("{}, as log_file", self.log_file);
+            return Err(Error::value("tensorboard_logdir", "a name of its own", found));
+        }
+        Ok(())
+    }
+
     fn check(&self) -> Result<()> {
         RatioSchedule::check_ratios(self.initial_threshold, self.final_threshold)?;
         for (name, value) in [
@@ -315,6 +354,7 @@ impl RunConfig {
             ("bin_size", self.bin_size),
             ("grad_accumulation_step", self.grad_accumulation_step),
             ("save_per_updates", self.save_per_updates),
+            ("keep_checkpoints", self.keep_checkpoints),
         ] {
             if value == 0 {
                 return Err(Error::value(name, "at least 1", value));
@@ -336,19 +376,7 @@ impl RunConfig {
             let found = self.num_hidden_layers;
             return Err(Error::value("num_hidden_layers", "-1 for all, or at least 1", found));
         }
-        for (name, value) in
-            [("log_file", &self.log_file), ("tensorboard_logdir", &self.tensorboard_logdir)]
-        {
-            // They lie in the run folder, which a path could leave.
-            let mut parts = Path::new(value).components();
-            if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) {
-                return Err(Error::value(
-                    name,
-                    "a name inside the run folder",
-                    format!("{value:?}"),
-                ));
-            }
-        }
+        self.check_names()?;
         for (name, value) in [("learning_rate", self.learning_rate), ("adam_eps", self.adam_eps)] {
             if !(value > 0.0 && value.is_finite()) {
                 return Err(Error::value(name, "a positive number", value));

@@ -75,7 +75,7 @@ impl Error {
             path: path.as_ref().to_path_buf(),
             line: line.into(),
             expected: one_line(expected),
-            found: one_line(found),
+            found: foreign(found),
             hint: None,
         }
     }
@@ -83,16 +83,16 @@ impl Error {
     /// An option or recipe value is wrong.
     pub fn value(name: impl Display, expected: impl Display, found: impl Display) -> Self {
         Self::Value {
-            name: name.to_string(),
+            name: foreign(name),
             expected: one_line(expected),
-            found: one_line(found),
+            found: foreign(found),
             hint: None,
         }
     }
 
     /// The run failed.
     pub fn run(message: impl Display) -> Self {
-        Self::Run { message: message.to_string(), hint: None }
+        Self::Run { message: one_line(message), hint: None }
     }
 
     /// Adds a remedy, printed after the error as `(hint: ...)`.
@@ -108,9 +108,24 @@ impl Error {
     }
 }
 
+/// The longest foreign text that an error repeats, in characters.
+const LONGEST_FOUND: usize = 200;
+
+/// What was found may be anything: it becomes one line that no terminal obeys, of a length that can
+/// be read.
+fn foreign(value: impl Display) -> String {
+    let line = one_line(value);
+    match line.char_indices().nth(LONGEST_FOUND) {
+        Some((end, _)) => format!("{}...", line.get(..end).unwrap_or_default()),
+        None => line,
+    }
+}
+
 /// Values that users wrote may span lines; an error does not.
 fn one_line(value: impl Display) -> String {
-    value.to_string().lines().map(str::trim).collect::<Vec<_>>().join(" ")
+    let text = value.to_string();
+    let line = text.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    line.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 fn line_suffix(line: &Option<usize>) -> String {
@@ -124,6 +139,14 @@ fn hint_suffix(hint: &Option<String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn foreign_text_is_shortened_and_moves_no_cursor() {
+        let found = format!("\u{1b}[2Ja\nb{}", "x".repeat(1_000_000));
+        let text = Error::content("a.tsv", None, "4 fields", found).to_string();
+        assert!(text.starts_with("a.tsv: expected 4 fields, found ?[2Ja bxxx"), "{text}");
+        assert!(text.ends_with("xxx...") && text.len() < 300, "{}", text.len());
+    }
 
     #[test]
     fn a_content_error_is_one_line_with_place_expectation_and_remedy() {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::bert::checkpoint::{CONFIG, Checkpoint};
+use crate::bert::checkpoint::{CONFIG, Checkpoint, TOKENIZER_FILES};
 use crate::bert::config::Dropouts;
 use crate::bert::weights::{self, StoredTensor, Tensors};
 use crate::bert::{BertConfig, sparse};
@@ -15,9 +15,6 @@ use crate::glue::encode::Encoder;
 use crate::glue::task::{Kind, Task};
 
 const WEIGHTS: &str = "model.safetensors";
-/// What belongs to a tokenizer, where it is there.
-const TOKENIZER_FILES: [&str; 4] =
-    ["tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json"];
 /// Dropout rates for a checkpoint that names none.
 const DROPOUTS: Dropouts = Dropouts { encoder: 0.1, head: 0.1 };
 
@@ -71,7 +68,9 @@ pub fn to_hugging_face(
         None => checkpoint.texts.clone(),
     };
     let (config, json) = (checkpoint.config.clone(), checkpoint.json.clone());
-    let Tensors { tensors, unused, .. } = checkpoint.into_tensors()?;
+    let tensors = checkpoint.into_tensors()?;
+    tensors.outputs(config.hidden_size)?;
+    let Tensors { tensors, unused, .. } = tensors;
     let json = hugging_face_config(&config, json, &tensors);
     weights::save(&tensors, &dir.join(WEIGHTS))?;
     write_json(&dir.join(CONFIG), &json)?;

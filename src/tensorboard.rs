@@ -15,7 +15,7 @@
 //! A value carries no metadata: from `simple_value` alone TensorBoard knows it for a scalar.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -61,6 +61,23 @@ impl EventWriter {
         writer.record(&version_event(now.as_secs_f64()))?;
         writer.flush()?;
         Ok(writer)
+    }
+
+    /// Goes on in the file `path`, of which the first `bytes` bytes stay.
+    ///
+    /// # Errors
+    /// The file cannot be written, or is shorter.
+    pub fn resume(path: &Path, bytes: u64) -> Result<Self> {
+        let failed = |e| Error::io(path, "write", e);
+        let mut file = OpenOptions::new().write(true).open(path).map_err(failed)?;
+        let found = file.metadata().map_err(failed)?.len();
+        if found < bytes {
+            return Err(Error::content(path, None, format!("at least {bytes} bytes"), found)
+                .hint("without this file the run cannot go on with --tensorboard"));
+        }
+        file.set_len(bytes).and_then(|()| file.seek(SeekFrom::End(0))).map_err(failed)?;
+        let file = BufWriter::with_capacity(BUFFER_BYTES, file);
+        Ok(Self { path: path.to_path_buf(), file })
     }
 
     /// The file that is written.

@@ -38,6 +38,9 @@ enum Weights {
 
 /// The configuration's file in a Hugging Face folder, and its entry in a sparse file.
 pub const CONFIG: &str = "config.json";
+/// What belongs to a tokenizer, where it is there.
+pub const TOKENIZER_FILES: [&str; 4] =
+    ["tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json"];
 /// The weights' files of a Hugging Face folder, the better first.
 const WEIGHT_FILES: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
 
@@ -55,6 +58,7 @@ impl Checkpoint {
         }
         let json = read_json(&path.join(CONFIG))?;
         let config = BertConfig::from_json(json.clone(), &path.join(CONFIG))?;
+        check_labels(&json, &path.join(CONFIG))?;
         let [best, other] = WEIGHT_FILES.map(|name| path.join(name));
         let weights = if !best.is_file() && other.is_file() {
             Weights::File(other)
@@ -78,6 +82,7 @@ impl Checkpoint {
             }
         };
         let config = BertConfig::from_json(json.clone(), &at)?;
+        check_labels(&json, &at)?;
         let weights = Weights::Read(tensors);
         Ok(Self { path: path.to_path_buf(), config, json, texts, weights })
     }
@@ -96,16 +101,19 @@ impl Checkpoint {
         }
     }
 
-    /// The weights, which are read from their file the first time.
+    /// The weights, which are read from their file the first time. An encoder of the configured
+    /// sizes is among them.
     ///
     /// # Errors
-    /// There are none, or their file is malformed.
+    /// There are none, their file is malformed, or a tensor is missing or has another shape.
     pub fn into_tensors(self) -> Result<Tensors> {
         self.check_weights()?;
-        match self.weights {
-            Weights::Read(tensors) => Ok(tensors),
-            Weights::File(file) | Weights::Missing(file) => Ok(read(&file)?.tensors),
-        }
+        let tensors = match self.weights {
+            Weights::Read(tensors) => tensors,
+            Weights::File(file) | Weights::Missing(file) => read(&file)?.tensors,
+        };
+        tensors.check(&self.config)?;
+        Ok(tensors)
     }
 
     /// The folder that would hold the tokenizer.
@@ -123,9 +131,21 @@ impl Checkpoint {
 
     /// The label names of a fine-tuned model in the order of its outputs, if it names them.
     pub fn labels(&self) -> Vec<String> {
-        let names = self.json.get("id2label").and_then(Value::as_object);
-        let name = |n: usize| Some(names?.get(&n.to_string())?.as_str()?.to_string());
-        (0..).map_while(name).collect()
+        labels(&self.json)
+    }
+}
+
+fn labels(json: &Value) -> Vec<String> {
+    let names = json.get("id2label").and_then(Value::as_object);
+    let name = |n: usize| Some(names?.get(&n.to_string())?.as_str()?.to_string());
+    (0..).map_while(name).collect()
+}
+
+/// Labels stand in tables.
+fn check_labels(json: &Value, path: &Path) -> Result<()> {
+    match labels(json).into_iter().find(|label| label.contains(char::is_control)) {
+        Some(label) => Err(Error::content(path, None, "labels of one line", format!("{label:?}"))),
+        None => Ok(()),
     }
 }
 
@@ -151,6 +171,12 @@ fn read(path: &Path) -> Result<Content> {
         return Ok(Content { tensors, config: None, texts: BTreeMap::new() });
     }
     let (tensors, mut texts) = sparse::decode(path, &bytes)?;
+    // Their names become names of files.
+    let other = |name: &&String| !TOKENIZER_FILES.contains(&name.as_str()) && *name != CONFIG;
+    if let Some(name) = texts.keys().find(other) {
+        return Err(Error::content(path, None, "a tokenizer's file", format!("{name:?}"))
+            .hint("this file was not made by platon export"));
+    }
     let config = texts.remove(CONFIG).map(|text| {
         serde_json::from_str(&text)
             .map_err(|e| Error::content(path, None, format!("JSON in {CONFIG}"), e))

@@ -146,6 +146,19 @@ impl BertConfig {
                 parameters,
             ));
         }
+        if !(self.layer_norm_eps >= 0.0 && self.layer_norm_eps.is_finite()) {
+            let expected = "layer_norm_eps of at least 0";
+            return Err(Error::content(path, None, expected, self.layer_norm_eps));
+        }
+        if !(0.0..=1.0).contains(&self.initializer_range) {
+            let expected = "initializer_range from 0 to 1";
+            let found = format!("{:?}", self.initializer_range);
+            return Err(Error::content(path, None, expected, found));
+        }
+        if self.pad_token_id >= self.vocab_size {
+            let expected = format!("pad_token_id below the vocab_size {}", self.vocab_size);
+            return Err(Error::content(path, None, expected, self.pad_token_id));
+        }
         if self.hidden_act != "gelu" {
             return Err(Error::content(
                 path,

@@ -2,6 +2,7 @@
 
 pub mod checkpoint;
 pub mod config;
+mod container;
 pub mod model;
 pub mod names;
 pub mod sparse;

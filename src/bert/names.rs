@@ -1,5 +1,7 @@
 //! The only table between this crate's parameter paths and Hugging Face's tensor names.
 
+use super::config::BertConfig;
+
 /// The path that a burn module visitor has walked, and the Hugging Face name of the parameter at
 /// its end.
 ///
@@ -84,6 +86,48 @@ pub fn from_stored(stored: &str) -> Option<String> {
         return Some(format!("bert.{name}"));
     }
     (name.starts_with("bert.") || name.starts_with("classifier.")).then_some(name)
+}
+
+/// The encoder's tensors under their Hugging Face names, with their shapes there.
+pub fn encoder_shapes(config: &BertConfig) -> Vec<(String, Vec<usize>)> {
+    let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+    let mut shapes = vec![
+        ("bert.embeddings.word_embeddings.weight".to_string(), vec![config.vocab_size, hidden]),
+        (
+            "bert.embeddings.position_embeddings.weight".to_string(),
+            vec![config.max_position_embeddings, hidden],
+        ),
+        (
+            "bert.embeddings.token_type_embeddings.weight".to_string(),
+            vec![config.type_vocab_size, hidden],
+        ),
+    ];
+    let mut norm = |module: String| {
+        for leaf in ["weight", "bias"] {
+            shapes.push((format!("{module}.LayerNorm.{leaf}"), vec![hidden]));
+        }
+    };
+    norm("bert.embeddings".to_string());
+    for layer in 0..config.num_hidden_layers {
+        for module in ["attention.output", "output"] {
+            norm(format!("bert.encoder.layer.{layer}.{module}"));
+        }
+    }
+    for layer in 0..config.num_hidden_layers {
+        for (module, outputs, inputs) in [
+            ("attention.self.query", hidden, hidden),
+            ("attention.self.key", hidden, hidden),
+            ("attention.self.value", hidden, hidden),
+            ("attention.output.dense", hidden, hidden),
+            ("intermediate.dense", inner, hidden),
+            ("output.dense", hidden, inner),
+        ] {
+            let name = format!("bert.encoder.layer.{layer}.{module}");
+            shapes.push((format!("{name}.weight"), vec![outputs, inputs]));
+            shapes.push((format!("{name}.bias"), vec![outputs]));
+        }
+    }
+    shapes
 }
 
 /// Whether Hugging Face stores this rank-2 tensor transposed: `nn.Linear` keeps `[out, in]` where

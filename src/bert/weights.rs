@@ -1,6 +1,6 @@
 //! Reads and writes a model's weights as Hugging Face safetensors.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
@@ -8,6 +8,8 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Tensor, TensorData};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
+use super::config::BertConfig;
+use super::container::{self, ElementType, Part};
 use super::names::{self, ParamPath};
 use crate::error::{Error, Result};
 
@@ -58,9 +60,36 @@ impl Tensors {
         Self { file: file.to_path_buf(), tensors, unused }
     }
 
-    /// The number of outputs of the head, if there is one.
-    pub fn outputs(&self) -> Option<usize> {
-        self.tensors.get("classifier.weight").and_then(|tensor| tensor.shape.first()).copied()
+    /// The number of outputs of the head over `hidden` values, if there is a head.
+    ///
+    /// # Errors
+    /// Its weight has another shape.
+    pub fn outputs(&self, hidden: usize) -> Result<Option<usize>> {
+        let name = "classifier.weight";
+        match self.tensors.get(name).map(|tensor| tensor.shape.as_slice()) {
+            None => Ok(None),
+            Some([outputs, width]) if *outputs > 0 && *width == hidden => Ok(Some(*outputs)),
+            Some(shape) => {
+                let expected = format!("tensor {name} of shape [outputs, {hidden}]");
+                Err(Error::content(&self.file, None, expected, format!("shape {shape:?}")))
+            }
+        }
+    }
+
+    /// Compares the encoder's tensors with a configuration, before a model of its sizes takes
+    /// memory.
+    ///
+    /// # Errors
+    /// One is missing or has another shape, by name.
+    pub fn check(&self, config: &BertConfig) -> Result<()> {
+        for (name, shape) in names::encoder_shapes(config) {
+            match self.tensors.get(&name) {
+                Some(tensor) if tensor.shape == shape => {}
+                Some(tensor) => return Err(misshapen(&self.file, &name, &shape, &tensor.shape)),
+                None => return Err(missing(&self.file, &name)),
+            }
+        }
+        Ok(())
     }
 
     /// Takes the tensors out of `bytes`, the content of the safetensors file `path`; f32, f16 and
@@ -122,21 +151,12 @@ struct Loader<'a, B: Backend> {
 
 impl<B: Backend> Loader<'_, B> {
     fn take(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        let tensor = self.tensors.remove(name).ok_or_else(|| {
-            Error::content(self.file, None, format!("a tensor {name}"), "none of that name")
-                .hint("the file must hold a BERT with the sizes of its config.json")
-        })?;
+        let tensor = self.tensors.remove(name).ok_or_else(|| missing(self.file, name))?;
         let transposed = shape.len() == 2 && names::is_transposed(name);
         let stored: Vec<usize> =
             if transposed { shape.iter().rev().copied().collect() } else { shape.to_vec() };
         if tensor.shape != stored {
-            return Err(Error::content(
-                self.file,
-                None,
-                format!("tensor {name} of shape {stored:?}"),
-                format!("shape {:?}", tensor.shape),
-            )
-            .hint("config.json and the weights belong together"));
+            return Err(misshapen(self.file, name, &stored, &tensor.shape));
         }
         match stored.as_slice() {
             [rows, columns] if transposed => Ok(transpose(&tensor.values, *rows, *columns)),
@@ -171,6 +191,17 @@ impl<B: Backend> ModuleMapper<B> for Loader<'_, B> {
         };
         Param::from_mapped_value(id, tensor, mapper)
     }
+}
+
+fn missing(file: &Path, name: &str) -> Error {
+    Error::content(file, None, format!("a tensor {name}"), "none of that name")
+        .hint("the file must hold a BERT with the sizes of its config.json")
+}
+
+fn misshapen(file: &Path, name: &str, expected: &[usize], found: &[usize]) -> Error {
+    let expected = format!("tensor {name} of shape {expected:?}");
+    Error::content(file, None, expected, format!("shape {found:?}"))
+        .hint("config.json and the weights belong together")
 }
 
 fn to_f32(view: &TensorView<'_>) -> Option<Vec<f32>> {
@@ -249,23 +280,20 @@ impl<B: Backend> ModuleVisitor<B> for Collector {
     }
 }
 
-/// Writes `tensors` as a safetensors file that Hugging Face tools load; the file appears whole.
+/// Writes `tensors` as a safetensors file that Hugging Face tools load; the file appears whole, and
+/// equal tensors make equal bytes.
+///
+/// # Errors
+/// The file cannot be written.
 pub fn save(tensors: &BTreeMap<String, StoredTensor>, path: &Path) -> Result<()> {
-    let bytes: Vec<(&String, Vec<u8>, &Vec<usize>)> = tensors
-        .iter()
-        .map(|(name, t)| (name, t.values.iter().flat_map(|v| v.to_le_bytes()).collect(), &t.shape))
-        .collect();
-    let mut views = Vec::with_capacity(bytes.len());
-    for (name, data, shape) in &bytes {
-        let view = TensorView::new(Dtype::F32, shape.to_vec(), data)
-            .map_err(|e| Error::run(format!("tensor {name} cannot be stored: {e}")))?;
-        views.push((name.as_str(), view));
-    }
-    let metadata = HashMap::from([
-        ("format".to_string(), "pt".to_string()),
-        ("platon_format".to_string(), FORMAT.to_string()),
-    ]);
-    let file = safetensors::serialize(views, Some(metadata))
-        .map_err(|e| Error::run(format!("the weights cannot be stored: {e}")))?;
+    let part = |(name, tensor): (&String, &StoredTensor)| Part {
+        name: name.clone(),
+        element_type: ElementType::F32,
+        shape: tensor.shape.clone(),
+        data: tensor.values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+    };
+    let metadata = [("format", "pt"), ("platon_format", FORMAT)];
+    let metadata = metadata.map(|(name, text)| (name.to_string(), text.to_string()));
+    let file = container::write(&BTreeMap::from(metadata), tensors.iter().map(part).collect())?;
     crate::files::write_whole(path, &file)
 }

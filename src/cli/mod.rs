@@ -9,6 +9,7 @@ mod output;
 mod predict;
 mod prepare;
 mod refused;
+mod resume;
 mod saved;
 mod settings;
 mod submit;
@@ -37,6 +38,8 @@ struct Cli {
 enum Command {
     /// Fine-tune and prune a model on one task.
     Train(Box<train::TrainArgs>),
+    /// Go on with a run that was stopped or killed.
+    Resume(resume::ResumeArgs),
     /// Turn raw GLUE files into encoded samples.
     Prepare(prepare::PrepareArgs),
     /// Score the saved model of a run on the dev sets.
@@ -96,6 +99,9 @@ fn command() -> clap::Command {
     let defaults = RunConfig::default().to_table().unwrap_or_default();
     Cli::command().mut_subcommand("train", |train| {
         train.mut_args(|argument| {
+            if argument.is_positional() {
+                return argument;
+            }
             let shown = match defaults.get(argument.get_id().as_str()) {
                 Some(toml::Value::String(text)) if text.is_empty() => None,
                 Some(toml::Value::String(text)) => Some(text.clone()),
@@ -113,6 +119,7 @@ fn command() -> clap::Command {
 fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Train(args) => train::run(&args),
+        Command::Resume(args) => resume::run(&args),
         Command::Prepare(args) => prepare::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Predict(args) => predict::run(args),

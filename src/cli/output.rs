@@ -1,17 +1,26 @@
 //! Printing: data on stdout, everything else on stderr, and no panic when a pipe closes.
 
 use std::collections::HashMap;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::sync::Mutex;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::glue::prepare::Progress;
 
-/// Prints data.
+/// Prints data. A reader that has seen enough (`| head`) ends the program; output that cannot be
+/// written otherwise, as to a full disk, ends it with an error.
 pub fn data(text: &str) {
-    // A reader that has seen enough (`| head`) is no error.
-    let _ = writeln!(std::io::stdout(), "{}", text.trim_end_matches('\n'));
+    let mut stdout = std::io::stdout().lock();
+    let written = writeln!(stdout, "{}", text.trim_end_matches('\n')).and_then(|()| stdout.flush());
+    match written {
+        Ok(()) => {}
+        Err(e) if e.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(e) => {
+            log(&format!("error: standard output: cannot write: {e}"));
+            std::process::exit(1);
+        }
+    }
 }
 
 /// Prints a message.

@@ -1,7 +1,7 @@
 //! A saved model that somebody names on the command line, and the rows to run it on.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -9,9 +9,9 @@ use clap::Args;
 use crate::bert::Checkpoint;
 use crate::config::{BackendName, Layer, RunConfig};
 use crate::error::{Error, Result};
-use crate::glue::encode::Encoder;
+use crate::glue::encode::{Encoder, has_tokenizer};
 use crate::glue::sample::Sample;
-use crate::glue::tsv::{Label, Row};
+use crate::glue::tsv::{Label, MAX_LINE_BYTES, Row};
 
 /// Rows that are read, encoded and computed at a time.
 const CHUNK: usize = 1024;
@@ -44,8 +44,10 @@ impl SavedArgs {
     /// The model's tokenizer.
     pub fn encoder(&self, checkpoint: &Checkpoint) -> Result<Encoder> {
         let dir = self.tokenizer.as_deref().unwrap_or_else(|| checkpoint.folder());
-        let encoder = Encoder::from_dir(dir)
-            .map_err(|e| e.hint("name the folder that holds the tokenizer with --tokenizer"))?;
+        let encoder = Encoder::from_dir(dir).map_err(|e| match has_tokenizer(dir) {
+            true => e,
+            false => e.hint("name the folder that holds the tokenizer with --tokenizer"),
+        })?;
         let size = checkpoint.config.vocab_size;
         if encoder.vocab_size() > size {
             let expected = format!("at most {size} tokens, as the model has embeddings");
@@ -83,12 +85,12 @@ impl SavedArgs {
         let mut words = encoder.words();
         let mut rows = Vec::new();
         let mut first = 0;
-        let mut lines = reader.split(b'\n');
+        let mut reader = reader;
         loop {
-            let line = lines.next().transpose().map_err(|e| Error::io(path, "read", e))?;
+            let number = first + rows.len();
+            let line = next_line(&mut reader, path, number)?;
             let last = line.is_none();
             if let Some(line) = line {
-                let number = first + rows.len();
                 rows.push(row(path, number, line)?);
             }
             if rows.len() == CHUNK || (last && !rows.is_empty()) {
@@ -109,6 +111,24 @@ pub fn model_in(path: &Path) -> PathBuf {
     let inside = path.join("model");
     let is_run = path.join("config.toml").is_file() || inside.join("config.json").is_file();
     if is_run && !path.join("config.json").is_file() { inside } else { path.to_path_buf() }
+}
+
+/// The next line without its end; `None` at the end of the input.
+fn next_line(reader: &mut dyn BufRead, path: &Path, number: usize) -> Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    let mut bounded = reader.take(MAX_LINE_BYTES as u64 + 1);
+    bounded.read_until(b'\n', &mut line).map_err(|e| Error::io(path, "read", e))?;
+    if line.is_empty() {
+        return Ok(None);
+    }
+    if line.last() == Some(&b'\n') {
+        line.pop();
+    }
+    if line.len() > MAX_LINE_BYTES {
+        let expected = format!("a line of at most {MAX_LINE_BYTES} bytes");
+        return Err(Error::content(path, number + 1, expected, "more"));
+    }
+    Ok(Some(line))
 }
 
 fn row(path: &Path, number: usize, line: Vec<u8>) -> Result<Row> {

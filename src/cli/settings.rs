@@ -19,14 +19,14 @@ pub struct Settings {
     test_datasets: Option<Vec<String>>,
     /// The test sets hold true labels (*_test_labeled.json): score them too.
     #[arg(long, help_heading = "Data", num_args = 0..=1, require_equals = true,
-        default_missing_value = "true")]
+        default_missing_value = "true", hide_possible_values = true)]
     with_label: Option<bool>,
     /// Training samples of more tokens are dropped.
     #[arg(long, help_heading = "Data")]
     max_seq_len: Option<usize>,
     /// Fill batches with samples of like length.
     #[arg(long, help_heading = "Data", num_args = 0..=1, require_equals = true,
-        default_missing_value = "true")]
+        default_missing_value = "true", hide_possible_values = true)]
     bin_on: Option<bool>,
     /// Length, in tokens, that ends the first bin.
     #[arg(long, help_heading = "Data")]
@@ -49,7 +49,7 @@ pub struct Settings {
     num_hidden_layers: Option<i64>,
     /// Draw the weights afresh; take only sizes and tokenizer from the checkpoint.
     #[arg(long, help_heading = "Model", num_args = 0..=1, require_equals = true,
-        default_missing_value = "true")]
+        default_missing_value = "true", hide_possible_values = true)]
     from_scratch: Option<bool>,
     /// Dropout before the last layer of the head.
     #[arg(long, help_heading = "Model")]
@@ -144,21 +144,24 @@ pub struct Settings {
     save_per_updates: Option<usize>,
     /// Save a checkpoint every --save-per-updates updates (and evaluate it).
     #[arg(long, help_heading = "Logging", num_args = 0..=1, require_equals = true,
-        default_missing_value = "true")]
+        default_missing_value = "true", hide_possible_values = true)]
     save_per_updates_on: Option<bool>,
+    /// How many of the latest checkpoints to keep, besides the best one.
+    #[arg(long, help_heading = "Logging")]
+    keep_checkpoints: Option<usize>,
     /// Name of the log in the run folder.
     #[arg(long, help_heading = "Logging")]
     log_file: Option<String>,
     /// Write TensorBoard event files.
     #[arg(long, help_heading = "Logging", num_args = 0..=1, require_equals = true,
-        default_missing_value = "true")]
+        default_missing_value = "true", hide_possible_values = true)]
     tensorboard: Option<bool>,
     /// Their folder in the run folder.
     #[arg(long, help_heading = "Logging")]
     tensorboard_logdir: Option<String>,
     /// Predict the test sets too, and write files for the GLUE server.
     #[arg(long, help_heading = "Logging", num_args = 0..=1, require_equals = true,
-        default_missing_value = "true")]
+        default_missing_value = "true", hide_possible_values = true)]
     glue_format_on: Option<bool>,
 
     /// Run folder; without it checkpoints/runs/TASK-PRUNER-RATIO, numbered where it exists.

@@ -62,7 +62,7 @@ pub fn run(args: &SubmitArgs) -> Result<ExitCode> {
             output::log(&format!(
                 "{}: {} predictions of {}",
                 entry.file,
-                entry.rows,
+                text.lines().count().saturating_sub(1),
                 path.display()
             ));
             files.insert(entry.file, text);

@@ -12,6 +12,7 @@ use super::encode::EncodeSets;
 use super::output::{self, PrepareBars};
 use super::settings::Settings;
 use crate::backend::{Job, run_on};
+use crate::bert::Checkpoint;
 use crate::config::{Layer, RunConfig};
 use crate::download::{Options, sources};
 use crate::error::{Error, Result};
@@ -20,7 +21,7 @@ use crate::glue::task::task;
 use crate::kernels::TrainingBackend;
 use crate::pruning::Pruner;
 use crate::train::terminal::TerminalState;
-use crate::train::{CTRL_C, Console, Outcome, Plan, StoppedBy, train};
+use crate::train::{Console, Outcome, Plan, RunLock, StoppedBy, train};
 
 const RECIPES: &str = "recipes";
 
@@ -37,10 +38,9 @@ pub struct TrainArgs {
     keep_ratio: Option<f64>,
     #[command(flatten)]
     settings: Settings,
-    /// Start with the weights of --model-ckpt.
-    #[arg(long, help_heading = "Model", requires = "model_ckpt", num_args = 0..=1,
-        require_equals = true, default_missing_value = "true")]
-    resume: Option<bool>,
+    /// Go on with the run in --output-dir; with --model-ckpt, start a new one with its weights.
+    #[arg(long, help_heading = "Run")]
+    resume: bool,
     /// Plain lines instead of the dashboard.
     #[arg(long, help_heading = "Run")]
     no_tui: bool,
@@ -60,6 +60,11 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     layers.push(args.settings.layer()?);
     layers.extend(learned_task(&args.train_datasets)?);
     let mut config = RunConfig::resolve(&layers)?;
+    if args.resume && config.model_ckpt.as_os_str().is_empty() {
+        let going_on = super::resume::run_config(&config.output_dir)?;
+        super::resume::check_same(&going_on, &config)?;
+        return go_on(going_on, args.no_tui);
+    }
     if args.dry_run {
         return run_on(config.backend, DryRun { config });
     }
@@ -67,8 +72,11 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let dir = config.output_dir.clone();
     let begun = begin(config, args);
     begun.inspect_err(|_| {
-        // A run that could not even start leaves no empty folder; a filled one stays.
-        let _ = std::fs::remove_dir(&dir);
+        // A run that could not even start leaves no folder; one with its settings stays.
+        if !dir.join("config.toml").exists() {
+            let _ = std::fs::remove_file(dir.join("lock"));
+            let _ = std::fs::remove_dir(&dir);
+        }
     })
 }
 
@@ -78,8 +86,22 @@ fn begin(config: RunConfig, args: &TrainArgs) -> Result<ExitCode> {
         let plan = plan(&config)?;
         return run_on(config.backend, EncodeSets { config, plan });
     }
-    let dashboard = cfg!(feature = "tui") && !args.no_tui && std::io::stdout().is_terminal();
-    run_on(config.backend, TrainJob { config, dashboard })
+    start(config, args.no_tui, false)
+}
+
+/// Goes on with a run.
+pub fn go_on(config: RunConfig, no_tui: bool) -> Result<ExitCode> {
+    if config.output_dir.join("report.json").is_file() {
+        output::log(&format!("{}: this run is finished", config.output_dir.display()));
+        return Ok(ExitCode::SUCCESS);
+    }
+    start(config, no_tui, true)
+}
+
+fn start(config: RunConfig, no_tui: bool, resume: bool) -> Result<ExitCode> {
+    let _lock = RunLock::take(&config.output_dir)?;
+    let dashboard = cfg!(feature = "tui") && !no_tui && std::io::stdout().is_terminal();
+    run_on(config.backend, TrainJob { config, dashboard, resume })
 }
 
 /// Downloads the task's files and a well-known model that are not there.
@@ -92,7 +114,9 @@ fn bring_what_is_missing(config: &RunConfig) -> Result<()> {
     }
     let folder = &config.init_checkpoint;
     let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    if !folder.exists() && sources::is_well_known(name) {
+    let usable = Checkpoint::open(folder)
+        .is_ok_and(|found| config.from_scratch || found.check_weights().is_ok());
+    if !usable && !folder.is_file() && sources::is_well_known(name) {
         output::log(&format!("{name}: not in {}, downloading it", folder.display()));
         checkpoint(name, folder, &options)?;
     }
@@ -230,52 +254,63 @@ impl Job for DryRun {
 struct TrainJob {
     config: RunConfig,
     dashboard: bool,
+    resume: bool,
 }
 
 impl Job for TrainJob {
     type Output = ExitCode;
 
     fn run<B: TrainingBackend>(self, device: B::Device) -> Result<ExitCode> {
-        let Self { config, dashboard } = self;
+        let Self { config, dashboard, resume } = self;
         let plan = plan(&config)?;
         let dir = config.output_dir.clone();
         let interrupter = Interrupter::new();
-        stop_on_ctrl_c(&interrupter)?;
+        stop_on_signals(&interrupter)?;
         let console = Console { lines: Box::new(output::log), dashboard, interrupter };
-        match train::<B>(&config, plan, &device, console)? {
+        match train::<B>(&config, plan, &device, console, resume)? {
             Outcome::Finished(report) => {
                 output::data(&report.table());
                 output::data(&format!("{:<11} {}", "run", dir.display()));
                 Ok(ExitCode::SUCCESS)
             }
             Outcome::Stopped { step, of, by } => {
-                let (who, code) = match by {
-                    StoppedBy::CtrlC => (CTRL_C, ExitCode::from(130)),
-                    StoppedBy::Dashboard => ("the dashboard", ExitCode::SUCCESS),
-                };
+                let dir = dir.display();
                 output::log(&format!(
-                    "stopped by {who} after update {step} of {of}; what there is lies in {}",
-                    dir.display()
+                    "stopped by {} after update {step} of {of}; go on with: platon resume {dir}",
+                    by.name()
                 ));
-                Ok(code)
+                Ok(match by {
+                    StoppedBy::Signal(number) => exit_code(number),
+                    StoppedBy::Dashboard => ExitCode::SUCCESS,
+                })
             }
         }
     }
 }
 
-/// The first Ctrl-C ends the run after the update it is at, a second one at once.
-fn stop_on_ctrl_c(interrupter: &Interrupter) -> Result<()> {
+/// As shells have it: 130 for Ctrl-C, 143 for SIGTERM.
+fn exit_code(signal: i32) -> ExitCode {
+    u8::try_from(128 + signal).map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
+/// The first signal ends the run after the update it is at, a second one at once.
+fn stop_on_signals(interrupter: &Interrupter) -> Result<()> {
     let interrupter = interrupter.clone();
     let terminal = TerminalState::save();
-    let mut asked = false;
-    ctrlc::set_handler(move || {
-        if asked {
-            terminal.restore();
-            output::log(&format!("{}stopped at once", TerminalState::LEAVE_SCREEN));
-            std::process::exit(130);
+    let numbers = StoppedBy::SIGNALS.map(|(number, _)| number);
+    let mut signals = signal_hook::iterator::Signals::new(numbers)
+        .map_err(|e| Error::run(format!("signals cannot be handled: {e}")))?;
+    std::thread::spawn(move || {
+        let mut asked = false;
+        for signal in signals.forever() {
+            if asked {
+                terminal.restore();
+                output::log(&format!("{}stopped at once", TerminalState::LEAVE_SCREEN));
+                std::process::exit(128 + signal);
+            }
+            asked = true;
+            interrupter.stop(Some(StoppedBy::Signal(signal).name()));
         }
-        asked = true;
-        interrupter.stop(Some(CTRL_C));
-    })
-    .map_err(|e| Error::run(format!("Ctrl-C cannot be handled: {e}")))
+    });
+    Ok(())
 }

@@ -107,6 +107,8 @@ pub struct TrainLoader<B: Backend> {
     filling: Filling,
     /// The batches of an update.
     parts: usize,
+    /// Updates done before.
+    start: usize,
     next_chunk: Arc<AtomicUsize>,
     /// The rows of every batch that this loader takes: the share `start..end` of `whole`.
     share: (usize, usize, usize),
@@ -114,16 +116,18 @@ pub struct TrainLoader<B: Backend> {
 }
 
 impl<B: Backend> TrainLoader<B> {
-    /// A loader of whole updates of `parts` batches each, from the first chunk.
+    /// A loader of whole updates of `parts` batches each, from the one after `start` on.
     pub fn new(
         samples: Arc<InMemDataset<Sample>>,
         updates: Arc<Updates>,
         filling: Filling,
         parts: usize,
+        start: usize,
         device: B::Device,
     ) -> Self {
-        let (next_chunk, share) = (Arc::default(), (0, 1, 1));
-        Self { samples, updates, filling, parts, next_chunk, share, device }
+        let done = updates.chunks().iter().filter(|chunk| chunk.end <= start).count();
+        let (next_chunk, share) = (Arc::new(AtomicUsize::new(done)), (0, 1, 1));
+        Self { samples, updates, filling, parts, start, next_chunk, share, device }
     }
 }
 
@@ -131,6 +135,7 @@ impl<B: Backend> DataLoader<B, UpdateBatch<B>> for TrainLoader<B> {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<UpdateBatch<B>> + 'a> {
         let chunk = self.next_chunk.fetch_add(1, Ordering::SeqCst);
         let updates = self.updates.chunks().get(chunk).cloned().unwrap_or(0..0);
+        let updates = updates.start.max(self.start.min(updates.end))..updates.end;
         Box::new(TrainIterator {
             batches: self.updates.batches(self.updates.epoch_of(updates.start)),
             next: updates.start,
@@ -149,6 +154,7 @@ impl<B: Backend> DataLoader<B, UpdateBatch<B>> for TrainLoader<B> {
             updates: self.updates.clone(),
             filling: self.filling,
             parts: self.parts,
+            start: self.start,
             next_chunk: self.next_chunk.clone(),
             share: self.share,
             device: device.clone(),
@@ -163,6 +169,7 @@ impl<B: Backend> DataLoader<B, UpdateBatch<B>> for TrainLoader<B> {
             updates: self.updates.clone(),
             filling: self.filling,
             parts: self.parts,
+            start: self.start,
             next_chunk: Arc::new(AtomicUsize::new(self.next_chunk.load(Ordering::SeqCst))),
             share: (start, end, self.num_items().max(1)),
             device: self.device.clone(),

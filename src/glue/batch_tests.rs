@@ -20,12 +20,16 @@ mod loaders {
     }
 
     fn loader(parts: usize) -> TrainLoader<B> {
+        resumed(parts, 0)
+    }
+
+    fn resumed(parts: usize, start: usize) -> TrainLoader<B> {
         let samples = (0..10).map(sample).collect();
         let config =
             UpdatesConfig { batch_size: 4, epochs: 2, seed: 7, ..UpdatesConfig::default() };
         let updates = Arc::new(Updates::new(one_bin(10), config));
         let samples = Arc::new(InMemDataset::new(samples));
-        TrainLoader::new(samples, updates, Filling::Packed, parts, Default::default())
+        TrainLoader::new(samples, updates, Filling::Packed, parts, start, Default::default())
     }
 
     fn labels(batch: &UpdateBatch<B>) -> Vec<Label> {
@@ -56,6 +60,20 @@ mod loaders {
         assert_eq!(updates(&second), [4, 5, 6]);
         assert_eq!(first.iter().map(|b| labels(b).len()).collect::<Vec<_>>(), [4, 4, 2]);
         assert_eq!(loader.iter().count(), 0, "the plan is over");
+    }
+
+    #[test]
+    fn a_loader_goes_on_where_a_run_stopped() {
+        let whole = loader(1);
+        let whole: Vec<_> = whole.iter().chain(whole.iter()).collect();
+        for start in 0..=6 {
+            let loader = resumed(1, start);
+            let rest: Vec<_> = loader.iter().chain(loader.iter()).collect();
+            assert_eq!(rest.len(), 6 - start);
+            for (a, b) in whole.iter().skip(start).zip(&rest) {
+                assert_eq!((a.update, labels(a)), (b.update, labels(b)), "from {start}");
+            }
+        }
     }
 
     #[test]

@@ -10,7 +10,8 @@ use tokenizers::{ModelWrapper, NormalizerWrapper, PostProcessor, Tokenizer};
 use crate::error::{Error, Result};
 use crate::files::{write_json, write_whole};
 use crate::glue::read::{read_text, sha256_hex};
-pub use crate::glue::sample::{Sample, read_samples, write_samples};
+use crate::glue::sample::Sample;
+use crate::glue::trusted;
 use crate::glue::tsv::Row;
 pub use crate::glue::words::Words;
 
@@ -63,6 +64,9 @@ impl Encoder {
             Error::content(&source, None, expected, found)
                 .hint("use the tokenizer files of a BERT checkpoint")
         };
+        let json: Value = serde_json::from_str(text)
+            .map_err(|e| wrong("a tokenizer of Hugging Face's format", &e))?;
+        trusted::check(&json).map_err(|(expected, found)| wrong(&expected, &found))?;
         let mut tokenizer = Tokenizer::from_bytes(text)
             .map_err(|e| wrong("a tokenizer of Hugging Face's format", &e))?;
         if !matches!(tokenizer.get_model(), ModelWrapper::WordPiece(_)) {
@@ -83,6 +87,14 @@ impl Encoder {
         if around != [id("[CLS]"), id("[SEP]")] {
             let found = empty.get_tokens().join(" ");
             let expected = "[CLS] and [SEP] around an empty text";
+            return Err(wrong(expected, &format!("{found:?}")));
+        }
+        let both = tokenizer.encode_fast(("", ""), true);
+        let both = both.map_err(|e| wrong("a working tokenizer", &e))?;
+        let around: Vec<_> = both.get_ids().iter().copied().map(Some).collect();
+        if around != [id("[CLS]"), id("[SEP]"), id("[SEP]")] {
+            let found = both.get_tokens().join(" ");
+            let expected = "[CLS], [SEP] and [SEP] around two texts";
             return Err(wrong(expected, &format!("{found:?}")));
         }
         let serialized =
@@ -128,7 +140,7 @@ impl Encoder {
     }
 
     fn encode(&self, row: &Row, max_tokens: usize) -> Result<Sample> {
-        let text_b = second_text(row);
+        let text_b = row.second_text();
         let is_pair = text_b.is_some();
         let added = self.tokenizer.get_post_processor().map_or(0, |p| p.added_tokens(is_pair));
         let Some(max_length) = max_tokens.checked_sub(added) else {
@@ -203,11 +215,6 @@ impl Encoder {
         }
         config.into()
     }
-}
-
-/// As in transformers, whose callers pass a pair only where the second text is not empty.
-pub(super) fn second_text(row: &Row) -> Option<&str> {
-    row.text_b.as_deref().filter(|text| !text.is_empty())
 }
 
 /// The `tokenizer.json` that stands for a `vocab.txt`, one token per line.

@@ -10,6 +10,7 @@ pub(crate) mod read;
 pub mod sample;
 mod table;
 pub mod task;
+mod trusted;
 pub mod tsv;
 pub mod updates;
 pub mod words;

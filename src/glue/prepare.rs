@@ -6,14 +6,16 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::files::write_json;
-use crate::glue::encode::{Encoder, MAX_TOKENS, write_samples};
+use crate::files::{write_json, write_whole};
+use crate::glue::encode::{Encoder, MAX_TOKENS};
 use crate::glue::read::{read_text, sha256_file};
+use crate::glue::sample::to_lines;
 use crate::glue::task::{Part, Split, Task};
 use crate::glue::tsv::{read_canonical, read_raw, write_canonical};
 
@@ -173,7 +175,7 @@ pub fn prepare(
         let raw = options.data_dir.join(task.folder).join(split.file);
         let canonical = canonical_dir(options.data_dir).join(format!("{data_set}.tsv"));
         // Canonical files may have come without the raw ones.
-        let from_raw = raw.is_file();
+        let from_raw = is_there(&raw)?;
         let source = if from_raw { &raw } else { &canonical };
         if !source.is_file() {
             if named.is_some() || split.part != Part::Test {
@@ -260,25 +262,38 @@ impl Job<'_> {
         };
         let data_set = self.data_set.as_str();
         on_progress(Progress::Started { data_set, rows: rows.len() });
-        let chunks = rows
+        // As many memories of words as threads work at once.
+        let memories = Mutex::new(Vec::new());
+        let take = || memories.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let lines = rows
             .par_chunks(CHUNK_ROWS)
-            .map_init(
-                || encoder.words(),
-                |words, chunk| {
-                    let samples = encoder.encode_batch(chunk, MAX_TOKENS, words)?;
-                    on_progress(Progress::Advanced { data_set, rows: chunk.len() });
-                    Ok(samples)
-                },
-            )
+            .map(|chunk| {
+                let mut words = take().unwrap_or_else(|| encoder.words());
+                let lines = to_lines(&encoder.encode_batch(chunk, MAX_TOKENS, &mut words)?)?;
+                memories.lock().unwrap_or_else(PoisonError::into_inner).push(words);
+                on_progress(Progress::Advanced { data_set, rows: chunk.len() });
+                Ok(lines)
+            })
             .collect::<Result<Vec<_>>>()?;
-        let samples = chunks.concat();
-        write_samples(&self.encoded, &samples)?;
+        write_whole(&self.encoded, &lines.concat())?;
         let encoded_bytes =
             fs::metadata(&self.encoded).map_err(|e| Error::io(&self.encoded, "read", e))?.len();
-        let key = self.key(samples.len(), encoded_bytes);
+        let key = self.key(rows.len(), encoded_bytes);
         write_json(&self.key, &key)?;
-        on_progress(Progress::Finished { data_set, rows: samples.len() });
-        Ok(samples.len())
+        on_progress(Progress::Finished { data_set, rows: rows.len() });
+        Ok(rows.len())
+    }
+}
+
+/// Whether `path` is a file; one that cannot be read is not as good as none.
+fn is_there(path: &Path) -> Result<bool> {
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => {
+            Err(Error::io(path, "read", io::Error::from_raw_os_error(libc::EISDIR)))
+        }
+        Ok(_) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(Error::io(path, "read", e)),
     }
 }
 

@@ -1,7 +1,7 @@
 use std::sync::Mutex;
 
 use super::*;
-use crate::glue::encode::read_samples;
+use crate::glue::sample::read_samples;
 use crate::glue::task::task;
 use crate::glue::tsv::{Label, read_canonical};
 

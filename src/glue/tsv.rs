@@ -9,6 +9,9 @@ use crate::files::write_whole;
 use crate::glue::read::read_text;
 use crate::glue::task::{Column, Kind, SCORE_RANGE, Split, Task, Uid};
 
+/// The longest line that is read, in bytes: a thousand times what BERT can take in.
+pub const MAX_LINE_BYTES: usize = 1 << 20;
+
 /// A row's label.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Label {
@@ -31,6 +34,14 @@ pub struct Row {
     pub text_b: Option<String>,
 }
 
+impl Row {
+    /// The second text, if it is not empty: as in transformers, whose callers pass a pair only then.
+    #[must_use]
+    pub fn second_text(&self) -> Option<&str> {
+        self.text_b.as_deref().filter(|text| !text.is_empty())
+    }
+}
+
 /// Reads a raw GLUE file. Line ends may be LF or CRLF, and spaces before them are dropped.
 ///
 /// # Errors
@@ -41,6 +52,7 @@ pub fn read_raw(task: &Task, split: &Split, path: &Path) -> Result<Vec<Row>> {
     let layout = task.layout(split);
     let mut rows = Vec::new();
     for (index, line) in lines(&text).enumerate().skip(usize::from(layout.header)) {
+        check_length(path, index, line)?;
         let fields: Vec<&str> = line.trim_end_matches([' ', '\r']).split('\t').collect();
         if fields.len() < layout.fields {
             if layout.skip_short {
@@ -109,9 +121,10 @@ pub fn write_canonical(task: &Task, rows: &[Row], path: &Path) -> Result<()> {
 pub fn read_canonical(task: &Task, path: &Path) -> Result<Vec<Row>> {
     let text = read_text(path)?;
     let expected = if task.is_pair() { 4 } else { 3 };
-    lines(&text)
+    let rows = lines(&text)
         .enumerate()
         .map(|(index, line)| {
+            check_length(path, index, line)?;
             let mut fields = line.strip_suffix('\r').unwrap_or(line).split('\t');
             let (uid, label, text_a) = (fields.next(), fields.next(), fields.next());
             let text_b = if task.is_pair() { fields.next() } else { None };
@@ -130,7 +143,20 @@ pub fn read_canonical(task: &Task, path: &Path) -> Result<Vec<Row>> {
                 }
             }
         })
-        .collect()
+        .collect::<Result<Vec<_>>>()?;
+    if rows.is_empty() {
+        return Err(Error::content(path, None, "at least one row", "none")
+            .hint("remove it, so that it is made again from the raw file"));
+    }
+    Ok(rows)
+}
+
+fn check_length(path: &Path, index: usize, line: &str) -> Result<()> {
+    if line.len() <= MAX_LINE_BYTES {
+        return Ok(());
+    }
+    let expected = format!("a line of at most {MAX_LINE_BYTES} bytes");
+    Err(Error::content(path, index + 1, expected, line.len()).hint("download the file again"))
 }
 
 /// Line ends before the end of the file are kept as empty lines, those at its end are not rows.

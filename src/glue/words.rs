@@ -1,10 +1,8 @@
 //! A memory of words and their token ids: texts repeat few words many times.
 
-use std::collections::HashMap;
-
+use hashbrown::HashMap;
 use tokenizers::{NormalizerWrapper, PreTokenizerWrapper, Tokenizer};
 
-use crate::glue::encode::second_text;
 use crate::glue::sample::Sample;
 use crate::glue::tsv::Row;
 
@@ -41,7 +39,7 @@ impl Words {
         self.add(tokenizer, &row.text_a, &mut token_id)?;
         token_id.push(separator);
         let mut type_id = vec![0; token_id.len()];
-        if let Some(text_b) = second_text(row) {
+        if let Some(text_b) = row.second_text() {
             self.add(tokenizer, text_b, &mut token_id)?;
             token_id.push(separator);
             type_id.resize(token_id.len(), 1);

@@ -33,6 +33,7 @@ pub struct PruningMonitor(Arc<Mutex<Record>>);
 
 #[derive(Debug, Default)]
 struct Record {
+    seconds_before: f64,
     statuses: VecDeque<PruningStatus>,
 }
 
@@ -44,7 +45,13 @@ impl PruningMonitor {
 
     /// Seconds spent on scores, threshold and masks so far.
     pub fn seconds(&self) -> f64 {
-        self.lock().statuses.back().map_or(0.0, |s| s.pruning_seconds)
+        let record = self.lock();
+        record.statuses.back().map_or(record.seconds_before, |s| s.pruning_seconds)
+    }
+
+    /// Goes on from a run that has spent so many seconds.
+    pub fn resume(&self, seconds: f64) {
+        self.lock().seconds_before = seconds;
     }
 
     pub(super) fn record(&self, status: PruningStatus) {

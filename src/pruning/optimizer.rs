@@ -19,10 +19,11 @@ use super::schedule::{RatioSchedule, Target};
 use super::scope::Scope;
 use super::threshold;
 use super::visit::{Gather, Mask, clip, clip_factor, norm_of, prunable};
+use crate::error::{Error, Result};
 use crate::kernels::{Cut, InnerOptimizer, Observation, Pass, Scores, Stepped, UpdateKernels};
 
 /// The version of [`PlatonOptimizer`]'s record.
-pub const RECORD_FORMAT: usize = 1;
+pub const RECORD_FORMAT: usize = 2;
 
 /// What decides which weights go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,8 +69,15 @@ pub struct PlatonOptimizer<O: SimpleOptimizer<B::InnerBackend>, B: AutodiffBacke
     step: usize,
     states: HashMap<ParamId, ScoreState<B::InnerBackend>>,
     decision: Option<Decision<B::InnerBackend>>,
+    /// The threshold of the last masking.
+    threshold: Option<f32>,
     monitor: PruningMonitor,
 }
+
+/// The record of [`PlatonOptimizer`]: format version, updates done, the inner optimizer's records,
+/// the score states, and the last threshold's bits (0 for none yet, else one more).
+pub type PlatonRecord<O, B> =
+    (usize, usize, HashMap<ParamId, AdaptorRecord<O, B>>, HashMap<ParamId, ScoreState<B>>, usize);
 
 /// Masks that hold as long as neither the scores nor the rank change.
 #[derive(Clone)]
@@ -95,6 +103,7 @@ where
             step: 0,
             states: HashMap::new(),
             decision: None,
+            threshold: None,
             monitor: PruningMonitor::default(),
         }
     }
@@ -102,6 +111,31 @@ where
     /// A handle to what the optimizer reports about each update.
     pub fn monitor(&self) -> PruningMonitor {
         self.monitor.clone()
+    }
+
+    /// Goes on from a record of update `update`.
+    ///
+    /// # Errors
+    /// The record is of another version, of another update, or has not the scores of this scope.
+    pub fn restored<M: AutodiffModule<B>>(
+        self,
+        record: PlatonRecord<O, B>,
+        update: usize,
+    ) -> Result<Self> {
+        let (format, step, _, states, _) = &record;
+        let scored = self.config.pruner == Pruner::Platon && update > 0;
+        let parameters = if scored { self.scope.members().len() } else { 0 };
+        let expected = (RECORD_FORMAT, update, parameters);
+        let found = (*format, *step, states.len());
+        if found != expected {
+            let words = |(format, update, scored): (usize, usize, usize)| {
+                format!("format {format} of update {update} with {scored} scored parameters")
+            };
+            return Err(Error::value("optimizer's record", words(expected), words(found)).hint(
+                "resume with the settings and the version of platon that the run began with",
+            ));
+        }
+        Ok(Optimizer::<M, B>::load_record(self, record))
     }
 
     /// The score state of one parameter, once it has been updated.
@@ -202,9 +236,7 @@ where
     B: AutodiffBackend<InnerBackend: UpdateKernels>,
     O: InnerOptimizer<B::InnerBackend>,
 {
-    /// Format version, updates done, the inner optimizer's records, the score states.
-    type Record =
-        (usize, usize, HashMap<ParamId, AdaptorRecord<O, B>>, HashMap<ParamId, ScoreState<B>>);
+    type Record = PlatonRecord<O, B>;
 
     fn step(&mut self, lr: LearningRate, module: M, grads: GradientsParams) -> M {
         self.step += 1;
@@ -228,8 +260,9 @@ where
             _ => decision,
         };
         let cut = self.decision.as_ref().and_then(|d| d.cut);
+        self.threshold = cut.map(|cut| cut.threshold).or(self.threshold);
         // Between maskings pruned weights grow again, so what is zero now has to be counted.
-        let zeros = cut.map_or(0, |_| self.zeros(&module));
+        let zeros = self.threshold.map_or(0, |_| self.zeros(&module));
         let every = self.config.count_every;
         let counted = every > 0 && self.step.is_multiple_of(every);
         let remaining = counted.then(|| self.remaining(&module));
@@ -237,7 +270,7 @@ where
         let status = PruningStatus {
             step: self.step,
             ratio: if self.config.pruner == Pruner::None { 1.0 } else { target.ratio },
-            threshold: cut.map(|c| c.threshold),
+            threshold: self.threshold,
             sparsity,
             grad_norm,
             pruning_seconds: self.monitor.seconds() + seconds.as_secs_f64(),
@@ -265,11 +298,14 @@ where
             };
             (*id, state)
         });
-        (RECORD_FORMAT, self.step, self.records.clone(), states.collect())
+        let threshold = self.threshold.map_or(0, |value| 1 + value.to_bits() as usize);
+        (RECORD_FORMAT, self.step, self.records.clone(), states.collect(), threshold)
     }
 
     fn load_record(mut self, record: Self::Record) -> Self {
-        let (_format, step, records, states) = record;
+        let (_format, step, records, states, threshold) = record;
+        let bits = threshold.checked_sub(1).and_then(|bits| u32::try_from(bits).ok());
+        self.threshold = bits.map(f32::from_bits);
         self.records = records;
         self.step = step;
         self.decision = None;

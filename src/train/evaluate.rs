@@ -7,6 +7,7 @@ use burn_train::metric::ItemLazy;
 use serde_json::{Map, Value};
 
 use super::data::SetInfo;
+use super::progress::Scored;
 use super::step::{filling, infer};
 use crate::bert::weights::{self, Parts};
 use crate::bert::{BertClassifier, Checkpoint, ClassifierConfig};
@@ -39,6 +40,26 @@ impl SetScores {
         }
     }
 
+    /// What a checkpoint holds of them.
+    pub fn to_record(&self) -> Scored {
+        let defined = |value: f64| Some(value).filter(|value| value.is_finite());
+        Scored {
+            data_set: self.data_set.clone(),
+            loss: defined(self.loss),
+            scores: self.scores.iter().map(|(_, value)| defined(*value)).collect(),
+        }
+    }
+
+    /// The reverse of [`to_record`](Self::to_record).
+    pub fn from_record(task: &Task, record: Scored) -> Self {
+        let values = record.scores.into_iter().map(|value| value.unwrap_or(f64::NAN));
+        Self {
+            data_set: record.data_set,
+            loss: record.loss.unwrap_or(f64::NAN),
+            scores: task.metrics.iter().map(|metric| metric.tag()).zip(values).collect(),
+        }
+    }
+
     /// The scores as a JSON object; undefined ones are null.
     pub fn to_json(&self) -> Map<String, Value> {
         self.scores.iter().map(|(tag, v)| ((*tag).to_string(), (*v).into())).collect()
@@ -57,7 +78,8 @@ pub fn load_classifier<B: ModelKernels>(
 ) -> Result<(BertClassifier<B>, usize)> {
     let bert = checkpoint.config.clone();
     let tensors = checkpoint.into_tensors()?;
-    let outputs = outputs.or_else(|| tensors.outputs()).ok_or_else(|| {
+    let found = outputs.map_or_else(|| tensors.outputs(bert.hidden_size), |n| Ok(Some(n)))?;
+    let outputs = found.ok_or_else(|| {
         Error::content(&tensors.file, None, "a tensor classifier.weight", "none of that name")
             .hint("name a fine-tuned model; this one has no head")
     })?;

@@ -6,9 +6,9 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use burn::data::dataloader::Progress;
+use burn::data::dataloader::Progress as Done;
 use burn_train::Interrupter;
 use burn_train::metric::{MetricDefinition, MetricId};
 use burn_train::renderer::{
@@ -20,7 +20,9 @@ use serde_json::{Map, Value, json};
 use super::data::SetInfo;
 use super::evaluate::SetScores;
 use super::outputs::{Logged, Moment, Outputs};
+use super::progress::{Best, Progress};
 use super::step::{Basket, Clock};
+use super::strategy::FAILED;
 use super::terminal;
 use crate::error::{Error, Result};
 use crate::glue::task::Task;
@@ -42,6 +44,9 @@ pub mod gauge {
     /// Updates per second, lately.
     pub const SPEED: &str = "Updates per second";
 }
+
+/// Far more than the metrics of an update take.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Where lines for the user go.
 pub type Lines = Box<dyn Fn(&str) + Send + Sync>;
@@ -71,6 +76,9 @@ struct State {
     step: usize,
     scores: Vec<SetScores>,
     evaluated_at: usize,
+    best: Option<Best>,
+    final_from: usize,
+    seconds_before: f64,
     error: Option<Error>,
 }
 
@@ -100,16 +108,29 @@ pub struct Setup {
     pub monitor: PruningMonitor,
     /// Receives the lines that a dashboard would hide; `None` while there is one.
     pub lines: Option<Lines>,
+    /// The first update at the final ratio.
+    pub final_from: usize,
+    /// Where the run goes on.
+    pub progress: Progress,
 }
 
 impl Journal {
-    /// Opens the log and `metrics.jsonl` in the run folder.
+    /// Opens the log and `metrics.jsonl` in the run folder; the latter, and the events, are cut back
+    /// to where the run goes on.
+    ///
+    /// # Errors
+    /// A file cannot be written.
     pub fn open(setup: Setup) -> Result<Self> {
         let Setup { dir, log_file, plan, log_every, task, sets, basket, outputs, .. } = setup;
-        let Setup { interrupter, clock, monitor, lines, .. } = setup;
+        let Setup { interrupter, clock, monitor, lines, final_from, progress, .. } = setup;
+        clock.resume(progress.update, progress.seconds);
+        monitor.resume(progress.pruning_seconds);
+        let points = open(&dir.join("metrics.jsonl"))?;
+        points.1.set_len(progress.metrics_bytes).map_err(|e| Error::io(&points.0, "write", e))?;
+        let scores = progress.scores.into_iter().map(|scored| SetScores::from_record(task, scored));
         Ok(Self(Arc::new(Mutex::new(State {
             log: open(&dir.join(log_file))?,
-            points: open(&dir.join("metrics.jsonl"))?,
+            points,
             lines,
             plan,
             log_every,
@@ -119,14 +140,17 @@ impl Journal {
             outputs,
             interrupter,
             started: Instant::now(),
-            losses: (0.0, 0),
+            losses: (progress.loss_sum, progress.losses),
             clock,
             monitor,
-            timed: (0, 0.0, 0.0),
-            last: Map::new(),
-            step: 0,
-            scores: Vec::new(),
-            evaluated_at: 0,
+            timed: (progress.update, progress.seconds, progress.pruning_seconds),
+            last: progress.gauges,
+            step: progress.update,
+            scores: scores.collect(),
+            evaluated_at: progress.evaluated_at,
+            best: progress.best,
+            final_from,
+            seconds_before: progress.wall_seconds,
             error: None,
         }))))
     }
@@ -151,6 +175,58 @@ impl Journal {
         self.lock().scores.clone()
     }
 
+    /// Seconds of the run so far, evaluations and earlier processes included.
+    pub fn seconds(&self) -> f64 {
+        self.lock().seconds_so_far()
+    }
+
+    /// Whether an error has occurred.
+    pub fn has_failed(&self) -> bool {
+        self.lock().error.is_some()
+    }
+
+    /// Notes an error, if it is the first.
+    pub fn fail(&self, error: Error) {
+        self.lock().error.get_or_insert(error);
+    }
+
+    /// Waits until burn's other thread has handed over all updates up to `update` and, with
+    /// `evaluated`, the whole evaluation after it.
+    ///
+    /// # Errors
+    /// That thread is no longer alive.
+    pub fn wait_for(&self, update: usize, evaluated: bool) -> Result<()> {
+        let started = Instant::now();
+        let waiting =
+            |state: &State| state.step < update || (evaluated && state.evaluated_at != update);
+        while waiting(&self.lock()) {
+            if started.elapsed() > PATIENCE {
+                return Err(Error::run(format!("update {update} was never logged")));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    /// Where the run stands, for a checkpoint.
+    pub fn progress(&self) -> Progress {
+        let state = self.lock();
+        Progress {
+            update: state.step,
+            evaluated_at: state.evaluated_at,
+            loss_sum: state.losses.0,
+            losses: state.losses.1,
+            gauges: state.last.clone(),
+            scores: state.scores.iter().map(SetScores::to_record).collect(),
+            best: state.best.clone(),
+            metrics_bytes: state.points.1.metadata().map_or(0, |m| m.len()),
+            events: state.outputs.events_position(),
+            seconds: state.clock.total_at(state.step).unwrap_or(f64::MAX),
+            pruning_seconds: state.monitor.seconds(),
+            wall_seconds: state.seconds_so_far(),
+        }
+    }
+
     /// The first error that occurred while writing.
     pub fn take_error(&self) -> Option<Error> {
         self.lock().error.take()
@@ -167,6 +243,10 @@ fn open(path: &Path) -> Result<(PathBuf, File)> {
 }
 
 impl State {
+    fn seconds_so_far(&self) -> f64 {
+        self.seconds_before + self.started.elapsed().as_secs_f64()
+    }
+
     fn line(&mut self, text: &str) {
         let now = humantime::format_rfc3339_seconds(SystemTime::now());
         let written = self.log.1.write_all(format!("{now} {text}\n").as_bytes());
@@ -192,7 +272,7 @@ impl State {
         if let Err(error) = written
             && self.error.is_none()
         {
-            self.interrupter.stop(Some("the journal cannot be written"));
+            self.interrupter.stop(Some(FAILED));
             self.error = Some(error);
         }
     }
@@ -203,7 +283,7 @@ impl State {
         let step = self.step;
         let loss = get(gauge::LOSS);
         if !loss.is_finite() && self.error.is_none() {
-            self.interrupter.stop(Some("the loss is not finite"));
+            self.interrupter.stop(Some(FAILED));
             self.error = Some(
                 Error::run(format!("the loss of update {step} is {loss}: the training diverged"))
                     .hint("lower --learning-rate, or clip with --global-grad-clipping 1"),
@@ -232,8 +312,7 @@ impl State {
         let written = self.outputs.trained(&logged);
         self.check_written(written);
         let total = self.plan.last();
-        let left = self.started.elapsed().as_secs_f64() / step.max(1) as f64
-            * total.saturating_sub(step) as f64;
+        let left = self.seconds_so_far() / step.max(1) as f64 * total.saturating_sub(step) as f64;
         self.line(&format!(
             "update {step}/{total}  epoch {epoch}  loss {loss:.4}  lr {:.2e}  remaining {:.4}  \
              sparsity {:.4}  threshold {:.3e}  {:.2} updates/s  {} left",
@@ -285,6 +364,14 @@ impl State {
         let ended_epoch = self.plan.ends_epoch(step).then_some(epoch);
         let written = self.outputs.evaluated(Moment { step, ended_epoch }, &sets);
         self.check_written(written);
+        let main = self.task.metrics.iter().position(|metric| *metric == self.task.main);
+        let mains = all.iter().filter_map(|set| set.scores.get(main?).map(|(_, value)| *value));
+        let (count, sum) = mains.fold((0, 0.0), |(n, sum), value| (n + 1, sum + value));
+        let score = sum / f64::from(count);
+        if score.is_finite() {
+            let later = Best { update: step, at_final_ratio: step >= self.final_from, score };
+            self.best = Some(self.best.take().map_or(later.clone(), |best| best.or(later)));
+        }
         self.scores = all;
         self.evaluated_at = step;
     }
@@ -332,11 +419,11 @@ impl Renderer {
     fn indicators(&self) -> (TrainingProgress, Vec<ProgressType>) {
         let state = self.journal.lock();
         let (step, plan) = (state.step, &state.plan);
-        let update = Progress::new(step, plan.last());
+        let update = Done::new(step, plan.last());
         let epoch = plan.epoch_of(step.saturating_sub(1)) + 1;
         let epochs = plan.epoch_of(plan.last().saturating_sub(1)) + 1;
         let shown = vec![
-            ProgressType::Detailed { tag: "Epoch".into(), progress: Progress::new(epoch, epochs) },
+            ProgressType::Detailed { tag: "Epoch".into(), progress: Done::new(epoch, epochs) },
             ProgressType::Detailed { tag: "Update".into(), progress: update.clone() },
         ];
         (TrainingProgress { progress: None, global_progress: update, iteration: Some(step) }, shown)

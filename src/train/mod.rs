@@ -1,14 +1,20 @@
 //! Fine-tuning with burn-train: the step, the run around it, and the evaluation.
 
+pub mod checkpoint;
 pub mod data;
 pub mod evaluate;
+pub mod finish;
 pub mod journal;
+pub mod lock;
 pub mod outputs;
 pub mod plan;
+pub mod progress;
 pub mod run;
 pub mod step;
+pub mod strategy;
 pub mod terminal;
 pub mod vectors;
 
+pub use lock::RunLock;
 pub use plan::Plan;
-pub use run::{CTRL_C, Console, Outcome, StoppedBy, train};
+pub use run::{Console, Outcome, StoppedBy, train};

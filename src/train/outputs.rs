@@ -2,7 +2,7 @@
 //! the predictions of each evaluation, and files for the GLUE server.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -59,7 +59,8 @@ const TAGS: [(&str, &str); 4] = [
 ];
 
 impl Outputs {
-    /// Writes to the run folder `dir`; events, where they are wanted, to its folder `events`.
+    /// Writes to the run folder `dir`; events, where they are wanted, to its folder `events`, where
+    /// `resumed` names the file to go on with and its length.
     ///
     /// # Errors
     /// The folder for the events cannot be written to.
@@ -69,14 +70,28 @@ impl Outputs {
         events: Option<&str>,
         submissions: bool,
         scope: &Scope,
+        resumed: Option<&(String, u64)>,
     ) -> Result<Self> {
         let matrix = |name: &str| match names::layer_and_matrix(name) {
             Some((layer, matrix)) => format!("layer_{layer}/{matrix}"),
             None => name.to_string(),
         };
         let matrices = scope.members().iter().map(|m| (matrix(&m.name), m.size)).collect();
-        let events = events.map(|name| EventWriter::create(&dir.join(name))).transpose()?;
+        let events = match (events, resumed) {
+            (None, _) => None,
+            (Some(folder), Some((name, bytes))) if is_file_name(name) => {
+                Some(EventWriter::resume(&dir.join(folder).join(name), *bytes)?)
+            }
+            (Some(folder), _) => Some(EventWriter::create(&dir.join(folder))?),
+        };
         Ok(Self { dir: dir.to_path_buf(), task, events, matrices, submissions })
+    }
+
+    /// The event file's name and length in bytes, if there is one.
+    pub fn events_position(&self) -> Option<(String, u64)> {
+        let path = self.events.as_ref()?.path();
+        let name = path.file_name()?.to_str()?.to_string();
+        Some((name, std::fs::metadata(path).ok()?.len()))
     }
 
     /// Writes the events of an update.
@@ -143,6 +158,12 @@ impl Outputs {
             None => Ok(()),
         }
     }
+}
+
+/// Whether a name that stands in a file leads to nowhere else.
+fn is_file_name(name: &str) -> bool {
+    let mut parts = Path::new(name).components();
+    matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None))
 }
 
 /// The original's score file: `scores` are the classes' probabilities, sample by sample, or the

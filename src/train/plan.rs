@@ -50,7 +50,7 @@ impl Plan {
         let bert = first_layers(&checkpoint.config, config.num_hidden_layers)?;
         let tokenizer = tokenizer_dir(config, &checkpoint);
         // Preparing takes minutes for the large tasks: what cannot fit is refused before it.
-        if let Some(rows) = raw_training_rows(task, &config.data_dir) {
+        if let Some(rows) = raw_training_rows(task, &config.data_dir).filter(|rows| *rows > 0) {
             config.ratio_schedule(updates(rows.div_ceil(rows_per_update(config)), config)?)?;
         }
         let encoder = if holds_encoded(task, &config.data_dir) && !has_tokenizer(tokenizer) {

@@ -1,43 +1,41 @@
 //! A whole run: data, model, training, and what it leaves in the run folder.
 
-use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
-use burn::record::{FullPrecisionSettings, NamedMpkFileRecorder};
+use burn::lr_scheduler::LrScheduler;
+use burn::module::Module;
 use burn::tensor::backend::AutodiffBackend;
 use burn_dataset::InMemDataset;
-use burn_train::checkpoint::KeepLastNCheckpoints;
 use burn_train::logger::MetricLogger;
 use burn_train::metric::MetricDefinition;
 use burn_train::metric::NumericEntry;
 use burn_train::metric::store::{EpochSummary, MetricsUpdate, Split};
 use burn_train::renderer::MetricsRenderer;
-use burn_train::{Interrupter, Learner, SupervisedTraining};
+use burn_train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
 
-use super::evaluate::{SetScores, score_name, split_scores};
+use super::checkpoint::{Checkpoints, PARTS};
+use super::evaluate::split_scores;
+use super::finish::{Finished, Timing, finish};
 use super::journal::{Journal, Lines, Renderer, Setup, gauge};
 use super::outputs::Outputs;
 use super::plan::{Plan, scope_of};
 use super::step::{Basket, Clock, StepContext, Trainee, filling};
+use super::strategy::Chunks;
 use super::terminal;
-use crate::bert::config::Dropouts;
-use crate::bert::weights::{self, Loaded, Parts, StoredTensor};
+use crate::bert::weights::{self, Loaded, Parts};
 use crate::bert::{BertClassifier, Checkpoint, ClassifierConfig};
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
-use crate::export;
-use crate::files::{write_json, write_whole};
+use crate::files::write_whole;
 use crate::glue::batch::{EvalLoader, TrainLoader};
 use crate::kernels::TrainingBackend;
 use crate::learning_rate::WarmupSchedule;
 use crate::metrics::learner::Gauge;
 use crate::optimizer::OptimizerConfig;
 use crate::panics;
-use crate::pruning::{PlatonOptimizer, Pruner, PruningConfig, PruningMonitor, Smoothing};
-use crate::report::{self, Report};
+use crate::pruning::{PlatonOptimizer, PruningConfig, Smoothing};
+use crate::report::Report;
 use crate::seed::mix;
 
 /// How a run talks to its user.
@@ -69,19 +67,36 @@ pub enum Outcome {
 /// Who stopped a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoppedBy {
-    /// Ctrl-C, through [`CTRL_C`].
-    CtrlC,
+    /// A signal, by its number.
+    Signal(i32),
     /// The dashboard's menu.
     Dashboard,
 }
 
-/// The reason to give to the interrupter on Ctrl-C.
-pub const CTRL_C: &str = "Ctrl-C";
+impl StoppedBy {
+    /// The signals that stop a run, with the reasons to give to the interrupter.
+    pub const SIGNALS: [(i32, &str); 3] =
+        [(libc::SIGINT, "Ctrl-C"), (libc::SIGTERM, "SIGTERM"), (libc::SIGHUP, "SIGHUP")];
 
-/// The reason that burn's dashboard gives.
-const DASHBOARD_STOP: &str = "Stopping training from user input.";
+    fn of(reason: &str) -> Self {
+        let signal = Self::SIGNALS.into_iter().find(|(_, name)| *name == reason);
+        signal.map_or(Self::Dashboard, |(number, _)| Self::Signal(number))
+    }
 
-/// Trains as `config` says and fills the run folder `config.output_dir`, which must exist.
+    /// As a user would say it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dashboard => "the dashboard",
+            Self::Signal(number) => {
+                let signal = Self::SIGNALS.into_iter().find(|(signal, _)| *signal == number);
+                signal.map_or("a signal", |(_, name)| name)
+            }
+        }
+    }
+}
+
+/// Trains as `config` says and fills the run folder `config.output_dir`, which must exist. With
+/// `resume` it goes on from the newest whole checkpoint there, or from the beginning without one.
 ///
 /// # Errors
 /// A model that cannot be loaded, before anything is written; a journal or checkpoint that cannot
@@ -91,20 +106,39 @@ pub fn train<B: TrainingBackend>(
     plan: Plan,
     device: &B::Device,
     console: Console,
+    resume: bool,
 ) -> Result<Outcome> {
-    let started = Instant::now();
     let Console { lines, dashboard, interrupter } = console;
     let dir = config.output_dir.as_path();
+    let checkpoints = Checkpoints::new(dir, config.keep_checkpoints);
+    let (whole, skipped) = if resume { checkpoints.newest()? } else { (None, Vec::new()) };
+    checkpoints.remove_unfinished()?;
+    let start = whole.as_ref().map_or(0, |whole| whole.update);
+    let progress = whole.as_ref().map(|whole| whole.progress.clone()).unwrap_or_default();
     let classifier = plan.classifier(config);
     let Plan { task, bert, updates, schedule, encoder, checkpoint, samples, dropped, sets } = plan;
-    let Loaded { model: net, unused } =
-        initial_model::<B>(config, &classifier, checkpoint, device)?;
-    let text = toml::to_string(config)
-        .map_err(|e| Error::run(format!("the settings cannot be written: {e}")))?;
-    write_whole(&dir.join("config.toml"), text.as_bytes())?;
+    if start > updates.last() {
+        return Err(Error::value(
+            "checkpoint",
+            format!("at most update {}", updates.last()),
+            start,
+        )
+        .hint("the settings or the data of this run have changed since"));
+    }
+    let Loaded { model: net, unused } = match whole {
+        Some(_) => Loaded { model: classifier.init::<B>(device), unused: Vec::new() },
+        None => initial_model::<B>(config, &classifier, checkpoint, device)?,
+    };
+    if !resume {
+        let text = toml::to_string(config)
+            .map_err(|e| Error::run(format!("the settings cannot be written: {e}")))?;
+        write_whole(&dir.join("config.toml"), text.as_bytes())?;
+    }
     let scope = scope_of(&net).within("net");
     let events = config.tensorboard.then_some(config.tensorboard_logdir.as_str());
-    let outputs = Outputs::new(dir, task, events, config.glue_format_on, &scope)?;
+    let resumed = progress.events.as_ref();
+    let outputs = Outputs::new(dir, task, events, config.glue_format_on, &scope, resumed)?;
+    let final_from = schedule.boundaries().1 + 1;
     let inner = OptimizerConfig {
         name: config.optimizer,
         epsilon: config.adam_eps,
@@ -136,9 +170,17 @@ pub fn train<B: TrainingBackend>(
         clock: clock.clone(),
         monitor: monitor.clone(),
         lines: (!dashboard).then_some(lines),
+        final_from,
+        progress,
     })?;
 
     journal.line(&format!("run folder {}", dir.display()));
+    for error in skipped {
+        journal.line(&format!("checkpoint skipped: {error}"));
+    }
+    if resume {
+        journal.line(&format!("going on after update {start}"));
+    }
     if !unused.is_empty() {
         let checkpoint = config.init_checkpoint.display();
         journal.line(&format!("{checkpoint}: tensors not used: {}", unused.join(", ")));
@@ -158,7 +200,16 @@ pub fn train<B: TrainingBackend>(
         total: updates.total(),
         update: 0,
     };
-    let learner = Learner::new(Trainee::new(net, context), optimizer, rate);
+    let mut trainee = Trainee::new(net, context);
+    let (mut optimizer, mut rate) = (optimizer, rate);
+    if let Some(whole) = &whole {
+        let [model, state, schedule] = PARTS;
+        trainee = trainee.load_record(whole.record::<B, _>(model, device)?);
+        let record = whole.record::<B, _>(state, device)?;
+        optimizer = optimizer.restored::<Trainee<B>>(record, start)?;
+        rate = LrScheduler::load_record::<B>(rate, whole.record::<B, usize>(schedule, device)?);
+    }
+    let learner = Learner::new(trainee, optimizer, rate);
 
     let scores = split_scores(task, &sets.iter().map(|s| s.about.clone()).collect::<Vec<_>>());
     let train_loader = TrainLoader::<B>::new(
@@ -166,6 +217,7 @@ pub fn train<B: TrainingBackend>(
         updates.clone(),
         filling::<B>(),
         config.grad_accumulation_step,
+        start,
         device.clone(),
     );
     let valid_loader = EvalLoader::<B::InnerBackend>::new(
@@ -187,8 +239,13 @@ pub fn train<B: TrainingBackend>(
         .with_application_logger(None)
         .with_metric_logger(NoMetricFiles)
         .with_interrupter(interrupter.clone())
-        .with_checkpointing_strategy(KeepLastNCheckpoints::new(2))
-        .with_file_checkpointer(NamedMpkFileRecorder::<FullPrecisionSettings>::new())
+        .with_training_strategy(TrainingStrategy::Custom(Arc::new(Chunks {
+            updates: updates.clone(),
+            start,
+            journal: journal.clone(),
+            checkpoints,
+            device: device.clone(),
+        })))
         .renderer(Renderer::new(journal.clone(), dashboard_renderer(dashboard, &interrupter)));
     for gauge in gauges() {
         training = training.metric_train_numeric(gauge);
@@ -208,43 +265,26 @@ pub fn train<B: TrainingBackend>(
         let cause = panics::take().unwrap_or_default();
         let message = ended_abnormally(&cause, journal.step());
         journal.line(&message);
-        Error::run(message).hint(format!("its log and last checkpoints are in {}", dir.display()))
+        Error::run(message).hint(format!("go on with: platon resume {}", dir.display()))
     })?;
     // Dropping the renderer closes the dashboard, so that what follows can be seen.
     drop(result.renderer);
     let (step, of) = (journal.step(), updates.last());
     if let Some(reason) = interrupter.get_message() {
-        let by = match reason.as_str() {
-            CTRL_C => Some(StoppedBy::CtrlC),
-            DASHBOARD_STOP => Some(StoppedBy::Dashboard),
-            _ => None,
-        };
         journal.line(&format!("stopped after update {step} of {of}: {reason}"));
-        match by {
-            // Nothing was left to stop once the last evaluation was in.
-            Some(_) if journal.evaluated_at() == of => {}
-            Some(by) => return Ok(Outcome::Stopped { step, of, by }),
-            // burn reports a checkpoint that cannot be written as a stop.
-            None => {
-                return Err(Error::run(format!("stopped after update {step} of {of}: {reason}"))
-                    .hint("check the free space and the permissions of the run folder"));
-            }
+        // Nothing was left to stop once the last evaluation was in.
+        if journal.evaluated_at() != of {
+            return Ok(Outcome::Stopped { step, of, by: StoppedBy::of(&reason) });
         }
     }
 
-    let tensors = weights::collect(&result.model.net)?;
-    let dropouts = Dropouts { encoder: config.bert_dropout_p, head: config.dropout_p };
-    export::save_hugging_face(
-        &dir.join("model"),
-        &tensors,
-        &bert,
-        task,
-        dropouts,
-        encoder.as_ref(),
-    )?;
-    let timing = Timing { clock, monitor, seconds: started.elapsed().as_secs_f64() };
-    let report = make_report(config, &tensors, &journal.scores(), journal.step(), &timing, dir);
-    write_json(&dir.join("report.json"), &report)?;
+    let timing = Timing {
+        seconds_per_step: clock.mean(),
+        pruning_seconds: monitor.seconds(),
+        seconds: journal.seconds(),
+    };
+    let finished = Finished { config, task, bert: &bert, encoder: encoder.as_ref(), timing };
+    let report = finish(&result.model.net, &journal, &finished)?;
     Ok(Outcome::Finished(Box::new(report)))
 }
 
@@ -254,16 +294,20 @@ fn initial_model<B: AutodiffBackend>(
     checkpoint: Checkpoint,
     device: &B::Device,
 ) -> Result<Loaded<BertClassifier<B>>> {
+    // Read first: a model of sizes that its file does not have would only take memory.
+    let (tensors, parts) = if !config.model_ckpt.as_os_str().is_empty() {
+        (Some(Checkpoint::open(&config.model_ckpt)?.into_tensors()?), Parts::All)
+    } else if config.from_scratch {
+        (None, Parts::Encoder)
+    } else {
+        (Some(checkpoint.into_tensors()?), Parts::Encoder)
+    };
     B::seed(device, mix(config.seed, u64::MAX));
     let net = classifier.init::<B>(device);
-    if !config.model_ckpt.as_os_str().is_empty() {
-        let warm = Checkpoint::open(&config.model_ckpt)?;
-        return weights::load(net, warm.into_tensors()?, Parts::All, device);
+    match tensors {
+        Some(tensors) => weights::load(net, tensors, parts, device),
+        None => Ok(Loaded { model: net, unused: Vec::new() }),
     }
-    if config.from_scratch {
-        return Ok(Loaded { model: net, unused: Vec::new() });
-    }
-    weights::load(net, checkpoint.into_tensors()?, Parts::Encoder, device)
 }
 
 fn ended_abnormally(cause: &str, step: usize) -> String {
@@ -294,46 +338,6 @@ fn dashboard_renderer(wanted: bool, interrupter: &Interrupter) -> Option<Box<dyn
     }
     let _ = (wanted, interrupter);
     None
-}
-
-struct Timing {
-    clock: Clock,
-    monitor: PruningMonitor,
-    seconds: f64,
-}
-
-fn make_report(
-    config: &RunConfig,
-    tensors: &BTreeMap<String, StoredTensor>,
-    scores: &[SetScores],
-    steps: usize,
-    timing: &Timing,
-    dir: &Path,
-) -> Report {
-    let layers = report::count(tensors);
-    let dev = scores.iter().flat_map(|set| {
-        set.scores
-            .iter()
-            .map(|(tag, value)| (score_name(tag, &set.data_set, scores.len()), (*value).into()))
-    });
-    let weights = dir.join("model/model.safetensors");
-    Report {
-        format: report::FORMAT,
-        task: config.task.clone(),
-        pruner: config.pruner,
-        final_ratio: if config.pruner == Pruner::None { 1.0 } else { config.final_threshold },
-        sparsity: report::sparsity(&layers),
-        prunable: layers.iter().map(|l| l.weights).sum(),
-        parameters: tensors.values().map(|t| t.values.len()).sum(),
-        dev: dev.collect(),
-        steps,
-        seconds_per_step: timing.clock.mean(),
-        pruning_seconds_per_step: timing.monitor.seconds() / steps.max(1) as f64,
-        seconds: timing.seconds,
-        peak_rss_bytes: terminal::peak_rss_bytes(),
-        model_bytes: std::fs::metadata(weights).map_or(0, |m| m.len()),
-        layers,
-    }
 }
 
 /// Keeps burn from writing a file per metric and epoch: the journal has all of it.

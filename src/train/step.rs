@@ -87,6 +87,14 @@ struct Times {
 }
 
 impl Clock {
+    /// Goes on from a run of so many updates and seconds.
+    pub fn resume(&self, updates: usize, seconds: f64) {
+        let mut times = self.lock();
+        (times.updates, times.seconds) = (updates, seconds);
+        times.totals = VecDeque::from([seconds]);
+        times.recent = seconds / updates.max(1) as f64;
+    }
+
     /// Begins an update: at `at`, or where the one before it ended.
     fn start(&self, at: Option<Instant>) {
         let mut times = self.lock();
@@ -121,8 +129,7 @@ impl Clock {
         self.lock().recent
     }
 
-    /// Seconds up to the end of update `update`, counted from 1 since the program began, if it is
-    /// one of the last few.
+    /// Seconds up to the end of update `update`, counted from 1, if it is one of the last few.
     pub fn total_at(&self, update: usize) -> Option<f64> {
         let times = self.lock();
         let back = times.updates.checked_sub(update)? + 1;

@@ -232,6 +232,8 @@ fn a_checkpoint_that_cannot_be_written_is_an_error() {
     let ended = dir.platon_with_files_up_to(128, "train tiny --output-dir run --no-tui");
     assert_eq!(ended.code, 1, "{}", ended.stderr);
     let last = ended.stderr.lines().last().unwrap();
-    assert!(last.starts_with("error: stopped after update"), "{}", ended.stderr);
+    assert!(last.starts_with("error: run/checkpoint/update-4"), "{}", ended.stderr);
+    assert!(last.contains("cannot write"), "{}", ended.stderr);
     assert!(!dir.path("run/model").exists());
+    assert_eq!(std::fs::read_dir(dir.path("run/checkpoint")).unwrap().count(), 0);
 }

@@ -1,7 +1,7 @@
 //! A temporary folder with the program in it: small files in, output and files out.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
@@ -91,6 +91,20 @@ impl Dir {
         let program = env!("CARGO_BIN_EXE_platon");
         let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec '{program}' {args}");
         self.run(Command::new("sh").args(["-c", &script]))
+    }
+
+    /// Starts the program in this folder.
+    pub fn start(&self, args: &str) -> Child {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_platon"));
+        let command = command.args(args.split_whitespace()).current_dir(self.0.path());
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    /// Runs the program in this folder with so many threads.
+    pub fn platon_with_threads(&self, threads: usize, args: &str) -> Ended {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_platon"));
+        let command = command.args(args.split_whitespace());
+        self.run(command.env("RAYON_NUM_THREADS", threads.to_string()))
     }
 
     fn run(&self, command: &mut Command) -> Ended {

@@ -5,11 +5,15 @@
 
 mod backends;
 mod cli;
+#[cfg(feature = "flex")]
+mod crash;
 mod dir;
 mod fixtures;
 mod glue;
 #[cfg(feature = "ndarray")]
 mod gradients;
+#[cfg(unix)]
+mod hostile;
 #[cfg(feature = "ndarray")]
 mod kernels;
 mod layering;

@@ -16,7 +16,7 @@ tab between them. The first 200 rows that need no truncation are used. In order:
    RUN/model bit for bit.
 4. With --tensorboard: TensorBoard's own reader finds in RUN/tensorboard_logdir what stands in
    RUN/metrics.jsonl: train/loss, Prune/ratio and Prune/threshold at every update of the split
-   `train`, and metrics of every dev set as Dev/SET/METRIC at every evaluation. Values agree to
+   `train`, and metrics of every dev set SET_dev as Dev/SET/METRIC at every evaluation. Values agree to
    1e-6, relatively, and the steps of every tag ascend.
 
 Prints a line per check. Ends with status 1 and one line at the first that fails. Needs the packages in
@@ -363,11 +363,12 @@ def tensorboard(run):
         compared.append(same_values(points, f"Prune/{field}", train, rows, field))
     tags = 0
     for split, dev in splits.items():
-        metrics = [name for name in METRICS if f"Dev/{split}/{name}" in points]
+        prefix = f"Dev/{split.removesuffix('_dev')}"  # as the original has it
+        metrics = [name for name in METRICS if f"{prefix}/{name}" in points]
         if not metrics:
-            raise Failure(f"TensorBoard: no tag Dev/{split}/METRIC, METRIC being one of {', '.join(METRICS)}")
+            raise Failure(f"TensorBoard: no tag {prefix}/METRIC, METRIC being one of {', '.join(METRICS)}")
         tags += len(metrics)
-        compared += [same_values(points, f"Dev/{split}/{name}", dev, dev, name) for name in metrics]
+        compared += [same_values(points, f"{prefix}/{name}", dev, dev, name) for name in metrics]
     passed(
         "TensorBoard reads the run's logs",
         f"{sum(n for n, _ in compared)} values of {3 + tags} tags, {tags} of them of {', '.join(splits)}; largest "

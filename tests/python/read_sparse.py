@@ -2,7 +2,7 @@
 
     python read_sparse.py FILE.safetensors OUT.safetensors
 
-An example of how to read the format, which src/bert/sparse/mod.rs describes. In short: a tensor NAME whose
+An example of how to read the format, which src/bert/sparse.rs describes. In short: a tensor NAME whose
 shape stands in the metadata as `shape.NAME` is stored as NAME.bitmap, one bit per element and the
 least significant bit first, and NAME.values, the elements whose bit is set; all others are +0.0.
 Every other tensor is stored as it is.

@@ -1,7 +1,7 @@
 //! Damaged and hostile files, made by hand.
 
-use super::super::{decode, is_sparse};
 use super::*;
+use crate::bert::sparse::{decode, is_sparse};
 
 /// A file of this header and so many bytes of 1 after it.
 fn file(header: &str, data: usize) -> Vec<u8> {

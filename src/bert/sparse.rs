@@ -32,13 +32,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::bert::weights::StoredTensor;
-use crate::error::{Error, Result};
-use container::{
+use super::container::{
     DAMAGED, ElementType, Header, METADATA, Part, Stored, element_count, printable, shape_text,
 };
-
-mod container;
+use super::weights::StoredTensor;
+use crate::error::{Error, Result};
 
 /// The metadata's `format` of a sparse file.
 pub const FORMAT: &str = "platon-sparse";
@@ -98,7 +96,7 @@ pub fn encode(
             parts.push(part(name.clone(), ElementType::F32, shape, values));
         }
     }
-    container::write(&texts, parts)
+    super::container::write(&texts, parts)
 }
 
 /// Whether `bytes` begin with the header of a sparse file, of whatever version.

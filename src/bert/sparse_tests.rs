@@ -131,7 +131,7 @@ fn dense_file(set: &Tensors) -> Vec<u8> {
         let data = bytes_of(tensor.values.iter());
         part(name.clone(), ElementType::F32, tensor.shape.clone(), data)
     });
-    container::write(&Texts::new(), parts.collect()).unwrap()
+    crate::bert::container::write(&Texts::new(), parts.collect()).unwrap()
 }
 
 #[test]

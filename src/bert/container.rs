@@ -180,7 +180,7 @@ pub(super) fn write(metadata: &BTreeMap<String, String>, mut parts: Vec<Part>) -
     }
     if header.len() > LONGEST_HEADER {
         let expected = format!("names and metadata of at most {LONGEST_HEADER} bytes");
-        return Err(Error::value("header of a sparse file", expected, header.len()));
+        return Err(Error::value("header of a safetensors file", expected, header.len()));
     }
     let mut file = Vec::with_capacity(LENGTH_BYTES + header.len() + start);
     file.extend((header.len() as u64).to_le_bytes());

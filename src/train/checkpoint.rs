@@ -1,0 +1,337 @@
+//! Checkpoints: folders that count only when they are whole.
+//!
+//! `RUN/checkpoint/update-120/` holds `model.mpk`, `optimizer.mpk` and `rate.mpk` (burn's records),
+//! `progress.json` and, written last, `manifest.json` with the sizes and hashes of the others. It is
+//! filled under another name and renamed when all of it is on disk.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use burn::record::{FullPrecisionSettings, NamedMpkFileRecorder, Record, Recorder};
+use burn::tensor::backend::Backend;
+use burn_train::checkpoint::{Checkpointer, CheckpointerError};
+use serde::{Deserialize, Serialize};
+
+use super::progress::Progress;
+use crate::error::{Error, Result};
+use crate::files::write_json;
+use crate::glue::read::sha256_file;
+
+/// The version of the manifest and of what it vouches for.
+pub const FORMAT: u32 = 1;
+
+/// The folder of all checkpoints inside a run folder.
+const FOLDER: &str = "checkpoint";
+const PREFIX: &str = "update-";
+const UNFINISHED: &str = ".unfinished";
+const MANIFEST: &str = "manifest.json";
+const PROGRESS: &str = "progress.json";
+const DAMAGED: &str = "remove this folder; an earlier checkpoint may be whole";
+
+/// The parts that burn's learner hands out.
+pub const PARTS: [&str; 3] = ["model", "optimizer", "rate"];
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manifest {
+    format: u32,
+    update: usize,
+    files: BTreeMap<String, Entry>,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    bytes: u64,
+    sha256: String,
+}
+
+type Files = NamedMpkFileRecorder<FullPrecisionSettings>;
+
+/// The checkpoints of one run folder.
+#[derive(Debug, Clone)]
+pub struct Checkpoints {
+    folder: PathBuf,
+    keep: usize,
+}
+
+/// A whole checkpoint.
+#[derive(Debug)]
+pub struct Whole {
+    folder: PathBuf,
+    /// The last update in it.
+    pub update: usize,
+    /// Where the run stood.
+    pub progress: Progress,
+}
+
+impl Checkpoints {
+    /// The checkpoints of the run folder `run`, of which the last `keep` are kept.
+    pub fn new(run: &Path, keep: usize) -> Self {
+        Self { folder: run.join(FOLDER), keep }
+    }
+
+    /// The newest whole checkpoint, and what was wrong with newer ones.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn newest(&self) -> Result<(Option<Whole>, Vec<Error>)> {
+        let mut skipped = Vec::new();
+        for update in self.updates()?.into_iter().rev() {
+            match Whole::open(self.path(update), update) {
+                Ok(whole) => return Ok((Some(whole), skipped)),
+                Err(error) => skipped.push(error),
+            }
+        }
+        Ok((None, skipped))
+    }
+
+    /// The updates of all checkpoints, whole or not, ascending.
+    fn updates(&self) -> Result<Vec<usize>> {
+        let entries = match fs::read_dir(&self.folder) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(Error::io(&self.folder, "read", e)),
+        };
+        let number = |entry: fs::DirEntry| {
+            entry.file_name().to_str()?.strip_prefix(PREFIX)?.parse::<usize>().ok()
+        };
+        let mut updates: Vec<usize> = entries.flatten().filter_map(number).collect();
+        updates.sort_unstable();
+        Ok(updates)
+    }
+
+    fn path(&self, update: usize) -> PathBuf {
+        self.folder.join(format!("{PREFIX}{update}"))
+    }
+
+    /// Begins the checkpoint after `update`; its parts are to be written into the folder that
+    /// [`Unfinished::part`] names.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    pub fn begin(&self, update: usize) -> Result<Unfinished> {
+        let folder = self.folder.join(format!("{PREFIX}{update}{UNFINISHED}"));
+        remove_folder(&folder)?;
+        fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, "create", e))?;
+        Ok(Unfinished { folder, update })
+    }
+
+    /// Completes a checkpoint and removes those that are neither among the last nor the best.
+    ///
+    /// # Errors
+    /// A file cannot be read, written or removed; the checkpoint then does not count.
+    pub fn complete(&self, unfinished: &Unfinished, progress: &Progress) -> Result<()> {
+        let Unfinished { folder, update } = unfinished;
+        let update = *update;
+        write_json(&folder.join(PROGRESS), progress)?;
+        let mut files = BTreeMap::new();
+        for name in file_names() {
+            let path = folder.join(&name);
+            let file = File::open(&path).and_then(|file| file.sync_all().map(|()| file));
+            let file = file.map_err(|e| Error::io(&path, "write", e))?;
+            let bytes = file.metadata().map_err(|e| Error::io(&path, "read", e))?.len();
+            files.insert(name, Entry { bytes, sha256: sha256_file(&path)? });
+        }
+        write_json(&folder.join(MANIFEST), &Manifest { format: FORMAT, update, files })?;
+        let target = self.path(update);
+        // One that was whole would have been resumed from; this one is damaged.
+        remove_folder(&target)?;
+        fs::rename(folder, &target).map_err(|e| Error::io(&target, "create", e))?;
+        sync_folder(&self.folder)?;
+        self.remove_old(update, progress.best.as_ref().map(|best| best.update))
+    }
+
+    /// Keeps the last ones up to `newest`, and `best`.
+    fn remove_old(&self, newest: usize, best: Option<usize>) -> Result<()> {
+        let updates = self.updates()?;
+        let old = updates.iter().rev().filter(|update| **update <= newest).skip(self.keep.max(1));
+        for update in old.filter(|update| Some(**update) != best) {
+            let folder = self.path(*update);
+            // Without its manifest it no longer counts, however far the removal gets.
+            let manifest = folder.join(MANIFEST);
+            match fs::remove_file(&manifest) {
+                Err(e) if e.kind() != ErrorKind::NotFound => {
+                    return Err(Error::io(&manifest, "remove", e));
+                }
+                _ => remove_folder(&folder)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what a killed process left unfinished.
+    ///
+    /// # Errors
+    /// A folder cannot be removed.
+    pub fn remove_unfinished(&self) -> Result<()> {
+        let Ok(entries) = fs::read_dir(&self.folder) else { return Ok(()) };
+        for entry in entries.flatten() {
+            if entry.file_name().to_string_lossy().ends_with(UNFINISHED) {
+                remove_folder(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Whole {
+    fn open(folder: PathBuf, update: usize) -> Result<Self> {
+        let path = folder.join(MANIFEST);
+        let manifest: Manifest = read_json(&path)?;
+        if (manifest.format, manifest.update) != (FORMAT, update) {
+            let expected = format!("format {FORMAT} and update {update}");
+            let found = format!("format {} and update {}", manifest.format, manifest.update);
+            return Err(Error::content(&path, None, expected, found).hint(DAMAGED));
+        }
+        for name in file_names() {
+            let file = folder.join(&name);
+            let Some(entry) = manifest.files.get(&name) else {
+                return Err(Error::content(&path, None, format!("an entry for {name}"), "none")
+                    .hint(DAMAGED));
+            };
+            let bytes = fs::metadata(&file).map_err(|e| Error::io(&file, "read", e))?.len();
+            if bytes != entry.bytes {
+                let expected = format!("{} bytes", entry.bytes);
+                return Err(Error::content(&file, None, expected, bytes).hint(DAMAGED));
+            }
+            let hash = sha256_file(&file)?;
+            if hash != entry.sha256 {
+                let expected = format!("the SHA-256 {}", entry.sha256);
+                return Err(Error::content(&file, None, expected, hash).hint(DAMAGED));
+            }
+        }
+        let path = folder.join(PROGRESS);
+        let progress: Progress = read_json(&path)?;
+        if progress.update != update {
+            let expected = format!("update {update}");
+            return Err(Error::content(&path, None, expected, progress.update).hint(DAMAGED));
+        }
+        Ok(Self { folder, update, progress })
+    }
+
+    /// The record of one of [`PARTS`].
+    ///
+    /// # Errors
+    /// The file cannot be read, or holds something else.
+    pub fn record<B: Backend, R: Record<B>>(&self, part: &str, device: &B::Device) -> Result<R> {
+        let path = self.folder.join(part);
+        Recorder::<B>::load(&Files::new(), path.clone(), device).map_err(|e| {
+            let expected = "a record of this run's model and optimizer";
+            Error::content(path.with_extension("mpk"), None, expected, e)
+                .hint("another version of platon may have written it; resume with that one")
+        })
+    }
+}
+
+/// A checkpoint whose parts are being written.
+#[derive(Debug, Clone)]
+pub struct Unfinished {
+    folder: PathBuf,
+    update: usize,
+}
+
+/// Takes one part of every checkpoint from burn's learner.
+pub struct Part {
+    name: &'static str,
+    writing: Writing,
+}
+
+/// The checkpoint that the parts go to, and those that are done.
+#[derive(Debug, Clone, Default)]
+pub struct Writing(Arc<(Mutex<State>, Condvar)>);
+
+#[derive(Debug, Default)]
+struct State {
+    folder: PathBuf,
+    done: usize,
+    error: Option<Error>,
+}
+
+impl Writing {
+    /// The taker of the part called `name`.
+    pub fn part(&self, name: &'static str) -> Part {
+        Part { name, writing: self.clone() }
+    }
+
+    /// Where parts go from now on.
+    pub fn begin(&self, unfinished: &Unfinished) {
+        *self.lock() = State { folder: unfinished.folder.clone(), done: 0, error: None };
+    }
+
+    /// Waits for all parts.
+    ///
+    /// # Errors
+    /// One of them could not be written.
+    pub fn wait(&self) -> Result<()> {
+        let unfinished = |state: &mut State| state.done < PARTS.len();
+        let state = self.0.1.wait_while(self.lock(), unfinished);
+        let mut state = state.unwrap_or_else(PoisonError::into_inner);
+        state.error.take().map_or(Ok(()), Err)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<B: Backend, R: Record<B>> Checkpointer<R, B> for Part {
+    /// Errors go to [`Writing::wait`]: burn would make a panic of them.
+    fn save(&self, _epoch: usize, record: R) -> Result<(), CheckpointerError> {
+        let path = self.writing.lock().folder.join(self.name);
+        let written = Recorder::<B>::record(&Files::new(), record, path.clone());
+        let mut state = self.writing.lock();
+        state.done += 1;
+        if let Err(e) = written {
+            let error = Error::io(path.with_extension("mpk"), "write", std::io::Error::other(e))
+                .hint("check the free space and the permissions of the folder");
+            state.error.get_or_insert(error);
+        }
+        self.writing.0.1.notify_all();
+        Ok(())
+    }
+
+    fn delete(&self, _epoch: usize) -> Result<(), CheckpointerError> {
+        Ok(())
+    }
+
+    /// Records are loaded before the learner is made, see [`Whole::record`].
+    fn restore(&self, _epoch: usize, _device: &B::Device) -> Result<R, CheckpointerError> {
+        Err(CheckpointerError::Unknown("checkpoints are read elsewhere".into()))
+    }
+}
+
+fn file_names() -> impl Iterator<Item = String> {
+    PARTS.into_iter().map(|part| format!("{part}.mpk")).chain([PROGRESS.to_string()])
+}
+
+/// The largest JSON file of a checkpoint, in bytes.
+const MAX_JSON: u64 = 16 << 20;
+
+fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T> {
+    let bytes = fs::metadata(path).map_err(|e| Error::io(path, "read", e))?.len();
+    if bytes > MAX_JSON {
+        let expected = format!("at most {MAX_JSON} bytes");
+        return Err(Error::content(path, None, expected, bytes).hint(DAMAGED));
+    }
+    let text = fs::read_to_string(path).map_err(|e| Error::io(path, "read", e))?;
+    serde_json::from_str(&text)
+        .map_err(|e| Error::content(path, e.line(), "a checkpoint's JSON", e).hint(DAMAGED))
+}
+
+fn remove_folder(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io(folder, "remove", e)),
+        _ => Ok(()),
+    }
+}
+
+/// Makes a rename inside `folder` last.
+fn sync_folder(folder: &Path) -> Result<()> {
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|e| Error::io(folder, "write", e))
+}

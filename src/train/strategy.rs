@@ -1,0 +1,193 @@
+//! The loop over a run's updates: burn-train's own one for a single device, but that it can begin
+//! and end at any update, and that it waits for its checkpoints.
+
+use std::sync::Arc;
+
+use burn::data::dataloader::Progress;
+use burn::module::AutodiffModule;
+use burn::tensor::Device;
+use burn::tensor::backend::DeviceOps;
+use burn_train::checkpoint::{AsyncCheckpointer, CheckpointingAction, CheckpointingStrategy};
+use burn_train::metric::store::EventStoreClient;
+use burn_train::{
+    EventProcessorTraining, InferenceStep, Interrupter, Learner, LearnerEvent,
+    LearningCheckpointer, LearningComponentsTypes, SupervisedLearningStrategy,
+    SupervisedTrainingEventProcessor, TrainLoader, TrainingBackend, TrainingComponents,
+    TrainingItem, TrainingModel, ValidLoader,
+};
+
+use super::checkpoint::{Checkpoints, PARTS, Writing};
+use super::journal::Journal;
+use crate::error::Result;
+use crate::glue::updates::Updates;
+
+/// The reason to give to the interrupter when a checkpoint or the journal fails.
+pub const FAILED: &str = "the run cannot be recorded";
+
+/// Trains on one device.
+pub struct Chunks<LC: LearningComponentsTypes> {
+    /// The run's updates, in chunks between evaluations.
+    pub updates: Arc<Updates>,
+    /// The updates done before.
+    pub start: usize,
+    /// Knows what has been logged and evaluated.
+    pub journal: Journal,
+    /// Where checkpoints go.
+    pub checkpoints: Checkpoints,
+    /// The device.
+    pub device: Device<TrainingBackend<LC>>,
+}
+
+/// burn's way to be told when to save; this loop decides it.
+struct Always;
+
+impl CheckpointingStrategy for Always {
+    fn checkpointing(
+        &mut self,
+        _epoch: usize,
+        _store: &EventStoreClient,
+    ) -> Vec<CheckpointingAction> {
+        vec![CheckpointingAction::Save]
+    }
+}
+
+/// What the loop works with.
+struct Work<'a, LC: LearningComponentsTypes> {
+    chunks: &'a Chunks<LC>,
+    learner: Learner<LC>,
+    processor: SupervisedTrainingEventProcessor<LC>,
+    interrupter: Interrupter,
+    /// The last update done.
+    update: usize,
+    saver: LearningCheckpointer<LC>,
+    writing: Writing,
+}
+
+impl<LC: LearningComponentsTypes> SupervisedLearningStrategy<LC> for Chunks<LC> {
+    fn fit(
+        &self,
+        components: TrainingComponents<LC>,
+        mut learner: Learner<LC>,
+        train: TrainLoader<LC>,
+        valid: ValidLoader<LC>,
+        _starting_epoch: usize,
+    ) -> (TrainingModel<LC>, SupervisedTrainingEventProcessor<LC>) {
+        let train = train.to_device(&self.device);
+        let valid = valid.to_device(self.device.inner());
+        learner.fork(&self.device);
+        let writing = Writing::default();
+        let [model, optimizer, rate] = PARTS;
+        let mut work = Work {
+            chunks: self,
+            learner,
+            processor: components.event_processor,
+            interrupter: components.interrupter,
+            update: self.start,
+            saver: LearningCheckpointer::new(
+                AsyncCheckpointer::new(writing.part(model)),
+                AsyncCheckpointer::new(writing.part(optimizer)),
+                AsyncCheckpointer::new(writing.part(rate)),
+                Box::new(Always),
+            ),
+            writing,
+        };
+        let result = work.run(&train, &valid, &components.event_store);
+        if let Err(error) = result {
+            self.journal.fail(error);
+            work.interrupter.stop(Some(FAILED));
+        }
+        let Work { learner, processor, .. } = work;
+        (learner.model(), processor)
+    }
+}
+
+impl<LC: LearningComponentsTypes> Work<'_, LC> {
+    fn run(
+        &mut self,
+        train: &TrainLoader<LC>,
+        valid: &ValidLoader<LC>,
+        store: &EventStoreClient,
+    ) -> Result<()> {
+        let Chunks { updates, start, journal, .. } = self.chunks;
+        let chunks = updates.chunks();
+        for (n, chunk) in (1..).zip(chunks) {
+            let global = Progress::new(n, chunks.len());
+            // A run that stopped before an evaluation was complete begins with it.
+            let evaluate_first = chunk.end == *start && journal.evaluated_at() != *start;
+            if chunk.end <= *start && !evaluate_first {
+                continue;
+            }
+            if !evaluate_first {
+                self.train(train, &global);
+            }
+            journal.wait_for(self.update, false)?;
+            if !self.interrupter.should_stop() && self.evaluate(valid, &global) {
+                journal.wait_for(self.update, true)?;
+            }
+            self.save(store)?;
+            if self.interrupter.should_stop() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Updates to the end of the chunk, or until a stop is asked for.
+    fn train(&mut self, loader: &TrainLoader<LC>, global: &Progress) {
+        let mut iterator = loader.iter();
+        let mut iteration = 0;
+        while let Some(item) = iterator.next() {
+            iteration += 1;
+            self.learner.lr_step();
+            let progress = iterator.progress();
+            let output = self.learner.train_step(item);
+            self.learner.optimizer_step(output.grads);
+            self.update += 1;
+            let rate = Some(self.learner.lr_current());
+            let item =
+                TrainingItem::new(output.item, progress, global.clone(), Some(iteration), rate);
+            self.processor.process_train(LearnerEvent::ProcessedItem(item));
+            if self.interrupter.should_stop() {
+                break;
+            }
+        }
+        self.processor.process_train(LearnerEvent::EndEpoch(global.items_processed));
+    }
+
+    /// Whether all batches were evaluated, and any at all.
+    fn evaluate(&mut self, loader: &ValidLoader<LC>, global: &Progress) -> bool {
+        let model = self.learner.model().valid();
+        let mut iterator = loader.iter();
+        let mut iteration = 0;
+        while let Some(item) = iterator.next() {
+            iteration += 1;
+            let progress = iterator.progress();
+            let item = model.step(item);
+            let item = TrainingItem::new(item, progress, global.clone(), Some(iteration), None);
+            self.processor.process_valid(LearnerEvent::ProcessedItem(item));
+            if self.interrupter.should_stop() {
+                break;
+            }
+        }
+        let done = iterator.progress();
+        self.processor.process_valid(LearnerEvent::EndEpoch(global.items_processed));
+        iteration > 0 && done.items_processed == done.items_total
+    }
+
+    /// Saves a checkpoint, unless the run has failed: what it would hold is of no use.
+    fn save(&mut self, store: &EventStoreClient) -> Result<()> {
+        let Chunks { journal, checkpoints, .. } = self.chunks;
+        if journal.has_failed() {
+            return Ok(());
+        }
+        let unfinished = checkpoints.begin(self.update)?;
+        self.writing.begin(&unfinished);
+        self.saver.checkpoint(&self.learner, self.update, store);
+        let written = self.writing.wait();
+        let complete = || checkpoints.complete(&unfinished, &journal.progress());
+        written.and_then(|()| complete()).inspect_err(|_| {
+            // Best effort: the first error is the one to report.
+            let _ = checkpoints.remove_unfinished();
+        })
+    }
+}

@@ -1,0 +1,273 @@
+//! Runs that are killed, stopped or damaged, and go on as if nothing had happened.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::dir::Dir;
+
+/// A run of 36 updates with a checkpoint at every third: about a second.
+const RUN: &str = "train tiny --no-tui --epochs 6 --eval-per-updates 5 --save-per-updates-on \
+                   --save-per-updates 3 --tensorboard";
+
+fn tiny() -> Dir {
+    Dir::new().with_tiny_demo("flex")
+}
+
+/// What two equal runs have in common: weights, metrics without times, scores.
+fn outcome(dir: &Dir, run: &str) -> (Vec<u8>, Vec<serde_json::Value>, serde_json::Value) {
+    let points = dir.read(&format!("{run}/metrics.jsonl"));
+    let points = points.lines().map(|line| {
+        let mut point: serde_json::Value = serde_json::from_str(line).unwrap();
+        let point = point.as_object_mut().unwrap();
+        point.remove("seconds");
+        point.remove("pruning_seconds");
+        point.clone().into()
+    });
+    let report = dir.json(&format!("{run}/report.json"));
+    let model = dir.bytes(&format!("{run}/model/model.safetensors"));
+    (
+        model,
+        points.collect(),
+        serde_json::json!([report["dev"], report["sparsity"], report["steps"]]),
+    )
+}
+
+fn signal(child: &std::process::Child, name: &str) {
+    let killed = Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+}
+
+/// Whether a checkpoint is being written.
+fn is_writing(run: &Path) -> bool {
+    let entries = std::fs::read_dir(run.join("checkpoint"));
+    entries.is_ok_and(|mut entries| {
+        entries.any(|e| e.is_ok_and(|e| e.file_name().to_string_lossy().ends_with(".unfinished")))
+    })
+}
+
+#[test]
+fn a_run_killed_25_times_ends_as_if_nothing_had_happened() {
+    let dir = tiny();
+    dir.platon_ok(&format!("{RUN} --output-dir whole"));
+    let expected = outcome(&dir, "whole");
+    let mut random = StdRng::seed_from_u64(7);
+    let (mut kills, mut while_writing, mut runs) = (0, 0, 0);
+    while kills < 25 {
+        runs += 1;
+        let run = format!("killed-{runs}");
+        let mut command = format!("{RUN} --output-dir {run}");
+        loop {
+            let mut child = dir.start(&command);
+            // Every third time while a checkpoint is written, else at any instant.
+            let patience = Duration::from_millis(random.random_range(20..400));
+            let started = Instant::now();
+            let at_writing = kills % 3 == 0;
+            let mut written = false;
+            while started.elapsed() < patience * if at_writing { 10 } else { 1 } {
+                if at_writing && started.elapsed() > patience && is_writing(&dir.path(&run)) {
+                    break;
+                }
+                if child.try_wait().unwrap().is_some() {
+                    break;
+                }
+                std::thread::sleep(Duration::from_micros(200));
+            }
+            if let Some(status) = child.try_wait().unwrap() {
+                assert!(status.success(), "run {runs} after {kills} kills: {status}");
+                break;
+            }
+            written |= is_writing(&dir.path(&run));
+            child.kill().unwrap();
+            child.wait().unwrap();
+            kills += 1;
+            while_writing += usize::from(written);
+            if dir.path(&run).join("config.toml").exists() {
+                command = format!("resume {run} --no-tui");
+            }
+        }
+        assert!(outcome(&dir, &run) == expected, "run {runs}");
+        assert!(!is_writing(&dir.path(&run)));
+    }
+    assert!(while_writing > 0, "no kill fell into the writing of a checkpoint");
+}
+
+#[test]
+fn signals_end_a_run_with_a_checkpoint_and_their_code() {
+    let dir = tiny();
+    dir.platon_ok(&format!("{RUN} --output-dir whole"));
+    let expected = outcome(&dir, "whole");
+    for (name, code) in [("-INT", 130), ("-TERM", 143), ("-HUP", 129)] {
+        let run = format!("stopped{name}");
+        let mut child = dir.start(&format!("{RUN} --output-dir {run}"));
+        let metrics = dir.path(&format!("{run}/metrics.jsonl"));
+        while !std::fs::read_to_string(&metrics).is_ok_and(|text| text.lines().count() > 3) {
+            assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        signal(&child, name);
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{name}");
+        assert!(!dir.path(&run).join("model").exists());
+        let ended = dir.platon_ok(&format!("resume {run} --no-tui"));
+        assert!(ended.stderr.contains("going on after update"), "{}", ended.stderr);
+        assert!(outcome(&dir, &run) == expected, "{name}");
+        assert!(dir.platon_ok(&format!("resume {run}")).stderr.contains("this run is finished"));
+    }
+}
+
+#[test]
+fn ctrl_c_under_the_dashboard_saves_and_leaves_the_terminal() {
+    if Command::new("script").arg("--version").stdout(Stdio::null()).status().is_err() {
+        eprintln!("skipped ctrl_c_under_the_dashboard: there is no program `script`");
+        return;
+    }
+    let dir = tiny();
+    dir.platon_ok(&format!("{RUN} --output-dir whole"));
+    let command = format!(
+        "{} {} --output-dir run",
+        env!("CARGO_BIN_EXE_platon"),
+        RUN.replace("--no-tui", "")
+    );
+    let mut terminal = Command::new("script");
+    let terminal = terminal.args(["-qefc", &command, "typescript"]).current_dir(dir.path("."));
+    let mut child = terminal.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let metrics = dir.path("run/metrics.jsonl");
+    while !std::fs::read_to_string(&metrics).is_ok_and(|text| text.lines().count() > 3) {
+        assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    std::io::Write::write_all(child.stdin.as_mut().unwrap(), b"\x03").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let shown = String::from_utf8_lossy(&dir.bytes("typescript")).into_owned();
+    assert!(shown.contains("go on with: platon resume run"), "{shown}");
+    let end =
+        shown.rfind("\u{1b}[?1049l").unwrap_or_else(|| panic!("the dashboard stayed: {shown}"));
+    assert!(shown.rfind("\u{1b}[?1049h").is_some_and(|start| start < end));
+    dir.platon_ok("resume run --no-tui");
+    assert!(outcome(&dir, "run") == outcome(&dir, "whole"));
+}
+
+#[test]
+fn a_damaged_checkpoint_is_skipped_for_the_one_before() {
+    let dir = tiny();
+    dir.platon_ok(&format!("{RUN} --output-dir whole"));
+    dir.platon_ok(&format!("{RUN} --output-dir run --keep-checkpoints 4"));
+    let checkpoint =
+        |update: usize, file: &str| dir.path(&format!("run/checkpoint/update-{update}/{file}"));
+    // Finished but for its end, with four damaged checkpoints of which the oldest is whole.
+    for file in ["report.json", "model/model.safetensors"] {
+        std::fs::remove_file(dir.path(&format!("run/{file}"))).unwrap();
+    }
+    let mut bytes = std::fs::read(checkpoint(36, "model.mpk")).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(checkpoint(36, "model.mpk"), &bytes).unwrap();
+    std::fs::write(checkpoint(35, "optimizer.mpk"), "short").unwrap();
+    std::fs::remove_file(checkpoint(33, "manifest.json")).unwrap();
+    let ended = dir.platon_ok("resume run --no-tui");
+    for expected in [
+        "update-36/model.mpk: expected the SHA-256",
+        "update-35/optimizer.mpk: expected",
+        "update-33/manifest.json: cannot read",
+        "going on after update 30",
+    ] {
+        assert!(ended.stderr.contains(expected), "{expected}: {}", ended.stderr);
+    }
+    assert!(outcome(&dir, "run") == outcome(&dir, "whole"));
+}
+
+#[test]
+fn the_latest_checkpoints_and_the_best_are_kept() {
+    let dir = tiny();
+    dir.platon_ok(&format!("{RUN} --output-dir run --keep-checkpoints 3"));
+    let entries = std::fs::read_dir(dir.path("run/checkpoint")).unwrap();
+    let mut kept: Vec<usize> = entries
+        .map(|e| e.unwrap().file_name().to_str().unwrap()["update-".len()..].parse().unwrap())
+        .collect();
+    kept.sort_unstable();
+    assert_eq!(kept[kept.len() - 3..], [33, 35, 36]);
+    let best = dir.json("run/checkpoint/update-36/progress.json")["best"].clone();
+    assert_eq!(best["at_final_ratio"], true);
+    assert!(kept.contains(&(best["update"].as_u64().unwrap() as usize)), "{kept:?} {best}");
+    let points = dir.read("run/metrics.jsonl");
+    let points = points.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap());
+    let final_ones = points.filter(|p| p["split"] == "demo_dev" && p["ratio"] == 0.2);
+    let highest = final_ones.map(|p| p["ACC"].as_f64().unwrap()).fold(0.0, f64::max);
+    assert_eq!(best["score"].as_f64(), Some(highest));
+}
+
+#[test]
+fn a_run_belongs_to_one_process_and_to_its_own_settings() {
+    let dir = tiny();
+    let long = RUN.replace("--epochs 6", "--epochs 60");
+    let mut child = dir.start(&format!("{long} --output-dir run"));
+    while !dir.path("run/metrics.jsonl").exists() {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let line = dir.platon_refuses("resume run --no-tui");
+    assert!(line.contains(&format!("found process {} at work", child.id())), "{line}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let line = dir.platon_refuses(&format!("{long} --output-dir run --resume --seed 9"));
+    assert!(line.contains("expected") && line.contains("as the run began"), "{line}");
+    let line = dir.platon_refuses(&format!("{RUN} --output-dir run"));
+    assert!(line.contains("expected a new or empty folder"), "{line}");
+    let line = dir.platon_refuses("resume nowhere");
+    assert!(line.contains("nowhere/config.toml: cannot read"), "{line}");
+}
+
+#[test]
+fn a_loss_that_is_no_number_keeps_the_last_good_checkpoint() {
+    let dir = tiny();
+    // The rate explodes only after the warm-up's first updates.
+    let line = dir.platon_refuses(&format!("{RUN} --output-dir run --learning-rate 1e30"));
+    assert!(line.contains("the training diverged"), "{line}");
+    assert!(!dir.path("run/model").exists());
+    let entries = std::fs::read_dir(dir.path("run/checkpoint"));
+    let saved = entries.map_or(0, |entries| entries.count());
+    let points = dir.read("run/metrics.jsonl");
+    assert!(saved <= points.lines().count(), "a checkpoint of a diverged model");
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let dir = tiny();
+    let model = |threads: usize| {
+        let run = format!("threads-{threads}");
+        let ended =
+            dir.platon_with_threads(threads, &format!("train tiny --no-tui --output-dir {run}"));
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        dir.bytes(&format!("{run}/model/model.safetensors"))
+    };
+    let one = model(1);
+    for threads in [2, 4] {
+        assert!(model(threads) == one, "{threads} threads");
+    }
+}
+
+#[test]
+fn output_that_nobody_takes_is_no_error_and_a_full_disk_is_one() {
+    let dir = tiny();
+    dir.platon_ok("train tiny --no-tui --output-dir run");
+    dir.write("texts.txt", &"a cat\ta dog\n".repeat(5000));
+    let program = env!("CARGO_BIN_EXE_platon");
+    let shell = |script: &str| {
+        let mut shell = Command::new("bash");
+        let shell = shell.args(["-c", script]).current_dir(dir.path("."));
+        shell.output().unwrap()
+    };
+    let ended = shell(&format!(
+        "set -o pipefail; '{program}' predict run --input texts.txt --json | head -n 2"
+    ));
+    assert!(ended.status.success() && ended.stderr.is_empty(), "{ended:?}");
+    assert_eq!(ended.stdout.iter().filter(|byte| **byte == b'\n').count(), 2);
+    if Path::new("/dev/full").exists() {
+        let ended = shell(&format!("'{program}' predict run --input texts.txt >/dev/full"));
+        let text = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert_eq!(ended.status.code(), Some(1), "{text}");
+        assert!(text.starts_with("error: standard output: cannot write: "), "{text}");
+        assert_eq!(text.lines().count(), 1);
+    }
+}

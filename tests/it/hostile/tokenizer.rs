@@ -1,0 +1,196 @@
+//! Hostile `tokenizer.json`, `vocab.txt` and `tokenizer_config.json`.
+
+use serde_json::{Value, json};
+
+use super::{
+    Bytes, Edit, Made, PREDICT, Planted, TOKENIZER, TRAIN, Text, Tokenizer, VOCAB, folder_instead,
+    refuses,
+};
+
+/// The smallest vocabulary, each token's id being its place.
+pub const TOKENS: [&str; 10] =
+    ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "cat", "sofa", "##s", "the"];
+
+/// A `tokenizer.json` with these tokens, after `change`.
+pub fn tokenizer_json(change: impl Fn(&mut Value)) -> Vec<u8> {
+    let vocab: serde_json::Map<_, _> =
+        TOKENS.iter().enumerate().map(|(id, token)| (token.to_string(), json!(id))).collect();
+    let mark = |token: &str, kind: u8| json!({"SpecialToken": {"id": token, "type_id": kind}});
+    let text = |name: &str, kind: u8| json!({"Sequence": {"id": name, "type_id": kind}});
+    let entry = |token: &str, id: u8| json!({"id": token, "ids": [id], "tokens": [token]});
+    let mut tokenizer = json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
+        "normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
+            "strip_accents": null, "lowercase": true},
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [mark("[CLS]", 0), text("A", 0), mark("[SEP]", 0)],
+            "pair": [mark("[CLS]", 0), text("A", 0), mark("[SEP]", 0), text("B", 1),
+                mark("[SEP]", 1)],
+            "special_tokens": {"[CLS]": entry("[CLS]", 2), "[SEP]": entry("[SEP]", 3)},
+        },
+        "decoder": null,
+        "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+            "max_input_chars_per_word": 100, "vocab": vocab},
+    });
+    change(&mut tokenizer);
+    tokenizer.to_string().into_bytes()
+}
+
+const CONFIG: &str = "run/model/tokenizer_config.json";
+
+fn split_at(tokenizer: &mut Value, regex: &str) {
+    let pattern = json!({"Regex": regex});
+    tokenizer["pre_tokenizer"] =
+        json!({"type": "Split", "pattern": pattern, "behavior": "Isolated", "invert": false});
+}
+
+fn half(mut text: Vec<u8>) -> Vec<u8> {
+    text.truncate(text.len() / 2);
+    text
+}
+
+#[test]
+fn tokenizers() {
+    refuses(
+        PREDICT,
+        TOKENIZER,
+        &[
+            (Text(""), ": expected a tokenizer of Hugging Face's format, found EOF"),
+            (Text("[]"), ": expected a tokenizer of Hugging Face's format, found"),
+            (Bytes(b"{\"a\": \"\xff\"}"), ":1: expected UTF-8 text, found the byte 0xff"),
+            (
+                Made(|| half(tokenizer_json(|_| ()))),
+                ": expected a tokenizer of Hugging Face's format, found EOF .. (hint: ",
+            ),
+            (
+                Made(|| vec![b'['; 1_000_000]),
+                ": expected a tokenizer of Hugging Face's format, found",
+            ),
+            (
+                Made(|| br#"{"normalizer":"#.repeat(1_000_000)),
+                ": expected a tokenizer of Hugging Face's format, found",
+            ),
+            (
+                Tokenizer(|t| t["version"] = json!("2.0")),
+                ": expected a tokenizer of Hugging Face's format, found Unknown tokenizer version",
+            ),
+            (
+                Tokenizer(|t| t["model"] = json!({"type": "BPE", "vocab": {"a": 0}, "merges": []})),
+                ": expected a WordPiece tokenizer, found another model",
+            ),
+            (
+                Tokenizer(|t| {
+                    t["model"] = json!({"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"})
+                }),
+                ": expected a WordPiece tokenizer, found another model",
+            ),
+            (
+                Tokenizer(|t| t["model"]["vocab"] = json!({})),
+                ": expected the token [CLS] in the vocabulary, found none",
+            ),
+            (
+                Tokenizer(|t| drop(t["model"]["vocab"].as_object_mut().unwrap().remove("[UNK]"))),
+                ": expected token id 1, found 2 for \"[CLS]\"",
+            ),
+            (
+                Tokenizer(|t| t["model"]["vocab"]["cat"] = json!(-1)),
+                ": expected token id 6, found 7 for \"sofa\"",
+            ),
+            (
+                Tokenizer(|t| t["model"]["vocab"]["cat"] = json!(6.5)),
+                ": expected token id 6, found 7 for \"sofa\"",
+            ),
+            (
+                Tokenizer(|t| t["model"]["vocab"]["cat"] = json!("6")),
+                ": expected token id 6, found 7 for \"sofa\"",
+            ),
+            (
+                Tokenizer(|t| t["model"]["vocab"]["cat"] = json!(4_294_967_296_u64)),
+                ": expected token id 6, found 7 for \"sofa\"",
+            ),
+            (
+                Tokenizer(|t| t["model"]["vocab"] = json!([["a", 1]])),
+                ": expected a tokenizer of Hugging Face's format, found",
+            ),
+            (
+                Tokenizer(|t| t["model"]["vocab"]["dog"] = json!(10)),
+                "run/model: expected at most 10 tokens, as the model has embeddings, found 11 \
+                 (hint: the tokenizer must belong to the checkpoint)",
+            ),
+            (
+                Tokenizer(|t| t["post_processor"] = json!(null)),
+                ": expected [CLS] and [SEP] around an empty text, found \"\"",
+            ),
+            (
+                Tokenizer(|t| {
+                    t["post_processor"]["special_tokens"]["[CLS]"]["ids"] = json!([99_999])
+                }),
+                ": expected [CLS] and [SEP] around an empty text, found",
+            ),
+            (
+                Tokenizer(|t| split_at(t, "(a")),
+                ": expected a pre_tokenizer of BERT, found \"Split\"",
+            ),
+            (
+                Tokenizer(|t| split_at(t, "((a{1000}){1000}){1000}")),
+                ": expected a pre_tokenizer of BERT, found \"Split\"",
+            ),
+        ],
+    );
+    refuses(
+        TRAIN,
+        TOKENIZER,
+        &[(
+            Made(|| half(tokenizer_json(|_| ()))),
+            ": expected a tokenizer of Hugging Face's format, found EOF .. (hint: ",
+        )],
+    );
+    refuses(
+        PREDICT,
+        VOCAB,
+        &[
+            (Text(""), ": expected the token [CLS] in the vocabulary, found none (hint: "),
+            (
+                Edit("[SEP]", "[SEPP]"),
+                ": expected the token [SEP] in the vocabulary, found none (hint: ",
+            ),
+            (Edit("sofa", "cat"), ":8: expected each token once, found \"cat\" again"),
+            (Edit("sofa", "\n"), ":9: expected each token once, found \"\" again"),
+            (
+                Edit("sofa", "sofa\ndog"),
+                "run/model: expected at most 10 tokens, as the model has embeddings, found 11",
+            ),
+            (
+                Made(|| {
+                    [
+                        b"[UNK]\n[CLS]\n[SEP]\n".to_vec(),
+                        (0..200_000).flat_map(|n| format!("{n}\n").into_bytes()).collect(),
+                    ]
+                    .concat()
+                }),
+                "run/model: expected at most 10 tokens, as the model has embeddings, found \
+                 200003",
+            ),
+            (Bytes(b"[UNK]\n[CLS]\n[SEP]\n\xff\n"), ":4: expected UTF-8 text, found the byte 0xff"),
+            (
+                Planted(folder_instead),
+                "run/model: expected tokenizer.json or vocab.txt, found neither",
+            ),
+        ],
+    );
+    refuses(
+        PREDICT,
+        CONFIG,
+        &[
+            (Text("{"), ":1: expected JSON, found EOF"),
+            (Made(|| vec![b'['; 100_000]), ":1: expected JSON, found recursion limit exceeded"),
+            (
+                Text("{\"do_lower_case\": \"yes\"}"),
+                ": expected true or false for do_lower_case, found \"yes\"",
+            ),
+            (Text("{\"strip_accents\": 1}"), ": expected true or false for strip_accents, found 1"),
+        ],
+    );
+}
