@@ -47,8 +47,10 @@ pub enum BackendName {
 pub struct RunConfig {
     /// Version of this file's form.
     pub format: u32,
-    /// The GLUE task (or `demo`).
+    /// The GLUE task, `demo`, or one of `task_def`.
     pub task: String,
+    /// The original's task table in YAML, with tasks of one's own; empty for none.
+    pub task_def: PathBuf,
     /// Holds one folder of raw files per task and receives the prepared data; or holds the files of
     /// encoded samples themselves.
     pub data_dir: PathBuf,
@@ -158,6 +160,7 @@ impl Default for RunConfig {
         Self {
             format: FORMAT,
             task: "mnli".into(),
+            task_def: PathBuf::new(),
             data_dir: "glue-data".into(),
             test_datasets: Vec::new(),
             with_label: false,
@@ -342,7 +345,11 @@ impl RunConfig {
         Ok(())
     }
 
-    fn check(&self) -> Result<()> {
+    /// Checks the values, also those that have been set since.
+    ///
+    /// # Errors
+    /// Values that no run can have.
+    pub fn check(&self) -> Result<()> {
         RatioSchedule::check_ratios(self.initial_threshold, self.final_threshold)?;
         for (name, value) in [
             ("delta_t", self.delta_t),

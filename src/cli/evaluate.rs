@@ -12,10 +12,11 @@ use crate::config::{Layer, RunConfig};
 use crate::error::{Error, Result};
 use crate::glue::encode::{Encoder, has_tokenizer};
 use crate::glue::prepare::{Options, Progress, holds_encoded};
-use crate::glue::task::{Task, task};
+use crate::glue::task::Task;
 use crate::kernels::{ModelKernels, TrainingBackend};
 use crate::train::data::{Data, EvalSet, Wanted};
 use crate::train::evaluate::{SetScores, load_classifier, predict};
+use crate::train::plan::task_of;
 
 #[derive(Args)]
 pub struct EvaluateArgs {
@@ -50,7 +51,7 @@ pub fn run(args: &EvaluateArgs) -> Result<ExitCode> {
     let own = RunConfig::resolve(std::slice::from_ref(&layer))?;
     let config =
         RunConfig::resolve(&[layer, Layer { origin: "command line".into(), settings: flags }])?;
-    let (trained, task) = (task(&own.task)?, task(&config.task)?);
+    let (trained, task) = (task_of(&own)?, task_of(&config)?);
     if trained.kind != task.kind {
         return Err(Error::value(
             "task",

@@ -68,7 +68,6 @@ const REFUSED: &[Refused] = &[
     refused("--multi-step-lr", RATES),
     refused("--lr-gamma", RATES),
     refused("--scheduler-type", RATES),
-    refused("--task-def", "the nine tasks are built in; tasks of one's own are not there yet"),
     unless("--mkd-opt", "0", LATER),
     unless("--mix-opt", "0", "it mixes several training sets, which are not there yet"),
     unless("--ratio", "0", "it mixes several training sets, which are not there yet"),

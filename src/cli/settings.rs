@@ -14,6 +14,9 @@ pub struct Settings {
     /// Folder with one folder of raw GLUE files per task, or folder of encoded samples.
     #[arg(long, help_heading = "Data")]
     data_dir: Option<PathBuf>,
+    /// The original's task table in YAML; its tasks may be your own.
+    #[arg(long, help_heading = "Data")]
+    task_def: Option<PathBuf>,
     /// Data sets to evaluate, as mnli_matched,mnli_mismatched; without it all of the task's.
     #[arg(long, help_heading = "Data", value_delimiter = ',')]
     test_datasets: Option<Vec<String>>,

@@ -17,9 +17,10 @@ use crate::config::{Layer, RunConfig};
 use crate::download::{Options, sources};
 use crate::error::{Error, Result};
 use crate::glue::prepare::holds_source;
-use crate::glue::task::task;
+use crate::glue::task_def;
 use crate::kernels::TrainingBackend;
 use crate::pruning::Pruner;
+use crate::train::plan::task_of;
 use crate::train::terminal::TerminalState;
 use crate::train::{Console, Outcome, Plan, RunLock, StoppedBy, train};
 
@@ -60,6 +61,12 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     layers.push(args.settings.layer()?);
     layers.extend(learned_task(&args.train_datasets)?);
     let mut config = RunConfig::resolve(&layers)?;
+    if !config.task_def.as_os_str().is_empty() {
+        // As in the original, the table's word goes before the flag's.
+        let defined = task_def::read(&config.task_def, &config.task)?;
+        config.dropout_p = defined.dropout_p.unwrap_or(config.dropout_p);
+        config.check()?;
+    }
     if args.resume && config.model_ckpt.as_os_str().is_empty() {
         let going_on = super::resume::run_config(&config.output_dir)?;
         super::resume::check_same(&going_on, &config)?;
@@ -106,7 +113,7 @@ fn start(config: RunConfig, no_tui: bool, resume: bool) -> Result<ExitCode> {
 
 /// Downloads the task's files and a well-known model that are not there.
 fn bring_what_is_missing(config: &RunConfig) -> Result<()> {
-    let (task, data_dir) = (task(&config.task)?, &config.data_dir);
+    let (task, data_dir) = (task_of(config)?, &config.data_dir);
     let options = Options::new(data_dir, default_cache(data_dir));
     if !holds_source(task, data_dir) && sources::source(task.name).is_ok() {
         output::log(&format!("{}: not in {}, downloading it", task.name, data_dir.display()));

@@ -10,6 +10,7 @@ pub(crate) mod read;
 pub mod sample;
 mod table;
 pub mod task;
+pub mod task_def;
 mod trusted;
 pub mod tsv;
 pub mod updates;

@@ -15,6 +15,7 @@ use crate::glue::encode::{Encoder, has_tokenizer};
 use crate::glue::prepare::{Options, Progress, holds_encoded};
 use crate::glue::sample::Sample;
 use crate::glue::task::{Task, task};
+use crate::glue::task_def;
 use crate::glue::updates::{Updates, UpdatesConfig, bins_by_length, one_bin};
 use crate::pruning::{Pruner, RatioSchedule, Scope};
 
@@ -42,7 +43,7 @@ pub struct Plan {
 impl Plan {
     /// Reads and checks everything a run needs, preparing data that is missing.
     pub fn new(config: &RunConfig, on_progress: &(dyn Fn(Progress<'_>) + Sync)) -> Result<Self> {
-        let task = task(&config.task)?;
+        let task = task_of(config)?;
         let checkpoint = Checkpoint::open(&config.init_checkpoint)?;
         if !config.from_scratch {
             checkpoint.check_weights()?;
@@ -158,6 +159,17 @@ impl Plan {
         }
         out
     }
+}
+
+/// The run's task: one of the table it names, or one of GLUE's.
+///
+/// # Errors
+/// There is no such task.
+pub fn task_of(config: &RunConfig) -> Result<&'static Task> {
+    if config.task_def.as_os_str().is_empty() {
+        return task(&config.task);
+    }
+    Ok(task_def::read(&config.task_def, &config.task)?.task)
 }
 
 /// Samples of one update.

@@ -233,3 +233,34 @@ fn canonical_files_serve_without_the_raw_ones() {
         assert_eq!(dir.read("glue-data/canonical_data/model/demo_train.json"), samples);
     }
 }
+
+#[cfg(feature = "flex")]
+#[test]
+fn a_task_of_one_s_own_trains_evaluates_and_predicts() {
+    let dir = tiny();
+    dir.write(
+        "tasks.yml",
+        "mood: {data_format: PremiseOnly, metric_meta: [ACC, F1], n_class: 2, labels: [sad, glad],\n\
+         \x20 split_names: [train, dev], task_type: Classification, dropout_p: 0.2}\n",
+    );
+    let rows = |n: usize| -> String {
+        let mood = |n| if n % 2 == 0 { "sad\ta cat sleeps" } else { "glad\ta dog runs" };
+        (0..n).map(|n| format!("{n}\t{}\n", mood(n))).collect()
+    };
+    dir.write("glue-data/canonical_data/mood_train.tsv", &rows(96));
+    dir.write("glue-data/canonical_data/mood_dev.tsv", &rows(20));
+    dir.platon_ok(
+        "train tiny --no-tui --output-dir run --task-def tasks.yml --train_datasets mood",
+    );
+    assert!(dir.read("run/config.toml").contains("dropout_p = 0.2"), "the table's word");
+    let report = dir.json("run/report.json");
+    assert_eq!((&report["task"], report["dev"].as_object().unwrap().len()), (&"mood".into(), 2));
+    let evaluated = dir.platon_ok("evaluate run --json").stdout;
+    let evaluated: serde_json::Value = serde_json::from_str(&evaluated).unwrap();
+    assert_eq!(evaluated["ACC"], report["dev"]["ACC"]);
+    dir.write("texts.txt", "a cat sleeps\n");
+    let table = dir.platon_ok("predict run --input texts.txt").stdout;
+    assert!(table.starts_with("index\tprediction\tsad\tglad\n0\t"), "{table}");
+    let line = dir.platon_refuses("train tiny --task-def tasks.yml --train_datasets food");
+    assert!(line.contains("tasks.yml: expected an entry food, found only mood"), "{line}");
+}
