@@ -5,6 +5,7 @@ mod demo_data;
 mod download;
 mod encode;
 mod evaluate;
+mod job;
 mod output;
 mod predict;
 mod prepare;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::train::go_on;
+use super::job::go_on;
 use crate::config::{Layer, RunConfig};
 use crate::error::{Error, Result};
 

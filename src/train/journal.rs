@@ -1,5 +1,5 @@
-//! Writes what happens to the run folder and to the terminal: a burn-train renderer that keeps a
-//! log and `metrics.jsonl`, and passes everything on to the dashboard where there is one.
+//! Writes what happens to the run folder and to the terminal: a log, `metrics.jsonl` and what
+//! `outputs` makes.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -8,13 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use burn::data::dataloader::Progress as Done;
 use burn_train::Interrupter;
-use burn_train::metric::{MetricDefinition, MetricId};
-use burn_train::renderer::{
-    EvaluationName, EvaluationProgress, MetricState, MetricsRenderer, MetricsRendererEvaluation,
-    MetricsRendererTraining, ProgressType, TrainingProgress,
-};
 use serde_json::{Map, Value, json};
 
 use super::data::SetInfo;
@@ -22,8 +16,6 @@ use super::evaluate::SetScores;
 use super::outputs::{Logged, Moment, Outputs};
 use super::progress::{Best, Progress};
 use super::step::{Basket, Clock};
-use super::strategy::FAILED;
-use super::terminal;
 use crate::error::{Error, Result};
 use crate::glue::task::Task;
 use crate::glue::updates::Updates;
@@ -47,6 +39,9 @@ pub mod gauge {
 
 /// Far more than the metrics of an update take.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The reason to give to the interrupter when a checkpoint or the journal fails.
+pub const FAILED: &str = "the run cannot be recorded";
 
 /// Where lines for the user go.
 pub type Lines = Box<dyn Fn(&str) + Send + Sync>;
@@ -227,6 +222,21 @@ impl Journal {
         }
     }
 
+    /// Takes in the gauges of an update, by their names.
+    pub(super) fn trained(&self, values: &HashMap<String, f64>) {
+        self.lock().trained(values);
+    }
+
+    /// Takes in the evaluation whose predictions have been collected.
+    pub(super) fn evaluated(&self) {
+        self.lock().evaluated();
+    }
+
+    /// The run's updates.
+    pub(super) fn plan(&self) -> Arc<Updates> {
+        self.lock().plan.clone()
+    }
+
     /// The first error that occurred while writing.
     pub fn take_error(&self) -> Option<Error> {
         self.lock().error.take()
@@ -388,109 +398,5 @@ pub fn duration(seconds: f64) -> String {
     match s / 3600 {
         0 => format!("{}:{:02}", s / 60, s % 60),
         h => format!("{h}:{:02}:{:02}", s / 60 % 60, s % 60),
-    }
-}
-
-/// burn-train's renderer: feeds the journal and passes on to `dashboard`.
-pub struct Renderer {
-    journal: Journal,
-    dashboard: Option<Box<dyn MetricsRenderer>>,
-    names: HashMap<MetricId, String>,
-    train: HashMap<String, f64>,
-    settled: bool,
-}
-
-impl Renderer {
-    /// A renderer that writes to `journal`.
-    pub fn new(journal: Journal, dashboard: Option<Box<dyn MetricsRenderer>>) -> Self {
-        Self { journal, dashboard, names: HashMap::new(), train: HashMap::new(), settled: false }
-    }
-
-    fn read(names: &HashMap<MetricId, String>, state: &MetricState) -> Option<(String, f64)> {
-        match state {
-            MetricState::Numeric(entry, value) => {
-                Some((names.get(&entry.metric_id)?.clone(), value.current()))
-            }
-            MetricState::Generic(_) => None,
-        }
-    }
-
-    /// burn's epochs are our chunks between evaluations: shows updates and true epochs instead.
-    fn indicators(&self) -> (TrainingProgress, Vec<ProgressType>) {
-        let state = self.journal.lock();
-        let (step, plan) = (state.step, &state.plan);
-        let update = Done::new(step, plan.last());
-        let epoch = plan.epoch_of(step.saturating_sub(1)) + 1;
-        let epochs = plan.epoch_of(plan.last().saturating_sub(1)) + 1;
-        let shown = vec![
-            ProgressType::Detailed { tag: "Epoch".into(), progress: Done::new(epoch, epochs) },
-            ProgressType::Detailed { tag: "Update".into(), progress: update.clone() },
-        ];
-        (TrainingProgress { progress: None, global_progress: update, iteration: Some(step) }, shown)
-    }
-}
-
-impl MetricsRendererTraining for Renderer {
-    fn update_train(&mut self, state: MetricState) {
-        self.train.extend(Self::read(&self.names, &state));
-        if let Some(dashboard) = &mut self.dashboard {
-            dashboard.update_train(state);
-        }
-    }
-
-    fn update_valid(&mut self, state: MetricState) {
-        if let Some(dashboard) = &mut self.dashboard {
-            dashboard.update_valid(state);
-        }
-    }
-
-    fn render_train(&mut self, _item: TrainingProgress, _progress: Vec<ProgressType>) {
-        self.journal.lock().trained(&self.train);
-        let (item, indicators) = self.indicators();
-        if let Some(dashboard) = &mut self.dashboard {
-            dashboard.render_train(item, indicators);
-            // By the first update the dashboard's thread runs and has set its terminal mode.
-            if !self.settled {
-                terminal::calm_dashboard_thread();
-                terminal::allow_interrupt_key();
-                self.settled = true;
-            }
-        }
-    }
-
-    fn render_valid(&mut self, item: TrainingProgress, progress: Vec<ProgressType>) {
-        if item.progress.as_ref().is_some_and(|p| p.items_processed == p.items_total) {
-            self.journal.lock().evaluated();
-        }
-        let mut indicators = self.indicators().1;
-        indicators.extend(
-            progress
-                .into_iter()
-                .filter(|p| matches!(p, ProgressType::Detailed { tag, .. } if tag == "Items")),
-        );
-        if let Some(dashboard) = &mut self.dashboard {
-            dashboard.render_valid(item, indicators);
-        }
-    }
-}
-
-impl MetricsRendererEvaluation for Renderer {
-    fn update_test(&mut self, _name: EvaluationName, _state: MetricState) {}
-
-    fn render_test(&mut self, _item: EvaluationProgress, _progress: Vec<ProgressType>) {}
-}
-
-impl MetricsRenderer for Renderer {
-    fn manual_close(&mut self) {
-        if let Some(dashboard) = &mut self.dashboard {
-            dashboard.manual_close();
-        }
-    }
-
-    fn register_metric(&mut self, definition: MetricDefinition) {
-        self.names.insert(definition.metric_id.clone(), definition.name.clone());
-        if let Some(dashboard) = &mut self.dashboard {
-            dashboard.register_metric(definition);
-        }
     }
 }

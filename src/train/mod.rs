@@ -2,6 +2,7 @@
 
 pub mod checkpoint;
 pub mod data;
+pub mod display;
 pub mod evaluate;
 pub mod finish;
 pub mod journal;

@@ -7,17 +7,13 @@ use burn::lr_scheduler::LrScheduler;
 use burn::module::Module;
 use burn::tensor::backend::AutodiffBackend;
 use burn_dataset::InMemDataset;
-use burn_train::logger::MetricLogger;
-use burn_train::metric::MetricDefinition;
-use burn_train::metric::NumericEntry;
-use burn_train::metric::store::{EpochSummary, MetricsUpdate, Split};
-use burn_train::renderer::MetricsRenderer;
 use burn_train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
 
 use super::checkpoint::{Checkpoints, PARTS};
+use super::display::{NoMetricFiles, Renderer, dashboard_renderer, gauges};
 use super::evaluate::split_scores;
 use super::finish::{Finished, Timing, finish};
-use super::journal::{Journal, Lines, Renderer, Setup, gauge};
+use super::journal::{Journal, Lines, Setup};
 use super::outputs::Outputs;
 use super::plan::{Plan, scope_of};
 use super::step::{Basket, Clock, StepContext, Trainee, filling};
@@ -31,7 +27,6 @@ use crate::files::write_whole;
 use crate::glue::batch::{EvalLoader, TrainLoader};
 use crate::kernels::TrainingBackend;
 use crate::learning_rate::WarmupSchedule;
-use crate::metrics::learner::Gauge;
 use crate::optimizer::OptimizerConfig;
 use crate::panics;
 use crate::pruning::{PlatonOptimizer, PruningConfig, Smoothing};
@@ -316,46 +311,4 @@ fn ended_abnormally(cause: &str, step: usize) -> String {
         return format!("killed from the dashboard after update {step}");
     }
     format!("the training ended abnormally after update {step}: {cause}")
-}
-
-fn gauges() -> Vec<Gauge> {
-    vec![
-        Gauge::new(gauge::LOSS, false, |v| format!("{v:.4}"), |p, _| p.loss),
-        Gauge::new(gauge::RATIO, false, |v| format!("{v:.4}"), |p, _| p.ratio),
-        Gauge::new(gauge::SPARSITY, true, |v| format!("{v:.4}"), |p, _| p.sparsity),
-        Gauge::new(gauge::THRESHOLD, true, |v| format!("{v:.3e}"), |p, _| p.threshold),
-        Gauge::new(gauge::LEARNING_RATE, false, |v| format!("{v:.2e}"), |_, m| m.lr.unwrap_or(0.0)),
-        Gauge::new(gauge::SPEED, true, |v| format!("{v:.2}"), |p, _| p.speed),
-    ]
-}
-
-/// burn-train's dashboard, where it is wanted and was built in.
-fn dashboard_renderer(wanted: bool, interrupter: &Interrupter) -> Option<Box<dyn MetricsRenderer>> {
-    #[cfg(feature = "tui")]
-    if wanted {
-        use burn_train::renderer::tui::TuiMetricsRendererWrapper;
-        return Some(Box::new(TuiMetricsRendererWrapper::new(interrupter.clone(), None)));
-    }
-    let _ = (wanted, interrupter);
-    None
-}
-
-/// Keeps burn from writing a file per metric and epoch: the journal has all of it.
-struct NoMetricFiles;
-
-impl MetricLogger for NoMetricFiles {
-    fn log(&mut self, _update: MetricsUpdate, _epoch: usize, _split: &Split) {}
-
-    fn read_numeric(
-        &mut self,
-        _name: &str,
-        _epoch: usize,
-        _split: &Split,
-    ) -> std::result::Result<Vec<NumericEntry>, String> {
-        Ok(Vec::new())
-    }
-
-    fn log_metric_definition(&mut self, _definition: MetricDefinition) {}
-
-    fn log_epoch_summary(&mut self, _summary: EpochSummary) {}
 }

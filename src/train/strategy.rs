@@ -17,12 +17,9 @@ use burn_train::{
 };
 
 use super::checkpoint::{Checkpoints, PARTS, Writing};
-use super::journal::Journal;
+use super::journal::{FAILED, Journal};
 use crate::error::Result;
 use crate::glue::updates::Updates;
-
-/// The reason to give to the interrupter when a checkpoint or the journal fails.
-pub const FAILED: &str = "the run cannot be recorded";
 
 /// Trains on one device.
 pub struct Chunks<LC: LearningComponentsTypes> {
