@@ -11,6 +11,10 @@ default:
 train TASK *FLAGS:
     cargo run --release -- train "$@"
 
+# Go on with a run that was stopped or killed: `just resume checkpoints/runs/mnli-platon-0.2`
+resume RUN *FLAGS:
+    cargo run --release -- resume "$@"
+
 # Encode raw GLUE files: `just prepare rte --tokenizer checkpoints/bert-base-uncased`
 prepare *FLAGS:
     cargo run --release -- prepare "$@"
@@ -31,7 +35,7 @@ submit +RUNS:
 download *FLAGS:
     cargo run --release -- download "$@"
 
-# Train and prune the demo: nothing to download, a few minutes
+# Train and prune the demo: nothing to download
 demo *FLAGS:
     cargo run --release -- train demo "$@"
 

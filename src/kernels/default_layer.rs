@@ -27,14 +27,21 @@ pub fn dropout_mask<B: Backend>(
 
 /// x weight + bias.
 pub fn dense_forward<B: Backend>(x: Tensor<B, 2>, dense: Dense<B>) -> Tensor<B, 2> {
-    let [_, outputs] = dense.weight.dims();
-    let product = if outputs == 1 {
-        // With fusion on wgpu, what follows a matmul with a vector of odd length is wrong.
-        (x * dense.weight.transpose()).sum_dim(1)
-    } else {
-        x.matmul(dense.weight)
-    };
-    product + dense.bias.unsqueeze()
+    product(x, dense.weight) + dense.bias.unsqueeze()
+}
+
+/// `[rows, inner]` times `[inner, columns]`. Products with vectors do without burn's matmul: on
+/// wgpu, what follows one with a column of odd length is wrong where it is fused, and one with a
+/// row may be tuned to a kernel that does not take it.
+fn product<B: Backend>(a: Tensor<B, 2>, b: Tensor<B, 2>) -> Tensor<B, 2> {
+    let ([rows, _], [_, columns]) = (a.dims(), b.dims());
+    if columns == 1 {
+        return (a * b.transpose()).sum_dim(1);
+    }
+    if rows == 1 {
+        return (b * a.transpose()).sum_dim(0);
+    }
+    a.matmul(b)
 }
 
 pub fn dense_backward<B: Backend>(
@@ -43,16 +50,9 @@ pub fn dense_backward<B: Backend>(
     grad: Tensor<B, 2>,
 ) -> DenseGradients<B> {
     let [_, outputs] = grad.dims();
-    if outputs == 1 {
-        return DenseGradients {
-            weight: (x * grad.clone()).sum_dim(0).transpose(),
-            x: grad.clone() * weight.transpose(),
-            bias: grad.sum_dim(0).reshape([outputs]),
-        };
-    }
     DenseGradients {
-        x: grad.clone().matmul(weight.transpose()),
-        weight: x.transpose().matmul(grad.clone()),
+        x: product(grad.clone(), weight.transpose()),
+        weight: product(x.transpose(), grad.clone()),
         bias: grad.sum_dim(0).reshape([outputs]),
     }
 }

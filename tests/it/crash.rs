@@ -51,12 +51,21 @@ fn is_writing(run: &Path) -> bool {
 
 #[test]
 fn a_run_killed_25_times_ends_as_if_nothing_had_happened() {
-    let dir = tiny();
+    kill(&tiny(), 25);
+}
+
+#[cfg(feature = "ndarray")]
+#[test]
+fn a_run_on_ndarray_killed_6_times_ends_as_if_nothing_had_happened() {
+    kill(&Dir::new().with_tiny_demo("ndarray"), 6);
+}
+
+fn kill(dir: &Dir, times: usize) {
     dir.platon_ok(&format!("{RUN} --output-dir whole"));
-    let expected = outcome(&dir, "whole");
+    let expected = outcome(dir, "whole");
     let mut random = StdRng::seed_from_u64(7);
     let (mut kills, mut while_writing, mut runs) = (0, 0, 0);
-    while kills < 25 {
+    while kills < times {
         runs += 1;
         let run = format!("killed-{runs}");
         let mut command = format!("{RUN} --output-dir {run}");
@@ -89,7 +98,7 @@ fn a_run_killed_25_times_ends_as_if_nothing_had_happened() {
                 command = format!("resume {run} --no-tui");
             }
         }
-        assert!(outcome(&dir, &run) == expected, "run {runs}");
+        assert!(outcome(dir, &run) == expected, "run {runs}");
         assert!(!is_writing(&dir.path(&run)));
     }
     assert!(while_writing > 0, "no kill fell into the writing of a checkpoint");
