@@ -108,8 +108,8 @@ impl Checkpoints {
         self.folder.join(format!("{PREFIX}{update}"))
     }
 
-    /// Begins the checkpoint after `update`; its parts are to be written into the folder that
-    /// [`Unfinished::part`] names.
+    /// Begins the checkpoint after `update`; its parts are to be written by way of
+    /// [`Writing::begin`].
     ///
     /// # Errors
     /// The folder cannot be made.
