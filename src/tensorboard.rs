@@ -96,6 +96,15 @@ impl EventWriter {
         self.file.flush().map_err(|e| self.failed(e))
     }
 
+    /// As [`flush`](Self::flush), and waits until the events are on the disk.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn sync(&mut self) -> Result<()> {
+        self.flush()?;
+        self.file.get_ref().sync_data().map_err(|e| self.failed(e))
+    }
+
     /// Written in one piece: the buffer never splits what fits into it.
     fn record(&mut self, data: &[u8]) -> Result<()> {
         self.file.write_all(&framed(data)).map_err(|e| self.failed(e))

@@ -9,6 +9,7 @@ use super::output::{self, PrepareBars};
 use crate::backend::{Job, run_on};
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
+use crate::files::write_whole;
 use crate::kernels::TrainingBackend;
 use crate::train::terminal::TerminalState;
 use crate::train::{Console, Outcome, Plan, RunLock, StoppedBy, train};
@@ -24,9 +25,24 @@ pub fn go_on(config: RunConfig, no_tui: bool) -> Result<ExitCode> {
 
 /// Starts a run, or goes on with it.
 pub fn start(config: RunConfig, no_tui: bool, resume: bool) -> Result<ExitCode> {
-    let _lock = RunLock::take(&config.output_dir)?;
+    let dir = config.output_dir.clone();
+    let _lock = RunLock::take(&dir)?;
+    if !resume {
+        // First of all, so that the run can be gone on with from now on.
+        let text = toml::to_string(&config)
+            .map_err(|e| Error::run(format!("the settings cannot be written: {e}")))?;
+        write_whole(&dir.join("config.toml"), text.as_bytes())?;
+    }
     let dashboard = cfg!(feature = "tui") && !no_tui && std::io::stdout().is_terminal();
-    run_on(config.backend, TrainJob { config, dashboard, resume })
+    run_on(config.backend, TrainJob { config, dashboard, resume }).inspect_err(|_| {
+        // A run that did not get to its first update leaves no folder.
+        if !resume && !dir.join("metrics.jsonl").exists() {
+            for file in ["config.toml", RunLock::FILE] {
+                let _ = std::fs::remove_file(dir.join(file));
+            }
+            let _ = std::fs::remove_dir(&dir);
+        }
+    })
 }
 
 /// Reads and checks what the run needs, preparing data with progress bars.
@@ -87,6 +103,10 @@ fn stop_on_signals(interrupter: &Interrupter) -> Result<()> {
     std::thread::spawn(move || {
         let mut asked = false;
         for signal in signals.forever() {
+            // A terminal that closes may say so twice.
+            if asked && signal == libc::SIGHUP {
+                continue;
+            }
             if asked {
                 terminal.restore();
                 output::log(&format!("{}stopped at once", TerminalState::LEAVE_SCREEN));

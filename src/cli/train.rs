@@ -20,6 +20,7 @@ use crate::glue::prepare::holds_source;
 use crate::glue::task_def;
 use crate::kernels::TrainingBackend;
 use crate::pruning::Pruner;
+use crate::train::RunLock;
 use crate::train::plan::task_of;
 
 const RECIPES: &str = "recipes";
@@ -68,6 +69,13 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     if args.resume && config.model_ckpt.as_os_str().is_empty() {
         let going_on = super::resume::run_config(&config.output_dir)?;
         super::resume::check_same(&going_on, &config)?;
+        if args.dry_run || args.encode_mode {
+            return Err(Error::value(
+                "resume",
+                "neither --dry-run nor --encode-mode",
+                "one of them",
+            ));
+        }
         return go_on(going_on, args.no_tui);
     }
     if args.dry_run {
@@ -77,11 +85,8 @@ pub fn run(args: &TrainArgs) -> Result<ExitCode> {
     let dir = config.output_dir.clone();
     let begun = begin(config, args);
     begun.inspect_err(|_| {
-        // A run that could not even start leaves no folder; one with its settings stays.
-        if !dir.join("config.toml").exists() {
-            let _ = std::fs::remove_file(dir.join("lock"));
-            let _ = std::fs::remove_dir(&dir);
-        }
+        // A run that could not even start leaves no empty folder; a filled one stays.
+        let _ = std::fs::remove_dir(&dir);
     })
 }
 
@@ -191,7 +196,11 @@ fn recipe_names() -> String {
 fn claim_run_folder(config: &mut RunConfig) -> Result<()> {
     if !config.output_dir.as_os_str().is_empty() {
         let dir = &config.output_dir;
-        if std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
+        // A process that was killed before it began its run may have left a lock.
+        let is_lock = |entry: std::io::Result<std::fs::DirEntry>| {
+            entry.is_ok_and(|entry| entry.file_name() == RunLock::FILE)
+        };
+        if std::fs::read_dir(dir).is_ok_and(|mut entries| !entries.all(is_lock)) {
             return Err(Error::value("output-dir", "a new or empty folder", dir.display())
                 .hint("name another folder, or remove this one"));
         }

@@ -84,13 +84,20 @@ fn check_vocabulary(json: &Value) -> Result<(), (String, String)> {
 
 /// Every mark of a template has its ids.
 fn check_marks(post_processor: Option<&Value>) -> Result<(), (String, String)> {
-    let Some(template) = post_processor.filter(|p| p.get("single").is_some()) else {
-        return Ok(());
-    };
+    let Some(template) = post_processor.filter(|p| !p.is_null()) else { return Ok(()) };
+    match template.get("type").and_then(Value::as_str) {
+        Some("BertProcessing") => return Ok(()),
+        Some("TemplateProcessing") => {}
+        other => return Err(("a post_processor of BERT".into(), format!("{other:?}"))),
+    }
     let known = template.get("special_tokens").and_then(Value::as_object);
     for name in ["single", "pair"] {
         let pieces = template.get(name).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         for piece in pieces {
+            let text = piece.get("Sequence").and_then(|s| s.get("id")).and_then(Value::as_str);
+            if name == "single" && text == Some("B") {
+                return Err(("only sequence A in single".into(), "B".into()));
+            }
             let mark = piece.get("SpecialToken").and_then(|m| m.get("id")).and_then(Value::as_str);
             if let Some(mark) = mark
                 && !known.is_some_and(|known| known.contains_key(mark))

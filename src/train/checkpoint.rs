@@ -6,11 +6,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::ErrorKind;
+use std::io::{BufReader, BufWriter, ErrorKind, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use burn::record::{FullPrecisionSettings, NamedMpkFileRecorder, Record, Recorder};
+use burn::record::{FullPrecisionSettings, Record};
 use burn::tensor::backend::Backend;
 use burn_train::checkpoint::{Checkpointer, CheckpointerError};
 use serde::{Deserialize, Serialize};
@@ -48,8 +49,6 @@ struct Entry {
     bytes: u64,
     sha256: String,
 }
-
-type Files = NamedMpkFileRecorder<FullPrecisionSettings>;
 
 /// The checkpoints of one run folder.
 #[derive(Debug, Clone)]
@@ -137,11 +136,8 @@ impl Checkpoints {
             files.insert(name, Entry { bytes, sha256: sha256_file(&path)? });
         }
         write_json(&folder.join(MANIFEST), &Manifest { format: FORMAT, update, files })?;
-        let target = self.path(update);
-        // One that was whole would have been resumed from; this one is damaged.
-        remove_folder(&target)?;
-        fs::rename(folder, &target).map_err(|e| Error::io(&target, "create", e))?;
-        sync_folder(&self.folder)?;
+        sync_folder(folder)?;
+        self.name(folder, update)?;
         self.remove_old(update, progress.best.as_ref().map(|best| best.update))
     }
 
@@ -163,18 +159,37 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// Removes what a killed process left unfinished.
+    /// Settles what a killed process left: a whole checkpoint that only lacked its name gets it,
+    /// anything else goes.
     ///
     /// # Errors
-    /// A folder cannot be removed.
-    pub fn remove_unfinished(&self) -> Result<()> {
+    /// A folder cannot be renamed or removed.
+    pub fn settle(&self) -> Result<()> {
         let Ok(entries) = fs::read_dir(&self.folder) else { return Ok(()) };
         for entry in entries.flatten() {
-            if entry.file_name().to_string_lossy().ends_with(UNFINISHED) {
-                remove_folder(&entry.path())?;
+            let (name, path) = (entry.file_name(), entry.path());
+            let Some(name) = name.to_str().and_then(|name| name.strip_suffix(UNFINISHED)) else {
+                continue;
+            };
+            let update = name.strip_prefix(PREFIX).and_then(|number| number.parse().ok());
+            match update {
+                Some(update) if Whole::open(path.clone(), update).is_ok() => {
+                    self.name(&path, update)?;
+                }
+                _ => remove_folder(&path)?,
             }
         }
         Ok(())
+    }
+
+    /// Gives a whole checkpoint its name. One that is there already is damaged, or lacks an
+    /// evaluation that this one has; if the process dies in between, [`settle`](Self::settle) ends
+    /// it.
+    fn name(&self, folder: &Path, update: usize) -> Result<()> {
+        let target = self.path(update);
+        remove_folder(&target)?;
+        fs::rename(folder, &target).map_err(|e| Error::io(&target, "create", e))?;
+        sync_folder(&self.folder)
     }
 }
 
@@ -218,12 +233,13 @@ impl Whole {
     /// # Errors
     /// The file cannot be read, or holds something else.
     pub fn record<B: Backend, R: Record<B>>(&self, part: &str, device: &B::Device) -> Result<R> {
-        let path = self.folder.join(part);
-        Recorder::<B>::load(&Files::new(), path.clone(), device).map_err(|e| {
-            let expected = "a record of this run's model and optimizer";
-            Error::content(path.with_extension("mpk"), None, expected, e)
+        let path = self.folder.join(format!("{part}.mpk"));
+        let file = File::open(&path).map_err(|e| Error::io(&path, "read", e))?;
+        let item = rmp_serde::decode::from_read(BufReader::new(file)).map_err(|e| {
+            Error::content(&path, None, "a record of this run's model and optimizer", e)
                 .hint("another version of platon may have written it; resume with that one")
-        })
+        })?;
+        Ok(R::from_item::<FullPrecisionSettings>(item, device))
     }
 }
 
@@ -232,6 +248,16 @@ impl Whole {
 pub struct Unfinished {
     folder: PathBuf,
     update: usize,
+}
+
+impl Unfinished {
+    /// Removes it, unless it is whole already.
+    pub fn discard(&self) {
+        if !self.folder.join(MANIFEST).exists() {
+            // Best effort: the first error is the one to report.
+            let _ = remove_folder(&self.folder);
+        }
+    }
 }
 
 /// Takes one part of every checkpoint from burn's learner.
@@ -281,13 +307,15 @@ impl Writing {
 impl<B: Backend, R: Record<B>> Checkpointer<R, B> for Part {
     /// Errors go to [`Writing::wait`]: burn would make a panic of them.
     fn save(&self, _epoch: usize, record: R) -> Result<(), CheckpointerError> {
-        let path = self.writing.lock().folder.join(self.name);
-        let written = Recorder::<B>::record(&Files::new(), record, path.clone());
+        let path = self.writing.lock().folder.join(format!("{}.mpk", self.name));
+        // Reading tensors back from a device may panic, and the run waits for this part.
+        let written = catch_unwind(AssertUnwindSafe(|| write::<B, R>(&path, record)));
+        let written = written.unwrap_or_else(|_| {
+            Err(Error::io(&path, "write", std::io::Error::other("the model cannot be read back")))
+        });
         let mut state = self.writing.lock();
         state.done += 1;
-        if let Err(e) = written {
-            let error = Error::io(path.with_extension("mpk"), "write", std::io::Error::other(e))
-                .hint("check the free space and the permissions of the folder");
+        if let Err(error) = written {
             state.error.get_or_insert(error);
         }
         self.writing.0.1.notify_all();
@@ -302,6 +330,23 @@ impl<B: Backend, R: Record<B>> Checkpointer<R, B> for Part {
     fn restore(&self, _epoch: usize, _device: &B::Device) -> Result<R, CheckpointerError> {
         Err(CheckpointerError::Unknown("checkpoints are read elsewhere".into()))
     }
+}
+
+/// Writes a record in full precision, to the last byte.
+fn write<B: Backend, R: Record<B>>(path: &Path, record: R) -> Result<()> {
+    let failed = |e| {
+        Error::io(path, "write", e).hint("check the free space and the permissions of the folder")
+    };
+    let item = record.into_item::<FullPrecisionSettings>();
+    let mut file = BufWriter::new(File::create(path).map_err(failed)?);
+    rmp_serde::encode::write_named(&mut file, &item)
+        .map_err(|e| failed(std::io::Error::other(cause(&e))))?;
+    file.flush().and_then(|()| file.get_ref().sync_all()).map_err(failed)
+}
+
+/// What lies at the bottom of an error: the operating system's answer.
+fn cause(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), cause)
 }
 
 fn file_names() -> impl Iterator<Item = String> {

@@ -17,7 +17,7 @@ use super::outputs::{Logged, Moment, Outputs};
 use super::progress::{Best, Progress};
 use super::step::{Basket, Clock};
 use crate::error::{Error, Result};
-use crate::glue::task::Task;
+use crate::glue::task::{Part, Task};
 use crate::glue::updates::Updates;
 use crate::pruning::PruningMonitor;
 
@@ -72,7 +72,7 @@ struct State {
     scores: Vec<SetScores>,
     evaluated_at: usize,
     best: Option<Best>,
-    final_from: usize,
+    final_ratio: f64,
     seconds_before: f64,
     error: Option<Error>,
 }
@@ -103,8 +103,8 @@ pub struct Setup {
     pub monitor: PruningMonitor,
     /// Receives the lines that a dashboard would hide; `None` while there is one.
     pub lines: Option<Lines>,
-    /// The first update at the final ratio.
-    pub final_from: usize,
+    /// The remaining ratio that the run is for.
+    pub final_ratio: f64,
     /// Where the run goes on.
     pub progress: Progress,
 }
@@ -117,10 +117,16 @@ impl Journal {
     /// A file cannot be written.
     pub fn open(setup: Setup) -> Result<Self> {
         let Setup { dir, log_file, plan, log_every, task, sets, basket, outputs, .. } = setup;
-        let Setup { interrupter, clock, monitor, lines, final_from, progress, .. } = setup;
+        let Setup { interrupter, clock, monitor, lines, final_ratio, progress, .. } = setup;
         clock.resume(progress.update, progress.seconds);
         monitor.resume(progress.pruning_seconds);
         let points = open(&dir.join("metrics.jsonl"))?;
+        let length = points.1.metadata().map_err(|e| Error::io(&points.0, "read", e))?.len();
+        if length < progress.metrics_bytes {
+            let expected = format!("at least {} bytes", progress.metrics_bytes);
+            return Err(Error::content(&points.0, None, expected, length)
+                .hint("the newest checkpoint knows of more; remove it to go on from another"));
+        }
         points.1.set_len(progress.metrics_bytes).map_err(|e| Error::io(&points.0, "write", e))?;
         let scores = progress.scores.into_iter().map(|scored| SetScores::from_record(task, scored));
         Ok(Self(Arc::new(Mutex::new(State {
@@ -144,7 +150,7 @@ impl Journal {
             scores: scores.collect(),
             evaluated_at: progress.evaluated_at,
             best: progress.best,
-            final_from,
+            final_ratio,
             seconds_before: progress.wall_seconds,
             error: None,
         }))))
@@ -203,10 +209,16 @@ impl Journal {
         Ok(())
     }
 
-    /// Where the run stands, for a checkpoint.
-    pub fn progress(&self) -> Progress {
-        let state = self.lock();
-        Progress {
+    /// Where the run stands, for a checkpoint; what has been logged is on the disk then.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn progress(&self) -> Result<Progress> {
+        let mut state = self.lock();
+        state.outputs.sync()?;
+        let synced = state.points.1.sync_data();
+        synced.map_err(|e| Error::io(&state.points.0, "write", e))?;
+        Ok(Progress {
             update: state.step,
             evaluated_at: state.evaluated_at,
             loss_sum: state.losses.0,
@@ -219,7 +231,7 @@ impl Journal {
             seconds: state.clock.total_at(state.step).unwrap_or(f64::MAX),
             pruning_seconds: state.monitor.seconds(),
             wall_seconds: state.seconds_so_far(),
-        }
+        })
     }
 
     /// Takes in the gauges of an update, by their names.
@@ -287,17 +299,24 @@ impl State {
         }
     }
 
+    fn diverged(&mut self, what: &str) {
+        self.check_written(Err(Error::run(format!(
+            "{what} is not a finite number: the training diverged"
+        ))
+        .hint("lower --learning-rate, or clip with --global-grad-clipping 1")));
+    }
+
     fn trained(&mut self, values: &HashMap<String, f64>) {
         let get = |name: &str| values.get(name).copied().unwrap_or(f64::NAN);
         self.step += 1;
         let step = self.step;
         let loss = get(gauge::LOSS);
-        if !loss.is_finite() && self.error.is_none() {
-            self.interrupter.stop(Some(FAILED));
-            self.error = Some(
-                Error::run(format!("the loss of update {step} is {loss}: the training diverged"))
-                    .hint("lower --learning-rate, or clip with --global-grad-clipping 1"),
-            );
+        if !loss.is_finite() {
+            self.diverged(&format!("the loss of update {step}"));
+        }
+        // The loss is that of the weights before this update; the gradient tells of those after it.
+        if self.monitor.at(step).is_some_and(|status| !status.grad_norm.is_finite()) {
+            self.diverged(&format!("the gradient of update {step}"));
         }
         self.losses = (self.losses.0 + loss, self.losses.1 + 1);
         let epoch = self.plan.epoch_of(step.saturating_sub(1)) + 1;
@@ -354,7 +373,7 @@ impl State {
         let epoch = self.plan.epoch_of(step.saturating_sub(1)) + 1;
         let predictions = self.basket.empty(self.sets.len());
         let sets: Vec<_> = self.sets.iter().cloned().zip(predictions).collect();
-        let mut all = Vec::new();
+        let (mut all, mut diverged) = (Vec::new(), None);
         for (about, predictions) in sets.iter().filter(|(about, _)| about.labelled) {
             let scores = SetScores::of(self.task, about, predictions);
             let mut point = head(step, epoch, &about.name, scores.loss);
@@ -369,17 +388,29 @@ impl State {
                 scores.loss,
                 list.join("  ")
             ));
+            if !scores.loss.is_finite() {
+                diverged = Some(format!("the loss on {} after update {step}", about.name));
+            }
             all.push(scores);
+        }
+        if let Some(what) = diverged {
+            self.diverged(&what);
         }
         let ended_epoch = self.plan.ends_epoch(step).then_some(epoch);
         let written = self.outputs.evaluated(Moment { step, ended_epoch }, &sets);
         self.check_written(written);
+        let ratio = self.last.get("ratio").and_then(Value::as_f64);
+        let at_final_ratio = ratio == Some(self.final_ratio);
         let main = self.task.metrics.iter().position(|metric| *metric == self.task.main);
-        let mains = all.iter().filter_map(|set| set.scores.get(main?).map(|(_, value)| *value));
+        let is_dev = |scores: &&SetScores| {
+            self.sets.iter().any(|set| set.name == scores.data_set && set.part == Part::Dev)
+        };
+        let dev = all.iter().filter(is_dev);
+        let mains = dev.filter_map(|set| set.scores.get(main?).map(|(_, value)| *value));
         let (count, sum) = mains.fold((0, 0.0), |(n, sum), value| (n + 1, sum + value));
         let score = sum / f64::from(count);
         if score.is_finite() {
-            let later = Best { update: step, at_final_ratio: step >= self.final_from, score };
+            let later = Best { update: step, at_final_ratio, score };
             self.best = Some(self.best.take().map_or(later.clone(), |best| best.or(later)));
         }
         self.scores = all;

@@ -6,8 +6,6 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 
-const FILE: &str = "lock";
-
 /// Keeps other processes from a run folder for as long as it lives. The operating system lets go of
 /// it when its process dies, in whatever way.
 #[derive(Debug)]
@@ -16,12 +14,15 @@ pub struct RunLock {
 }
 
 impl RunLock {
+    /// Its name in the run folder.
+    pub const FILE: &str = "lock";
+
     /// Takes the run folder `dir`.
     ///
     /// # Errors
     /// Another process works on it, or the folder cannot be written to.
     pub fn take(dir: &Path) -> Result<Self> {
-        let path = dir.join(FILE);
+        let path = dir.join(Self::FILE);
         let mut open = OpenOptions::new();
         let open = open.read(true).write(true).create(true).truncate(false);
         let mut file = open.open(&path).map_err(|e| Error::io(&path, "create", e))?;

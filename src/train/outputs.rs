@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::data::SetInfo;
 use super::evaluate::SetScores;
 use crate::bert::names;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::files::{write_json, write_whole};
 use crate::glue::task::{Kind, Part, Task};
 use crate::metrics::learner::Predictions;
@@ -87,6 +87,14 @@ impl Outputs {
         Ok(Self { dir: dir.to_path_buf(), task, events, matrices, submissions })
     }
 
+    /// Makes sure that the events so far outlive a power cut.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn sync(&mut self) -> Result<()> {
+        self.events.as_mut().map_or(Ok(()), EventWriter::sync)
+    }
+
     /// The event file's name and length in bytes, if there is one.
     pub fn events_position(&self) -> Option<(String, u64)> {
         let path = self.events.as_ref()?.path();
@@ -158,6 +166,20 @@ impl Outputs {
             None => Ok(()),
         }
     }
+}
+
+/// Removes the event files in `folder`, if it is there.
+///
+/// # Errors
+/// One cannot be removed.
+pub fn remove_events(folder: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with("events.out.tfevents.") {
+            let path = entry.path();
+            std::fs::remove_file(&path).map_err(|e| Error::io(&path, "remove", e))?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether a name that stands in a file leads to nowhere else.

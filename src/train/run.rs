@@ -14,7 +14,7 @@ use super::display::{NoMetricFiles, Renderer, dashboard_renderer, gauges};
 use super::evaluate::split_scores;
 use super::finish::{Finished, Timing, finish};
 use super::journal::{Journal, Lines, Setup};
-use super::outputs::Outputs;
+use super::outputs::{Outputs, remove_events};
 use super::plan::{Plan, scope_of};
 use super::step::{Basket, Clock, StepContext, Trainee, filling};
 use super::strategy::Chunks;
@@ -23,13 +23,12 @@ use crate::bert::weights::{self, Loaded, Parts};
 use crate::bert::{BertClassifier, Checkpoint, ClassifierConfig};
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
-use crate::files::write_whole;
 use crate::glue::batch::{EvalLoader, TrainLoader};
 use crate::kernels::TrainingBackend;
 use crate::learning_rate::WarmupSchedule;
 use crate::optimizer::OptimizerConfig;
 use crate::panics;
-use crate::pruning::{PlatonOptimizer, PruningConfig, Smoothing};
+use crate::pruning::{PlatonOptimizer, Pruner, PruningConfig, Smoothing};
 use crate::report::Report;
 use crate::seed::mix;
 
@@ -106,8 +105,12 @@ pub fn train<B: TrainingBackend>(
     let Console { lines, dashboard, interrupter } = console;
     let dir = config.output_dir.as_path();
     let checkpoints = Checkpoints::new(dir, config.keep_checkpoints);
-    let (whole, skipped) = if resume { checkpoints.newest()? } else { (None, Vec::new()) };
-    checkpoints.remove_unfinished()?;
+    let (whole, skipped) = if resume {
+        checkpoints.settle()?;
+        checkpoints.newest()?
+    } else {
+        (None, Vec::new())
+    };
     let start = whole.as_ref().map_or(0, |whole| whole.update);
     let progress = whole.as_ref().map(|whole| whole.progress.clone()).unwrap_or_default();
     let classifier = plan.classifier(config);
@@ -124,16 +127,14 @@ pub fn train<B: TrainingBackend>(
         Some(_) => Loaded { model: classifier.init::<B>(device), unused: Vec::new() },
         None => initial_model::<B>(config, &classifier, checkpoint, device)?,
     };
-    if !resume {
-        let text = toml::to_string(config)
-            .map_err(|e| Error::run(format!("the settings cannot be written: {e}")))?;
-        write_whole(&dir.join("config.toml"), text.as_bytes())?;
-    }
     let scope = scope_of(&net).within("net");
     let events = config.tensorboard.then_some(config.tensorboard_logdir.as_str());
+    if resume && start == 0 {
+        // What there is will be written again.
+        remove_events(&dir.join(&config.tensorboard_logdir))?;
+    }
     let resumed = progress.events.as_ref();
     let outputs = Outputs::new(dir, task, events, config.glue_format_on, &scope, resumed)?;
-    let final_from = schedule.boundaries().1 + 1;
     let inner = OptimizerConfig {
         name: config.optimizer,
         epsilon: config.adam_eps,
@@ -165,7 +166,7 @@ pub fn train<B: TrainingBackend>(
         clock: clock.clone(),
         monitor: monitor.clone(),
         lines: (!dashboard).then_some(lines),
-        final_from,
+        final_ratio: if config.pruner == Pruner::None { 1.0 } else { config.final_threshold },
         progress,
     })?;
 

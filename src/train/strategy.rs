@@ -181,10 +181,7 @@ impl<LC: LearningComponentsTypes> Work<'_, LC> {
         self.writing.begin(&unfinished);
         self.saver.checkpoint(&self.learner, self.update, store);
         let written = self.writing.wait();
-        let complete = || checkpoints.complete(&unfinished, &journal.progress());
-        written.and_then(|()| complete()).inspect_err(|_| {
-            // Best effort: the first error is the one to report.
-            let _ = checkpoints.remove_unfinished();
-        })
+        let complete = || checkpoints.complete(&unfinished, &journal.progress()?);
+        written.and_then(|()| complete()).inspect_err(|_| unfinished.discard())
     }
 }

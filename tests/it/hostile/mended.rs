@@ -185,6 +185,22 @@ const MENDED: &[(&str, &str, Content, &str)] = &[
         }),
         ": expected [CLS], [SEP] and [SEP] around two texts",
     ),
+    // Once: internal errors of `tokenizers`.
+    (
+        PREDICT,
+        TOKENIZER,
+        Tokenizer(|t| t["post_processor"]["single"][1]["Sequence"]["id"] = json!("B")),
+        ": expected only sequence A in single, found B",
+    ),
+    (
+        PREDICT,
+        TOKENIZER,
+        Tokenizer(|t| {
+            let one = t["post_processor"].clone();
+            t["post_processor"] = json!({"type": "Sequence", "processors": [one.clone(), one]});
+        }),
+        ": expected a post_processor of BERT, found Some(\"Sequence\")",
+    ),
     // Once: exit code 0 until a text has an unknown word.
     (
         PREDICT,
