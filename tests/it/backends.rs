@@ -1,5 +1,14 @@
 //! Runs generic tests on every backend that is built in.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Keeps the backends' random numbers, which all tests share, to the caller. Between a seed and what
+/// is drawn after it no other test may draw.
+pub fn alone_with_random_numbers() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// `on_every_backend!(one, two)` makes the generic functions `one::<B>()` and `two::<B>()` tests of
 /// each backend, `B` being the one without autodiff.
 macro_rules! on_every_backend {

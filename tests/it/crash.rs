@@ -283,3 +283,47 @@ fn output_that_nobody_takes_is_no_error_and_a_full_disk_is_one() {
         assert_eq!(text.lines().count(), 1);
     }
 }
+
+#[test]
+fn a_checkpoint_that_only_lacks_its_name_gets_it() {
+    let dir = tiny();
+    dir.platon_ok(&format!("{RUN} --output-dir run"));
+    let expected = outcome(&dir, "run");
+    let unfinish = |run: &str| {
+        std::fs::remove_file(dir.path(&format!("{run}/report.json"))).unwrap();
+        std::fs::remove_dir_all(dir.path(&format!("{run}/model"))).unwrap();
+    };
+    unfinish("run");
+    let folder = |name: &str| dir.path(&format!("run/checkpoint/{name}"));
+    std::fs::rename(folder("update-36"), folder("update-36.unfinished")).unwrap();
+    std::fs::create_dir(folder("update-37.unfinished")).unwrap();
+    let ended = dir.platon_ok("resume run --no-tui");
+    assert!(ended.stderr.contains("going on after update 36"), "{}", ended.stderr);
+    assert!(outcome(&dir, "run") == expected);
+    assert!(!folder("update-37.unfinished").exists());
+
+    unfinish("run");
+    dir.write("run/metrics.jsonl", "{}\n");
+    let line = dir.platon_refuses("resume run --no-tui");
+    assert!(line.contains("run/metrics.jsonl: expected at least "), "{line}");
+}
+
+#[test]
+fn a_terminal_that_hangs_up_twice_loses_nothing() {
+    let dir = tiny();
+    let mut child = dir.start(&format!("{RUN} --output-dir run"));
+    let metrics = dir.path("run/metrics.jsonl");
+    while !std::fs::read_to_string(&metrics).is_ok_and(|text| text.lines().count() > 3) {
+        assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    for _ in 0..2 {
+        signal(&child, "-HUP");
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(129));
+    let log = dir.read("run/log.log");
+    assert!(log.contains("SIGHUP"), "{log}");
+    let stopped = log.rsplit("stopped after update ").next().unwrap();
+    let update = stopped.split(' ').next().unwrap();
+    assert!(dir.path(&format!("run/checkpoint/update-{update}/manifest.json")).exists(), "{log}");
+}

@@ -8,7 +8,7 @@ use burn::tensor::{ElementConversion, Tensor};
 use platon::kernels::operands::{Dense, Heads, Norm, Setup, Tables};
 use platon::kernels::{LayerKernels, ModelKernels, Queries, SeededDropout, Sequences};
 
-use crate::backends::on_every_backend;
+use crate::backends::{alone_with_random_numbers, on_every_backend};
 use crate::kernels::{close, on, random};
 use crate::layers::{ENTRIES, HEADS, WIDTH, heads, matrix, norm, tables, token_ids};
 
@@ -126,6 +126,7 @@ fn mask<B: LayerKernels>(shape: [usize; 2], seed: u64) -> Vec<f32> {
 }
 
 fn dropout_follows_from_its_seed<B: LayerKernels>() {
+    let _alone = alone_with_random_numbers();
     let shape @ [rows, width] = [64, 96];
     let first = mask::<B>(shape, 1);
     assert_eq!(first, mask::<B>(shape, 1), "one seed, one mask");
@@ -173,6 +174,7 @@ fn dropout_follows_from_its_seed<B: LayerKernels>() {
 /// Queries of zero make every probability 1 / length, and values that stand for themselves show
 /// which probabilities were dropped.
 fn dropout_of_attention_goes_the_same_way_back<B: LayerKernels>() {
+    let _alone = alone_with_random_numbers();
     let length = 64;
     let sequences = Sequences::new(vec![length], None);
     let identity: Vec<f32> =
@@ -205,6 +207,7 @@ fn dropout_of_attention_goes_the_same_way_back<B: LayerKernels>() {
 
 /// With a fixed seed all operations are functions, so their gradients can be measured.
 fn gradients_through_dropout_equal_finite_differences<B: LayerKernels + ModelKernels>() {
+    let _alone = alone_with_random_numbers();
     let sequences = Sequences::new(vec![3, 5], None);
     let shape @ [rows, width] = [sequences.rows(), 6];
     let values: Vec<Vec<f32>> = (0..3).map(|_| random(rows * width, -1.0, 1.0)).collect();

@@ -1,9 +1,13 @@
 //! Each backend's own kernels over parameters against the default bodies, as NdArray runs them.
 
+use std::cell::RefCell;
+
 use burn::tensor::backend::Backend;
-use burn::tensor::{Distribution, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use burn_ndarray::NdArray;
 use platon::kernels::{AdamaxStep, Observation, Pass, ScoreState, UpdateKernels};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 
 use crate::backends::on_every_backend;
 use crate::fixtures::distance;
@@ -21,9 +25,12 @@ on_every_backend!(
 const SIZES: [usize; 5] = [1, 7, 1023, 1 << 15, (1 << 15) + 13];
 
 pub fn random(n: usize, low: f64, high: f64) -> Vec<f32> {
-    let values =
-        Tensor::<Reference, 1>::random([n], Distribution::Uniform(low, high), &Default::default());
-    values.into_data().to_vec().unwrap()
+    thread_local! {
+        /// Not the backends' generator, which all tests share. Each test has a thread of its own.
+        static NUMBERS: RefCell<StdRng> = RefCell::new(StdRng::seed_from_u64(7));
+    }
+    NUMBERS
+        .with_borrow_mut(|numbers| (0..n).map(|_| numbers.random_range(low..high) as f32).collect())
 }
 
 pub fn on<B: Backend>(values: &[f32]) -> Tensor<B, 1> {

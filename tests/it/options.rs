@@ -16,7 +16,7 @@ use platon::kernels::{LayerKernels, ModelKernels, UpdateKernels};
 use platon::pruning::{PlatonOptimizer, PruningConfig};
 use platon::train::step::{Basket, Clock, StepContext, Trainee};
 
-use crate::backends::on_every_backend;
+use crate::backends::{alone_with_random_numbers, on_every_backend};
 use crate::dir::Dir;
 use crate::fixtures::{Array, distance, fixture, read};
 use crate::prune::{Case, Toy, gradients, start};
@@ -43,8 +43,11 @@ where
     let device = B::Device::default();
     let bert = BertConfig::from_dir(&fixture("tiny_bert")).unwrap();
     let config = ClassifierConfig { bert, outputs: 3, bert_dropout: 0.0, head_dropout: 0.0 };
-    B::seed(&device, 5);
-    let net = config.init::<Autodiff<B>>(&device);
+    let net = {
+        let _alone = alone_with_random_numbers();
+        B::seed(&device, 5);
+        config.init::<Autodiff<B>>(&device)
+    };
     let context = StepContext {
         seed: 1,
         monitor: Default::default(),

@@ -19,7 +19,7 @@ use platon::kernels::operands::TokenIds;
 use platon::kernels::{LayerKernels, ModelKernels, Queries, Sequences};
 use platon::train::step;
 
-use crate::backends::on_every_backend;
+use crate::backends::{alone_with_random_numbers, on_every_backend};
 use crate::fixtures::{Array, distance, external, fixture, read};
 
 on_every_backend!(
@@ -44,6 +44,7 @@ fn tensors(path: &Path) -> Tensors {
 fn fresh<B: ModelKernels>(dir: &Path, outputs: usize) -> BertClassifier<B> {
     let bert = BertConfig::from_dir(dir).unwrap();
     let config = ClassifierConfig { bert, outputs, bert_dropout: 0.0, head_dropout: 0.0 };
+    let _alone = alone_with_random_numbers();
     config.init(&B::Device::default())
 }
 
