@@ -13,6 +13,11 @@ use crate::dir::Dir;
 const RUN: &str = "train tiny --no-tui --epochs 6 --eval-per-updates 5 --save-per-updates-on \
                    --save-per-updates 3 --tensorboard";
 
+/// The same with 120 updates: still at work when a signal comes late.
+fn long() -> String {
+    RUN.replace("--epochs 6", "--epochs 20")
+}
+
 fn tiny() -> Dir {
     Dir::new().with_tiny_demo("flex")
 }
@@ -106,12 +111,12 @@ fn kill(dir: &Dir, times: usize) {
 
 #[test]
 fn signals_end_a_run_with_a_checkpoint_and_their_code() {
-    let dir = tiny();
-    dir.platon_ok(&format!("{RUN} --output-dir whole"));
+    let (dir, long) = (tiny(), long());
+    dir.platon_ok(&format!("{long} --output-dir whole"));
     let expected = outcome(&dir, "whole");
     for (name, code) in [("-INT", 130), ("-TERM", 143), ("-HUP", 129)] {
         let run = format!("stopped{name}");
-        let mut child = dir.start(&format!("{RUN} --output-dir {run}"));
+        let mut child = dir.start(&format!("{long} --output-dir {run}"));
         let metrics = dir.path(&format!("{run}/metrics.jsonl"));
         while !std::fs::read_to_string(&metrics).is_ok_and(|text| text.lines().count() > 3) {
             assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
@@ -133,12 +138,12 @@ fn ctrl_c_under_the_dashboard_saves_and_leaves_the_terminal() {
         eprintln!("skipped ctrl_c_under_the_dashboard: there is no program `script`");
         return;
     }
-    let dir = tiny();
-    dir.platon_ok(&format!("{RUN} --output-dir whole"));
+    let (dir, long) = (tiny(), long());
+    dir.platon_ok(&format!("{long} --output-dir whole"));
     let command = format!(
         "{} {} --output-dir run",
         env!("CARGO_BIN_EXE_platon"),
-        RUN.replace("--no-tui", "")
+        long.replace("--no-tui", "")
     );
     let mut terminal = Command::new("script");
     let terminal = terminal.args(["-qefc", &command, "typescript"]).current_dir(dir.path("."));
@@ -310,8 +315,8 @@ fn a_checkpoint_that_only_lacks_its_name_gets_it() {
 
 #[test]
 fn a_terminal_that_hangs_up_twice_loses_nothing() {
-    let dir = tiny();
-    let mut child = dir.start(&format!("{RUN} --output-dir run"));
+    let (dir, long) = (tiny(), long());
+    let mut child = dir.start(&format!("{long} --output-dir run"));
     let metrics = dir.path("run/metrics.jsonl");
     while !std::fs::read_to_string(&metrics).is_ok_and(|text| text.lines().count() > 3) {
         assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
