@@ -1,12 +1,13 @@
 //! What a run is asked to do: layers of raw settings (defaults, recipe, flags) become one checked
 //! [`RunConfig`].
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
 use crate::error::{Error, Result};
+use crate::files::is_file_name;
 use crate::learning_rate::Schedule;
 use crate::optimizer::OptimizerName;
 use crate::pruning::{Pruner, RatioSchedule};
@@ -327,9 +328,7 @@ impl RunConfig {
             [("log_file", &self.log_file), ("tensorboard_logdir", &self.tensorboard_logdir)];
         for (name, value) in names {
             // They lie in the run folder, which a path could leave.
-            let mut parts = Path::new(value).components();
-            let inside = matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
-            if !inside || value.contains(char::is_control) {
+            if !is_file_name(value) || value.contains(char::is_control) {
                 let expected = "a name inside the run folder";
                 return Err(Error::value(name, expected, format!("{value:?}")));
             }

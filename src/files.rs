@@ -1,8 +1,10 @@
 //! Files that appear whole or not at all.
 
 use std::fs::{self, File};
-use std::io::Write;
-use std::path::Path;
+use std::io::{self, Write};
+use std::path::{Component, Path};
+
+use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 
@@ -31,6 +33,36 @@ pub fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
         .map_err(|e| Error::run(format!("{}: cannot be written as JSON: {e}", path.display())))?;
     text.push(b'\n');
     write_whole(path, &text)
+}
+
+/// The SHA-256 of a file in hexadecimal.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn sha256_file(path: &Path) -> Result<String> {
+    let mut hash = Sha256::new();
+    File::open(path)
+        .and_then(|mut file| io::copy(&mut file, &mut hash))
+        .map_err(|e| Error::io(path, "read", e))?;
+    Ok(format!("{:x}", hash.finalize()))
+}
+
+/// Removes a file, if it is there.
+///
+/// # Errors
+/// It is there and cannot be removed.
+pub fn remove_if_there(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io(path, "remove", e)),
+        _ => Ok(()),
+    }
+}
+
+/// Whether `name`, taken as a path, stays in the folder that it is joined to: one part, no `..`.
+#[must_use]
+pub fn is_file_name(name: &str) -> bool {
+    let mut parts = Path::new(name).components();
+    matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None))
 }
 
 #[cfg(test)]

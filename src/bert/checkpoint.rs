@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::config::BertConfig;
+use super::config::{BertConfig, read_json};
 use super::sparse;
 use super::weights::{StoredTensor, Tensors};
 use crate::error::{Error, Result};
@@ -192,11 +192,4 @@ fn is_torch(path: &Path) -> Result<bool> {
     let read = read.map_err(|e| Error::io(path, "read", e))?;
     let pickle = matches!(magic, [0x80, 2..=5, rest @ ..] if rest != [0; 6]);
     Ok(read == magic.len() && (magic.starts_with(b"PK\x03\x04") || pickle))
-}
-
-fn read_json(path: &Path) -> Result<Value> {
-    let text = std::fs::read_to_string(path).map_err(|e| {
-        Error::io(path, "read", e).hint("name a folder that holds a Hugging Face BERT checkpoint")
-    })?;
-    serde_json::from_str(&text).map_err(|e| Error::content(path, e.line(), "JSON", e))
 }

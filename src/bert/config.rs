@@ -77,12 +77,7 @@ impl BertConfig {
     /// contradict each other.
     pub fn from_dir(dir: &Path) -> Result<Self> {
         let path = dir.join("config.json");
-        let text = std::fs::read_to_string(&path).map_err(|e| {
-            Error::io(&path, "read", e)
-                .hint("name a folder that holds a Hugging Face BERT checkpoint")
-        })?;
-        let value: serde_json::Value =
-            serde_json::from_str(&text).map_err(|e| Error::content(&path, e.line(), "JSON", e))?;
+        let value = read_json(&path)?;
         Self::from_json(value, &path)
     }
 
@@ -202,6 +197,14 @@ impl BertConfig {
             "torch_dtype": "float32",
         })
     }
+}
+
+/// The content of a `config.json`.
+pub(super) fn read_json(path: &Path) -> Result<serde_json::Value> {
+    let text = std::fs::read_to_string(path).map_err(|e| {
+        Error::io(path, "read", e).hint("name a folder that holds a Hugging Face BERT checkpoint")
+    })?;
+    serde_json::from_str(&text).map_err(|e| Error::content(path, e.line(), "JSON", e))
 }
 
 #[cfg(test)]

@@ -37,20 +37,8 @@ pub struct EvaluateArgs {
 }
 
 pub fn run(args: &EvaluateArgs) -> Result<ExitCode> {
-    let mut flags = toml::Table::new();
-    if let Some(task) = &args.task {
-        flags.insert("task".into(), task.clone().into());
-    }
-    if let Some(dir) = &args.data_dir {
-        flags.insert("data_dir".into(), dir.to_string_lossy().into_owned().into());
-    }
-    if let Some(backend) = &args.backend {
-        flags.insert("backend".into(), backend.clone().into());
-    }
-    let layer = Layer::from_file(&args.run.join("config.toml"))?;
-    let own = RunConfig::resolve(std::slice::from_ref(&layer))?;
-    let config =
-        RunConfig::resolve(&[layer, Layer { origin: "command line".into(), settings: flags }])?;
+    let dir = args.data_dir.as_deref();
+    let [own, config] = run_config(&args.run, args.task.as_deref(), dir, args.backend.as_deref())?;
     let (trained, task) = (task_of(&own)?, task_of(&config)?);
     if trained.kind != task.kind {
         return Err(Error::value(
@@ -70,6 +58,24 @@ pub fn run(args: &EvaluateArgs) -> Result<ExitCode> {
     let wanted = Wanted { data_sets, with_label: config.with_label, ..Wanted::default() };
     let sets = data.eval_sets(&wanted)?;
     run_on(config.backend, EvaluateJob { config, task, model, sets, json: args.json })
+}
+
+/// The settings of a finished run: as it had them, and with flags over them.
+pub fn run_config(
+    run: &Path,
+    task: Option<&str>,
+    data_dir: Option<&Path>,
+    backend: Option<&str>,
+) -> Result<[RunConfig; 2]> {
+    let data_dir = data_dir.map(|dir| dir.to_string_lossy().into_owned());
+    let mut settings = toml::Table::new();
+    for (key, value) in [("task", task), ("data_dir", data_dir.as_deref()), ("backend", backend)] {
+        settings.extend(value.map(|value| (key.to_string(), value.into())));
+    }
+    let layer = Layer::from_file(&run.join("config.toml"))?;
+    let own = RunConfig::resolve(std::slice::from_ref(&layer))?;
+    let flags = Layer { origin: "command line".into(), settings };
+    Ok([own, RunConfig::resolve(&[layer, flags])?])
 }
 
 /// The folder with the tokenizer to prepare data with: the one that the run began with, if it is

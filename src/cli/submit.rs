@@ -6,11 +6,11 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::evaluate::tokenizer_for;
+use super::evaluate::{run_config, tokenizer_for};
 use super::output::{self, PrepareBars};
 use crate::backend::{Job, run_on};
 use crate::bert::Checkpoint;
-use crate::config::{Layer, RunConfig};
+use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::files::write_whole;
 use crate::glue::prepare::{Options, Progress};
@@ -40,7 +40,8 @@ pub struct SubmitArgs {
 pub fn run(args: &SubmitArgs) -> Result<ExitCode> {
     let mut runs = BTreeMap::new();
     for path in &args.runs {
-        let config = run_config(path, args)?;
+        let dir = args.data_dir.as_deref();
+        let [_, config] = run_config(path, None, dir, args.backend.as_deref())?;
         if ENTRIES.iter().all(|entry| entry.task != config.task) {
             let tasks: Vec<_> = ENTRIES.iter().map(|entry| entry.task).collect();
             let expected = format!("a run of one of GLUE's tasks: {}", tasks.join(", "));
@@ -79,18 +80,6 @@ pub fn run(args: &SubmitArgs) -> Result<ExitCode> {
     write_whole(&args.output, &submission::zip(&files)?)?;
     output::data(&args.output.display().to_string());
     Ok(ExitCode::SUCCESS)
-}
-
-fn run_config(path: &std::path::Path, args: &SubmitArgs) -> Result<RunConfig> {
-    let mut flags = toml::Table::new();
-    if let Some(dir) = &args.data_dir {
-        flags.insert("data_dir".into(), dir.to_string_lossy().into_owned().into());
-    }
-    if let Some(backend) = &args.backend {
-        flags.insert("backend".into(), backend.clone().into());
-    }
-    let layer = Layer::from_file(&path.join("config.toml"))?;
-    RunConfig::resolve(&[layer, Layer { origin: "command line".into(), settings: flags }])
 }
 
 /// The file of `entry`, predicted by the model of a run.

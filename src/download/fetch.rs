@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use crate::download::Progress;
 use crate::download::http::{self, Client, Failure, Reply};
-use crate::download::partial::{self, Note, Partial};
+use crate::download::partial::{Note, Partial};
 use crate::error::{Error, Result};
+use crate::files::sha256_file;
 
 const BUFFER_BYTES: usize = 64 * 1024;
 /// An attempt that brought this much was worth it: the count of attempts begins anew.
@@ -103,7 +104,7 @@ impl Fetcher {
         let stale = request.target.is_file();
         if stale {
             let valid = match request.sha256 {
-                Some(sha256) => partial::sha256(request.target)?.eq_ignore_ascii_case(sha256),
+                Some(sha256) => sha256_file(request.target)?.eq_ignore_ascii_case(sha256),
                 None => !request.force,
             };
             if valid {

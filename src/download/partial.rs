@@ -5,10 +5,9 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
-use crate::files::write_json;
+use crate::files::{remove_if_there, sha256_file, write_json};
 
 /// What the bytes that have come are a part of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,7 +96,7 @@ impl Partial {
             .set_len(0)
             .and_then(|()| self.file.rewind())
             .map_err(|e| Error::io(&self.path, "write", e))?;
-        remove(&self.note_path)
+        remove_if_there(&self.note_path)
     }
 
     /// Begins anew with the file that `note` describes.
@@ -132,20 +131,20 @@ impl Partial {
     /// Puts everything on the disk and gives the hash of it.
     pub(super) fn sha256(&self) -> Result<String> {
         self.file.sync_all().map_err(|e| self.write_failed(e))?;
-        sha256(&self.path)
+        sha256_file(&self.path)
     }
 
     /// Gives the finished file its name.
     pub(super) fn finish(self) -> Result<()> {
         self.file.sync_all().map_err(|e| self.write_failed(e))?;
         fs::rename(&self.path, &self.target).map_err(|e| Error::io(&self.target, "write", e))?;
-        remove(&self.note_path)
+        remove_if_there(&self.note_path)
     }
 
     /// Removes what has come.
     pub(super) fn discard(self) -> Result<()> {
-        remove(&self.note_path)?;
-        remove(&self.path)
+        remove_if_there(&self.note_path)?;
+        remove_if_there(&self.path)
     }
 }
 
@@ -153,22 +152,6 @@ fn beside(target: &Path, suffix: &str) -> PathBuf {
     let mut name = target.file_name().unwrap_or_default().to_os_string();
     name.push(suffix);
     target.with_file_name(name)
-}
-
-fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io(path, "remove", e)),
-        _ => Ok(()),
-    }
-}
-
-/// The SHA-256 of a file in hexadecimal.
-pub(super) fn sha256(path: &Path) -> Result<String> {
-    let mut hash = Sha256::new();
-    File::open(path)
-        .and_then(|mut file| io::copy(&mut file, &mut hash))
-        .map_err(|e| Error::io(path, "read", e))?;
-    Ok(format!("{:x}", hash.finalize()))
 }
 
 #[cfg(test)]

@@ -12,9 +12,9 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::files::{write_json, write_whole};
+use crate::files::{remove_if_there, sha256_file, write_json, write_whole};
 use crate::glue::encode::{Encoder, MAX_TOKENS};
-use crate::glue::read::{read_text, sha256_file};
+use crate::glue::read::read_text;
 use crate::glue::sample::to_lines;
 use crate::glue::task::{Part, Split, Task};
 use crate::glue::tsv::{read_canonical, read_raw, write_canonical};
@@ -246,12 +246,7 @@ impl Job<'_> {
 
     fn run(&self, encoder: &Encoder, on_progress: &(dyn Fn(Progress<'_>) + Sync)) -> Result<usize> {
         // The old key goes first: it must not vouch for files of an interrupted run.
-        match fs::remove_file(&self.key) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                return Err(Error::io(&self.key, "remove", e));
-            }
-            _ => {}
-        }
+        remove_if_there(&self.key)?;
         let rows = match &self.raw {
             Some(raw) => {
                 let rows = read_raw(self.task, self.split, raw)?;

@@ -1,7 +1,6 @@
 //! Reading files: text checked as UTF-8, and hashes.
 
-use std::fs::{self, File};
-use std::io;
+use std::fs;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -35,18 +34,6 @@ pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
     format!("{:x}", Sha256::digest(bytes))
 }
 
-/// The SHA-256 of a file in hexadecimal.
-///
-/// # Errors
-/// The file cannot be read.
-pub(crate) fn sha256_file(path: &Path) -> Result<String> {
-    let mut hash = Sha256::new();
-    File::open(path)
-        .and_then(|mut file| io::copy(&mut file, &mut hash))
-        .map_err(|e| Error::io(path, "read", e))?;
-    Ok(format!("{:x}", hash.finalize()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,7 +61,7 @@ mod tests {
         let path = dir.path().join("abc");
         fs::write(&path, "abc").unwrap();
         let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(sha256_file(&path).unwrap(), expected);
+        assert_eq!(crate::files::sha256_file(&path).unwrap(), expected);
         assert_eq!(sha256_hex(b"abc"), expected);
     }
 }

@@ -18,8 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::progress::Progress;
 use crate::error::{Error, Result};
-use crate::files::write_json;
-use crate::glue::read::sha256_file;
+use crate::files::{remove_if_there, sha256_file, write_json};
 
 /// The version of the manifest and of what it vouches for.
 pub const FORMAT: u32 = 1;
@@ -148,13 +147,8 @@ impl Checkpoints {
         for update in old.filter(|update| Some(**update) != best) {
             let folder = self.path(*update);
             // Without its manifest it no longer counts, however far the removal gets.
-            let manifest = folder.join(MANIFEST);
-            match fs::remove_file(&manifest) {
-                Err(e) if e.kind() != ErrorKind::NotFound => {
-                    return Err(Error::io(&manifest, "remove", e));
-                }
-                _ => remove_folder(&folder)?,
-            }
+            remove_if_there(&folder.join(MANIFEST))?;
+            remove_folder(&folder)?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 //! the predictions of each evaluation, and files for the GLUE server.
 
 use std::collections::BTreeMap;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -11,7 +11,7 @@ use super::data::SetInfo;
 use super::evaluate::SetScores;
 use crate::bert::names;
 use crate::error::{Error, Result};
-use crate::files::{write_json, write_whole};
+use crate::files::{is_file_name, write_json, write_whole};
 use crate::glue::task::{Kind, Part, Task};
 use crate::metrics::learner::Predictions;
 use crate::metrics::scores::softmax;
@@ -180,12 +180,6 @@ pub fn remove_events(folder: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Whether a name that stands in a file leads to nowhere else.
-fn is_file_name(name: &str) -> bool {
-    let mut parts = Path::new(name).components();
-    matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None))
 }
 
 /// The original's score file: `scores` are the classes' probabilities, sample by sample, or the

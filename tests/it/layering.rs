@@ -22,7 +22,7 @@ const ALLOWED: [(&str, &[&str]); 25] = [
     ("radam", &[]),
     ("optimizer", &["adamax", "kernels", "radam"]),
     ("pruning", &["error", "kernels"]),
-    ("config", &["error", "learning_rate", "optimizer", "pruning"]),
+    ("config", &["error", "files", "learning_rate", "optimizer", "pruning"]),
     ("backend", &["config", "error", "kernels", "panics"]),
     ("report", &["bert", "pruning"]),
     ("export", &["bert", "error", "files", "glue"]),
