@@ -8,7 +8,7 @@ use burn::tensor::{Distribution, Int, Tensor, TensorData};
 use burn_flex::Flex;
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use platon::bert::{BertConfig, ClassifierConfig};
+use platon::bert::{BertConfig, ClassifierConfig, Training};
 use platon::glue::batch::{Batch, Filling};
 use platon::glue::demo;
 use platon::glue::encode::Encoder;
@@ -16,8 +16,8 @@ use platon::glue::sample::Sample;
 use platon::glue::tsv::{Label, Row};
 use platon::kernels::operands::{Dense, Heads, Norm, Setup, Tables, TokenIds};
 use platon::kernels::{
-    AdamaxStep, LayerKernels, Observation, Pass, Queries, ScoreState, Scores, SeededDropout,
-    Sequences, UpdateKernels,
+    AdamaxStep, LayerKernels, Observation, Pass, Precision, Queries, ScoreState, Scores,
+    SeededDropout, Sequences, UpdateKernels,
 };
 
 #[global_allocator]
@@ -90,7 +90,8 @@ const HEADS: usize = 12;
 const DROPOUT: Option<SeededDropout> = Some(SeededDropout { rate: 0.1, seed: 7 });
 
 fn dense(inputs: usize, outputs: usize) -> Dense<Flex> {
-    Dense { weight: random([inputs, outputs]), bias: random([outputs]) }
+    let (weight, bias) = (random([inputs, outputs]), random([outputs]));
+    Dense { weight, bias, precision: Precision::Single }
 }
 
 fn norm() -> Norm<Flex> {
@@ -105,7 +106,8 @@ fn dense_layer(bencher: Bencher, (inputs, outputs): (usize, usize)) {
         (random([ROWS, inputs]), dense(inputs, outputs), random([ROWS, outputs]));
     bencher.counter(ItemsCount::new(6 * ROWS * inputs * outputs)).bench_local(|| {
         let output = Flex::dense_forward(x.clone(), layer.clone());
-        (output, Flex::dense_backward(x.clone(), layer.weight.clone(), grad.clone()))
+        let weight = layer.weight.clone();
+        (output, Flex::dense_backward(x.clone(), weight, grad.clone(), Precision::Single))
     });
 }
 
@@ -117,7 +119,8 @@ fn dense_layer_with_gelu(bencher: Bencher) {
         let (output, slope) = Flex::dense_gelu_forward(x.clone(), layer.clone(), true);
         let weight = layer.weight.clone();
         slope.map(|slope| {
-            (output, Flex::dense_gelu_backward(x.clone(), weight, slope, grad.clone()))
+            let grad = grad.clone();
+            (output, Flex::dense_gelu_backward(x.clone(), weight, slope, grad, Precision::Single))
         })
     });
 }
@@ -142,7 +145,8 @@ fn attention(bencher: Bencher, length: usize) {
     let rows = sequences.rows();
     let [query, key, value, grad] = [0; 4].map(|_| random([rows, WIDTH]));
     let inputs = Heads { query, key, value };
-    let setup = Setup { heads: HEADS, queries: Queries::All, dropout: DROPOUT };
+    let precision = Precision::Single;
+    let setup = Setup { heads: HEADS, queries: Queries::All, dropout: DROPOUT, precision };
     bencher.counter(ItemsCount::new(rows)).bench_local(|| {
         let (context, saved) = Flex::attention_forward(inputs.clone(), &sequences, setup, true);
         saved.map(|saved| {
@@ -198,12 +202,13 @@ fn model(bencher: Bencher) {
         pad_token_id: 0,
     };
     let config = ClassifierConfig { bert, outputs: 2, bert_dropout: 0.1, head_dropout: 0.1 };
+    let training = Training { noise: 7, precision: Precision::Single };
     B::seed(&device, 7);
     let net = config.init::<B>(&device);
     let sequences = Sequences::new(vec![50; ROWS / 50], None);
     bencher
         .counter(ItemsCount::new(ROWS))
-        .bench_local(|| net.forward(ids(ROWS), &sequences, Some(7)).sum().backward());
+        .bench_local(|| net.forward(ids(ROWS), &sequences, Some(training)).sum().backward());
 }
 
 /// A batch of 32 samples of 53 tokens, as the loader makes it.

@@ -2,7 +2,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use burn::prelude::DeviceOps;
 use burn::tensor::Tensor;
+use burn::tensor::backend::{Backend, DeviceId};
 
 use crate::config::BackendName;
 use crate::error::{Error, Result};
@@ -62,23 +64,45 @@ fn on_a_worker<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     if rayon::current_num_threads() > 1 { rayon::scope(|_| work()) } else { work() }
 }
 
-/// Tries the device first: a backend without its driver panics at the first use.
 #[allow(dead_code)]
 fn start<B: TrainingBackend, J: Job>(name: BackendName, job: J) -> Result<J::Output> {
+    let device = tried::<B>(&format!("{name:?}").to_lowercase(), B::Device::default)?;
+    on_a_worker(|| job.run::<B>(device))
+}
+
+/// All devices that can work beside `device`, it or its like being the first; `device` alone where
+/// there is one only.
+///
+/// # Errors
+/// One of them is there but does not work.
+pub fn devices<B: Backend>(device: &B::Device) -> Result<Vec<B::Device>> {
+    // Those of burn's first type: with CUDA there is no other, with wgpu they are the GPUs with
+    // memory of their own.
+    const TYPE: u16 = 0;
+    let count = u16::try_from(B::device_count(TYPE)).unwrap_or(u16::MAX);
+    if count < 2 {
+        return Ok(vec![device.clone()]);
+    }
+    let device =
+        |n| tried::<B>(&format!("device {n}"), || B::Device::from_id(DeviceId::new(TYPE, n)));
+    (0..count).map(device).collect()
+}
+
+/// Tries a device before it is used: a backend without its driver panics at the first use.
+fn tried<B: Backend>(name: &str, device: impl FnOnce() -> B::Device) -> Result<B::Device> {
     let tried = catch_unwind(AssertUnwindSafe(|| {
-        let device = B::Device::default();
+        let device = device();
         B::seed(&device, 0);
-        let sum = Tensor::<B::InnerBackend, 1>::ones([2], &device).sum().into_data();
+        let sum = Tensor::<B, 1>::ones([2], &device).sum().into_data();
         (device, sum.iter::<f32>().next())
     }));
     match tried {
-        Ok((device, Some(2.0))) => on_a_worker(|| job.run::<B>(device)),
+        Ok((device, Some(2.0))) => Ok(device),
         _ => {
-            let label = format!("{name:?}").to_lowercase();
             // Some libraries list every place they have looked in.
             let cause = panics::take().unwrap_or_else(|| "a wrong sum in the first test".into());
             let cause = cause.split(" - ").next().unwrap_or_default();
-            Err(Error::run(format!("backend {label}: no usable device or driver: {cause}"))
+            Err(Error::run(format!("backend {name}: no usable device or driver: {cause}"))
                 .hint("check the driver (`nvidia-smi`, `vulkaninfo`), or use --backend flex"))
         }
     }

@@ -81,6 +81,10 @@ pub struct RunConfig {
     pub output_dir: PathBuf,
     /// Where the tensors live.
     pub backend: BackendName,
+    /// Divides each update among all GPUs of the backend.
+    pub multi_gpu_on: bool,
+    /// Updates compute their matrix products in half precision.
+    pub fp16: bool,
 
     /// What decides which weights go.
     pub pruner: Pruner,
@@ -176,6 +180,8 @@ impl Default for RunConfig {
             num_hidden_layers: -1,
             output_dir: PathBuf::new(),
             backend: default_backend(),
+            multi_gpu_on: false,
+            fp16: false,
             pruner: Pruner::Platon,
             initial_threshold: 1.0,
             final_threshold: 0.15,

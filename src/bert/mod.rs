@@ -10,4 +10,4 @@ pub mod weights;
 
 pub use checkpoint::Checkpoint;
 pub use config::BertConfig;
-pub use model::{BertClassifier, ClassifierConfig};
+pub use model::{BertClassifier, ClassifierConfig, Training};

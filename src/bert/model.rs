@@ -11,7 +11,7 @@ use burn::tensor::{Tensor, TensorData};
 
 use super::config::BertConfig;
 use crate::kernels::operands::{Dense, Heads, Norm, Setup, Tables, TokenIds};
-use crate::kernels::{ModelKernels, Queries, SeededDropout, Sequences};
+use crate::kernels::{ModelKernels, Precision, Queries, SeededDropout, Sequences};
 use crate::seed::mix;
 
 /// What a classifier needs beyond the encoder's own configuration.
@@ -152,12 +152,25 @@ enum Place {
     AfterFeedForward(usize),
 }
 
-/// Where the random numbers of one update's dropout come from; `None` drops nothing.
-#[derive(Clone, Copy)]
-struct Noise(Option<u64>);
+/// How the forward pass of an update differs from one that only wants the answers.
+#[derive(Debug, Clone, Copy)]
+pub struct Training {
+    /// Seeds the dropout.
+    pub noise: u64,
+    /// Of the matrix products.
+    pub precision: Precision,
+}
 
-impl Noise {
-    fn at(self, place: Place, rate: f64) -> Option<SeededDropout> {
+/// A forward pass; `None` drops nothing and computes in single precision.
+#[derive(Clone, Copy)]
+struct Pass(Option<Training>);
+
+impl Pass {
+    fn precision(self) -> Precision {
+        self.0.map_or(Precision::Single, |training| training.precision)
+    }
+
+    fn dropout(self, place: Place, rate: f64) -> Option<SeededDropout> {
         let stream = match place {
             Place::Embeddings => 0,
             Place::HeadInput => 1,
@@ -166,7 +179,7 @@ impl Noise {
             Place::AfterAttention(layer) => 4 + 3 * layer,
             Place::AfterFeedForward(layer) => 5 + 3 * layer,
         };
-        self.0.map(|noise| SeededDropout { rate, seed: mix(noise, stream as u64) })
+        self.0.map(|training| SeededDropout { rate, seed: mix(training.noise, stream as u64) })
     }
 }
 
@@ -177,19 +190,19 @@ impl<B: ModelKernels> BertClassifier<B> {
     /// - `ids`: `[rows]` each, one row per token as `sequences` lays them out
     /// - output: `[batch, outputs]`
     ///
-    /// `noise` seeds the dropout of an update; without it nothing is dropped.
+    /// With `training` it is the pass of an update; without, nothing is dropped.
     pub fn forward(
         &self,
         ids: TokenIds<B>,
         sequences: &Sequences,
-        noise: Option<u64>,
+        training: Option<Training>,
     ) -> Tensor<B, 2> {
-        let first = self.bert.forward(ids, sequences, Queries::First, noise); // [batch, hidden]
-        let noise = Noise(noise);
-        let first = B::dropout(first, noise.at(Place::HeadInput, self.input_dropout));
-        let pooled = tanh(linear(&self.pooler, first));
-        let pooled = B::dropout(pooled, noise.at(Place::HeadOutput, self.output_dropout));
-        linear(&self.classifier, pooled)
+        let first = self.bert.forward(ids, sequences, Queries::First, training); // [batch, hidden]
+        let pass = Pass(training);
+        let first = B::dropout(first, pass.dropout(Place::HeadInput, self.input_dropout));
+        let pooled = tanh(linear(&self.pooler, first, pass));
+        let pooled = B::dropout(pooled, pass.dropout(Place::HeadOutput, self.output_dropout));
+        linear(&self.classifier, pooled, pass)
     }
 
     /// The encoder alone.
@@ -210,14 +223,14 @@ impl<B: ModelKernels> Bert<B> {
         ids: TokenIds<B>,
         sequences: &Sequences,
         wanted: Queries,
-        noise: Option<u64>,
+        training: Option<Training>,
     ) -> Tensor<B, 2> {
-        let noise = Noise(noise);
-        let mut hidden = self.embeddings.forward(ids, noise);
+        let pass = Pass(training);
+        let mut hidden = self.embeddings.forward(ids, pass);
         let last = self.encoder.len().saturating_sub(1);
         for (n, layer) in self.encoder.iter().enumerate() {
             let wanted = if n == last { wanted } else { Queries::All };
-            hidden = layer.forward(hidden, sequences, wanted, n, noise);
+            hidden = layer.forward(hidden, sequences, wanted, n, pass);
         }
         if self.encoder.is_empty() { select(hidden, sequences, wanted) } else { hidden }
     }
@@ -242,14 +255,14 @@ impl<B: ModelKernels> Embeddings<B> {
     /// # Shapes
     /// - `ids`: `[rows]` each
     /// - output: `[rows, hidden]`
-    fn forward(&self, ids: TokenIds<B>, noise: Noise) -> Tensor<B, 2> {
+    fn forward(&self, ids: TokenIds<B>, pass: Pass) -> Tensor<B, 2> {
         let tables = Tables {
             word: self.word_embeddings.weight.val(),
             position: self.position_embeddings.weight.val(),
             segment: self.token_type_embeddings.weight.val(),
         };
         let norm = norm(&self.layer_norm, self.epsilon);
-        B::embed(tables, ids, norm, noise.at(Place::Embeddings, self.dropout))
+        B::embed(tables, ids, norm, pass.dropout(Place::Embeddings, self.dropout))
     }
 }
 
@@ -263,20 +276,21 @@ impl<B: ModelKernels> Attention<B> {
         sequences: &Sequences,
         wanted: Queries,
         layer: usize,
-        noise: Noise,
+        pass: Pass,
     ) -> Tensor<B, 2> {
         let asking = select(hidden.clone(), sequences, wanted);
         let inputs = Heads {
-            query: linear(&self.query, asking.clone()),
-            key: linear(&self.key, hidden.clone()),
-            value: linear(&self.value, hidden),
+            query: linear(&self.query, asking.clone(), pass),
+            key: linear(&self.key, hidden.clone(), pass),
+            value: linear(&self.value, hidden, pass),
         };
-        let dropout = noise.at(Place::Attention(layer), self.dropout);
-        let setup = Setup { heads: self.heads, queries: wanted, dropout };
+        let dropout = pass.dropout(Place::Attention(layer), self.dropout);
+        let precision = pass.precision();
+        let setup = Setup { heads: self.heads, queries: wanted, dropout, precision };
         let context = B::self_attention(inputs, sequences, setup);
-        let dropout = noise.at(Place::AfterAttention(layer), self.dropout);
+        let dropout = pass.dropout(Place::AfterAttention(layer), self.dropout);
         let norm = norm(&self.layer_norm, self.epsilon);
-        B::dropout_add_norm(linear(&self.output, context), asking, norm, dropout)
+        B::dropout_add_norm(linear(&self.output, context, pass), asking, norm, dropout)
     }
 }
 
@@ -289,26 +303,26 @@ impl<B: ModelKernels> Layer<B> {
         sequences: &Sequences,
         wanted: Queries,
         layer: usize,
-        noise: Noise,
+        pass: Pass,
     ) -> Tensor<B, 2> {
-        let hidden = self.attention.forward(hidden, sequences, wanted, layer, noise);
-        let inner = B::dense_gelu(hidden.clone(), dense(&self.intermediate));
-        let dropout = noise.at(Place::AfterFeedForward(layer), self.dropout);
+        let hidden = self.attention.forward(hidden, sequences, wanted, layer, pass);
+        let inner = B::dense_gelu(hidden.clone(), dense(&self.intermediate, pass));
+        let dropout = pass.dropout(Place::AfterFeedForward(layer), self.dropout);
         let norm = norm(&self.layer_norm, self.epsilon);
-        B::dropout_add_norm(linear(&self.output, inner), hidden, norm, dropout)
+        B::dropout_add_norm(linear(&self.output, inner, pass), hidden, norm, dropout)
     }
 }
 
-fn linear<B: ModelKernels>(linear: &Linear<B>, x: Tensor<B, 2>) -> Tensor<B, 2> {
-    B::dense(x, dense(linear))
+fn linear<B: ModelKernels>(linear: &Linear<B>, x: Tensor<B, 2>, pass: Pass) -> Tensor<B, 2> {
+    B::dense(x, dense(linear, pass))
 }
 
-fn dense<B: Backend>(linear: &Linear<B>) -> Dense<B> {
+fn dense<B: Backend>(linear: &Linear<B>, pass: Pass) -> Dense<B> {
     let weight = linear.weight.val();
     let [_, outputs] = weight.dims();
     let zeros = || Tensor::zeros([outputs], &weight.device());
     let bias = linear.bias.as_ref().map_or_else(zeros, |bias| bias.val());
-    Dense { weight, bias }
+    Dense { weight, bias, precision: pass.precision() }
 }
 
 fn norm<B: Backend>(norm: &LayerNorm<B>, epsilon: f64) -> Norm<B> {

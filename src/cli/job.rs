@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use burn_train::Interrupter;
 
 use super::output::{self, PrepareBars};
-use crate::backend::{Job, run_on};
+use crate::backend::{Job, devices, run_on};
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::files::write_whole;
@@ -67,7 +67,8 @@ impl Job for TrainJob {
         let interrupter = Interrupter::new();
         stop_on_signals(&interrupter)?;
         let console = Console { lines: Box::new(output::log), dashboard, interrupter };
-        match train::<B>(&config, plan, &device, console, resume)? {
+        let devices = if config.multi_gpu_on { devices::<B>(&device)? } else { vec![device] };
+        match train::<B>(&config, plan, &devices, console, resume)? {
             Outcome::Finished(report) => {
                 output::data(&report.table());
                 output::data(&format!("{:<11} {}", "run", dir.display()));

@@ -22,7 +22,7 @@ const fn unless(name: &'static str, harmless: &'static str, instead: &'static st
 
 const PADDING: &str =
     "leave it out: padding is never computed on CPUs, and is the shortest possible on GPUs";
-const DISTRIBUTED: &str = "leave it out: there is one process, which --backend cuda gives one GPU";
+const DISTRIBUTED: &str = "leave it out: one process does it all; --multi-gpu-on gives it all GPUs";
 const LATER: &str = "this is not there yet; leave it out";
 const HEAD: &str = "leave it out: the head is the original's default one";
 const MASKED: &str = "leave it out: platon fine-tunes on GLUE's tasks and learns no language model";
@@ -36,10 +36,8 @@ const REFUSED: &[Refused] = &[
     refused("--world-size", DISTRIBUTED),
     refused("--master-addr", DISTRIBUTED),
     refused("--master-port", DISTRIBUTED),
-    refused("--multi-gpu-on", "leave it out: one GPU is used; CUDA_VISIBLE_DEVICES chooses it"),
     refused("--cuda", "use --backend cuda"),
-    refused("--fp16", "leave it out: weights and gradients are f32 on every backend"),
-    refused("--fp16-opt-level", "leave it out: weights and gradients are f32 on every backend"),
+    refused("--fp16-opt-level", "leave it out: --fp16 is like level O1"),
     refused("--encoder-type", "leave it out: the encoder is always BERT"),
     refused("--init-ratio", "leave it out: all weights of the checkpoint are used"),
     refused("--data-sort-on", "use --bin-on, which fills batches with samples of like length"),

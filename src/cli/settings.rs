@@ -173,6 +173,14 @@ pub struct Settings {
     /// flex, ndarray, cuda or wgpu.
     #[arg(long, help_heading = "Run")]
     backend: Option<String>,
+    /// Divide each update among all GPUs of the backend.
+    #[arg(long, help_heading = "Run", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", hide_possible_values = true)]
+    multi_gpu_on: Option<bool>,
+    /// Compute the matrix products of updates in half precision, with loss scaling (for GPUs).
+    #[arg(long, help_heading = "Run", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", hide_possible_values = true)]
+    fp16: Option<bool>,
     /// Stop after so many updates, the schedules being those of the full run.
     #[arg(long, help_heading = "Run")]
     max_steps: Option<usize>,

@@ -21,8 +21,8 @@ pub struct UpdateBatch<B: Backend> {
     pub update: usize,
     /// When its assembly began, where no update before it led here: the first of each chunk.
     pub started: Option<Instant>,
-    /// Its samples in one or several batches, whose gradients add up.
-    pub parts: Vec<Batch<B>>,
+    /// Its samples in one or several batches for each device, whose gradients add up.
+    pub shares: Vec<Vec<Batch<B>>>,
 }
 
 /// Samples as rows of tokens, one sample after the other.
@@ -105,29 +105,30 @@ pub struct TrainLoader<B: Backend> {
     samples: Arc<InMemDataset<Sample>>,
     updates: Arc<Updates>,
     filling: Filling,
-    /// The batches of an update.
+    /// The batches of an update that each device takes.
     parts: usize,
     /// Updates done before.
     start: usize,
     next_chunk: Arc<AtomicUsize>,
     /// The rows of every batch that this loader takes: the share `start..end` of `whole`.
     share: (usize, usize, usize),
-    device: B::Device,
+    devices: Vec<B::Device>,
 }
 
 impl<B: Backend> TrainLoader<B> {
-    /// A loader of whole updates of `parts` batches each, from the one after `start` on.
+    /// A loader of whole updates, each divided among `devices` in `parts` batches for each of them,
+    /// from the one after `start` on.
     pub fn new(
         samples: Arc<InMemDataset<Sample>>,
         updates: Arc<Updates>,
         filling: Filling,
         parts: usize,
         start: usize,
-        device: B::Device,
+        devices: Vec<B::Device>,
     ) -> Self {
         let done = updates.chunks().iter().filter(|chunk| chunk.end <= start).count();
         let (next_chunk, share) = (Arc::new(AtomicUsize::new(done)), (0, 1, 1));
-        Self { samples, updates, filling, parts, start, next_chunk, share, device }
+        Self { samples, updates, filling, parts, start, next_chunk, share, devices }
     }
 }
 
@@ -157,7 +158,7 @@ impl<B: Backend> DataLoader<B, UpdateBatch<B>> for TrainLoader<B> {
             start: self.start,
             next_chunk: self.next_chunk.clone(),
             share: self.share,
-            device: device.clone(),
+            devices: vec![device.clone()],
         })
     }
 
@@ -172,7 +173,7 @@ impl<B: Backend> DataLoader<B, UpdateBatch<B>> for TrainLoader<B> {
             start: self.start,
             next_chunk: Arc::new(AtomicUsize::new(self.next_chunk.load(Ordering::SeqCst))),
             share: (start, end, self.num_items().max(1)),
-            device: self.device.clone(),
+            devices: self.devices.clone(),
         })
     }
 }
@@ -193,18 +194,20 @@ impl<B: Backend> Iterator for TrainIterator<'_, B> {
             return None;
         }
         let started = (self.next == self.updates.start).then(Instant::now);
-        let TrainLoader { samples, updates, filling, parts, share, device, .. } = self.loader;
+        let TrainLoader { samples, updates, filling, parts, share, devices, .. } = self.loader;
         let whole_batch = self.batches.get(self.next % updates.per_epoch())?;
         let (start, end, whole) = *share;
         let rows = whole_batch.len();
         let mine = whole_batch.get(rows * start / whole..rows * end / whole)?;
         let picked: Vec<Sample> = mine.iter().filter_map(|n| samples.get(*n)).collect();
-        let parts = picked
-            .chunks(picked.len().div_ceil(*parts).max(1))
-            .map(|part| Batch::new(part.iter(), *filling, device))
-            .collect();
+        let size = picked.len().div_ceil(*parts * devices.len().max(1)).max(1);
+        let share = |(samples, device): (&[Sample], &B::Device)| {
+            let parts = samples.chunks(size);
+            parts.map(|part| Batch::new(part.iter(), *filling, device)).collect()
+        };
+        let shares = picked.chunks(size * parts).zip(devices).map(share).collect();
         self.next += 1;
-        Some(UpdateBatch { update: self.next, started, parts })
+        Some(UpdateBatch { update: self.next, started, shares })
     }
 }
 

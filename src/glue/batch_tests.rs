@@ -20,20 +20,21 @@ mod loaders {
     }
 
     fn loader(parts: usize) -> TrainLoader<B> {
-        resumed(parts, 0)
+        on_devices(1, parts, 0)
     }
 
-    fn resumed(parts: usize, start: usize) -> TrainLoader<B> {
+    fn on_devices(devices: usize, parts: usize, start: usize) -> TrainLoader<B> {
         let samples = (0..10).map(sample).collect();
         let config =
             UpdatesConfig { batch_size: 4, epochs: 2, seed: 7, ..UpdatesConfig::default() };
         let updates = Arc::new(Updates::new(one_bin(10), config));
         let samples = Arc::new(InMemDataset::new(samples));
-        TrainLoader::new(samples, updates, Filling::Packed, parts, start, Default::default())
+        let devices = vec![Default::default(); devices];
+        TrainLoader::new(samples, updates, Filling::Packed, parts, start, devices)
     }
 
     fn labels(batch: &UpdateBatch<B>) -> Vec<Label> {
-        batch.parts.iter().flat_map(|part| part.labels.clone()).collect()
+        batch.shares.iter().flatten().flat_map(|part| part.labels.clone()).collect()
     }
 
     #[test]
@@ -42,12 +43,29 @@ mod loaders {
         let parted: Vec<_> = loader(3).iter().collect();
         for (whole, parted) in whole.iter().zip(&parted) {
             assert_eq!(labels(whole), labels(parted));
-            assert_eq!((whole.parts.len(), whole.update), (1, parted.update));
+            assert_eq!((whole.shares.len(), whole.update), (1, parted.update));
         }
         let sizes = |batch: &UpdateBatch<B>| -> Vec<usize> {
-            batch.parts.iter().map(|part| part.labels.len()).collect()
+            batch.shares.iter().flatten().map(|part| part.labels.len()).collect()
         };
         assert_eq!(parted.iter().map(sizes).collect::<Vec<_>>(), [[2, 2], [2, 2], [1, 1]]);
+    }
+
+    #[test]
+    fn several_devices_share_an_update_evenly() {
+        let sizes = |devices: usize, parts: usize| -> Vec<Vec<Vec<usize>>> {
+            let loader = on_devices(devices, parts, 0);
+            let sizes = |share: &Vec<Batch<B>>| share.iter().map(|p| p.labels.len()).collect();
+            loader.iter().map(|update| update.shares.iter().map(sizes).collect()).collect()
+        };
+        let two = vec![vec![2], vec![2]];
+        assert_eq!(sizes(2, 1), [two.clone(), two, vec![vec![1], vec![1]]]);
+        let three = vec![vec![2], vec![2]];
+        assert_eq!(sizes(3, 1)[0], three, "the third has none");
+        assert_eq!(sizes(2, 2)[0], [[1, 1], [1, 1]]);
+        let whole: Vec<_> = loader(1).iter().map(|update| labels(&update)).collect();
+        let divided = on_devices(3, 2, 0);
+        assert_eq!(divided.iter().map(|update| labels(&update)).collect::<Vec<_>>(), whole);
     }
 
     #[test]
@@ -67,7 +85,7 @@ mod loaders {
         let whole = loader(1);
         let whole: Vec<_> = whole.iter().chain(whole.iter()).collect();
         for start in 0..=6 {
-            let loader = resumed(1, start);
+            let loader = on_devices(1, 1, start);
             let rest: Vec<_> = loader.iter().chain(loader.iter()).collect();
             assert_eq!(rest.len(), 6 - start);
             for (a, b) in whole.iter().skip(start).zip(&rest) {

@@ -14,8 +14,8 @@ use burn::tensor::{Tensor, TensorPrimitive};
 use super::layer::LayerKernels;
 use super::model::ModelKernels;
 use super::operands::{
-    AddNormGradients, Dense, DenseGradients, EmbedGradients, Heads, Norm, NormSaved, SeededDropout,
-    Setup, Tables, TokenIds,
+    AddNormGradients, Dense, DenseGradients, EmbedGradients, Heads, Norm, NormSaved, Precision,
+    SeededDropout, Setup, Tables, TokenIds,
 };
 use super::sequences::Sequences;
 
@@ -87,7 +87,7 @@ where
 }
 
 #[derive(Debug, Clone)]
-struct DenseLayer;
+struct DenseLayer(Precision);
 
 impl<B: LayerKernels> Fused<B, 3> for DenseLayer {
     type Saved = (Tensor<B, 2>, Tensor<B, 2>);
@@ -97,19 +97,20 @@ impl<B: LayerKernels> Fused<B, 3> for DenseLayer {
         [x, weight, bias]: [FloatTensor<B>; 3],
         keep: bool,
     ) -> (Tensor<B, 2>, Option<Self::Saved>) {
-        let (x, dense) = (wrap(x), Dense::<B> { weight: wrap(weight), bias: wrap(bias) });
+        let x = wrap(x);
+        let dense = Dense::<B> { weight: wrap(weight), bias: wrap(bias), precision: self.0 };
         let saved = keep.then(|| (Tensor::clone(&x), dense.weight.clone()));
         (B::dense_forward(x, dense), saved)
     }
 
     fn backward(self, (x, weight): Self::Saved, grad: Tensor<B, 2>) -> [FloatTensor<B>; 3] {
-        let DenseGradients { x, weight, bias } = B::dense_backward(x, weight, grad);
+        let DenseGradients { x, weight, bias } = B::dense_backward(x, weight, grad, self.0);
         [unwrap(x), unwrap(weight), unwrap(bias)]
     }
 }
 
 #[derive(Debug, Clone)]
-struct DenseGelu;
+struct DenseGelu(Precision);
 
 impl<B: LayerKernels> Fused<B, 3> for DenseGelu {
     type Saved = (Tensor<B, 2>, Tensor<B, 2>, Tensor<B, 2>);
@@ -120,13 +121,15 @@ impl<B: LayerKernels> Fused<B, 3> for DenseGelu {
         keep: bool,
     ) -> (Tensor<B, 2>, Option<Self::Saved>) {
         let (x, weight) = (wrap(x), wrap(weight));
-        let dense = Dense::<B> { weight: Tensor::clone(&weight), bias: wrap(bias) };
+        let bias = wrap(bias);
+        let dense = Dense::<B> { weight: Tensor::clone(&weight), bias, precision: self.0 };
         let (output, slope) = B::dense_gelu_forward(Tensor::clone(&x), dense, keep);
         (output, slope.map(|slope| (x, weight, slope)))
     }
 
     fn backward(self, (x, weight, slope): Self::Saved, grad: Tensor<B, 2>) -> [FloatTensor<B>; 3] {
-        let DenseGradients { x, weight, bias } = B::dense_gelu_backward(x, weight, slope, grad);
+        let DenseGradients { x, weight, bias } =
+            B::dense_gelu_backward(x, weight, slope, grad, self.0);
         [unwrap(x), unwrap(weight), unwrap(bias)]
     }
 }
@@ -230,11 +233,13 @@ impl<B: LayerKernels, C: CheckpointStrategy> ModelKernels for Autodiff<B, C> {
     }
 
     fn dense(x: Tensor<Self, 2>, dense: Dense<Self>) -> Tensor<Self, 2> {
-        apply(DenseLayer, [unwrap(x), unwrap(dense.weight), unwrap(dense.bias)])
+        let Dense { weight, bias, precision } = dense;
+        apply(DenseLayer(precision), [unwrap(x), unwrap(weight), unwrap(bias)])
     }
 
     fn dense_gelu(x: Tensor<Self, 2>, dense: Dense<Self>) -> Tensor<Self, 2> {
-        apply(DenseGelu, [unwrap(x), unwrap(dense.weight), unwrap(dense.bias)])
+        let Dense { weight, bias, precision } = dense;
+        apply(DenseGelu(precision), [unwrap(x), unwrap(weight), unwrap(bias)])
     }
 
     fn dropout_add_norm(

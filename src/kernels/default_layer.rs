@@ -1,13 +1,15 @@
 //! The default bodies of the operations inside the model, made of burn's own.
 
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
+use std::sync::{Mutex, PoisonError};
 
 use burn::tensor::activation::softmax;
 use burn::tensor::backend::Backend;
-use burn::tensor::{Distribution, IndexingUpdateOp, Int, Tensor, TensorData};
+use burn::tensor::{Distribution, FloatDType, IndexingUpdateOp, Int, Tensor, TensorData};
 
 use super::operands::{
-    Dense, DenseGradients, Heads, Norm, NormSaved, SeededDropout, Setup, Tables, TokenIds,
+    Dense, DenseGradients, Heads, Norm, NormSaved, Precision, SeededDropout, Setup, Tables,
+    TokenIds,
 };
 use super::sequences::{Queries, Sequences};
 
@@ -20,20 +22,24 @@ pub fn dropout_mask<B: Backend>(
     SeededDropout { rate, seed }: SeededDropout,
     device: &B::Device,
 ) -> Tensor<B, 2> {
+    // A backend has one generator for all threads, and may put off drawing until it is seeded anew.
+    static DRAWING: Mutex<()> = Mutex::new(());
+    let _alone = DRAWING.lock().unwrap_or_else(PoisonError::into_inner);
     B::seed(device, seed);
     let kept = Tensor::random(shape, Distribution::Bernoulli(1.0 - rate), device);
+    B::seed(device, seed);
     kept.mul_scalar(1.0 / (1.0 - rate))
 }
 
 /// x weight + bias.
 pub fn dense_forward<B: Backend>(x: Tensor<B, 2>, dense: Dense<B>) -> Tensor<B, 2> {
-    product(x, dense.weight) + dense.bias.unsqueeze()
+    product(x, dense.weight, dense.precision) + dense.bias.unsqueeze()
 }
 
 /// `[rows, inner]` times `[inner, columns]`. Products with vectors do without burn's matmul: on
 /// wgpu, what follows one with a column of odd length is wrong where it is fused, and one with a
 /// row may be tuned to a kernel that does not take it.
-fn product<B: Backend>(a: Tensor<B, 2>, b: Tensor<B, 2>) -> Tensor<B, 2> {
+fn product<B: Backend>(a: Tensor<B, 2>, b: Tensor<B, 2>, precision: Precision) -> Tensor<B, 2> {
     let ([rows, _], [_, columns]) = (a.dims(), b.dims());
     if columns == 1 {
         return (a * b.transpose()).sum_dim(1);
@@ -41,18 +47,34 @@ fn product<B: Backend>(a: Tensor<B, 2>, b: Tensor<B, 2>) -> Tensor<B, 2> {
     if rows == 1 {
         return (b * a.transpose()).sum_dim(0);
     }
-    a.matmul(b)
+    matmul(a, b, precision)
+}
+
+/// Matrix products of all but the last two dimensions.
+fn matmul<B: Backend, const D: usize>(
+    a: Tensor<B, D>,
+    b: Tensor<B, D>,
+    precision: Precision,
+) -> Tensor<B, D> {
+    match precision {
+        Precision::Single => a.matmul(b),
+        Precision::Half => {
+            let [a, b] = [a, b].map(|factor| factor.cast(FloatDType::F16));
+            a.matmul(b).cast(FloatDType::F32)
+        }
+    }
 }
 
 pub fn dense_backward<B: Backend>(
     x: Tensor<B, 2>,
     weight: Tensor<B, 2>,
     grad: Tensor<B, 2>,
+    precision: Precision,
 ) -> DenseGradients<B> {
     let [_, outputs] = grad.dims();
     DenseGradients {
-        x: product(grad.clone(), weight.transpose()),
-        weight: product(x.transpose(), grad.clone()),
+        x: product(grad.clone(), weight.transpose(), precision),
+        weight: product(x.transpose(), grad.clone(), precision),
         bias: grad.sum_dim(0).reshape([outputs]),
     }
 }
@@ -222,7 +244,7 @@ fn masked<B: Backend>(x: Tensor<B, 4>, mask: &Option<Tensor<B, 2>>) -> Tensor<B,
 pub fn attention_forward<B: Backend>(
     inputs: Heads<B>,
     sequences: &Sequences,
-    Setup { heads, queries, .. }: Setup,
+    Setup { heads, queries, precision, .. }: Setup,
     mask: Option<Tensor<B, 2>>,
 ) -> (Tensor<B, 2>, Tensor<B, 1>) {
     let grid = Grid::new(sequences, heads);
@@ -230,9 +252,10 @@ pub fn attention_forward<B: Backend>(
     let query = grid.spread_queries(inputs.query, queries);
     let [key, value] = [inputs.key, inputs.value].map(|x| grid.spread(x));
     let [_, _, _, head] = query.dims();
-    let scores = query.div_scalar((head as f64).sqrt()).matmul(key.transpose()); // [batch, heads, queries, tokens]
+    let query = query.div_scalar((head as f64).sqrt());
+    let scores = matmul(query, key.transpose(), precision); // [batch, heads, queries, tokens]
     let probabilities = softmax(scores + grid.bias(&device), 3);
-    let context = masked(probabilities.clone(), &mask).matmul(value);
+    let context = matmul(masked(probabilities.clone(), &mask), value, precision);
     let n = probabilities.shape().num_elements();
     (grid.gather_queries(context, queries), probabilities.reshape([n]))
 }
@@ -242,7 +265,7 @@ pub fn attention_backward<B: Backend>(
     probabilities: Tensor<B, 1>,
     grad: Tensor<B, 2>,
     sequences: &Sequences,
-    Setup { heads, queries, .. }: Setup,
+    Setup { heads, queries, precision, .. }: Setup,
     mask: Option<Tensor<B, 2>>,
 ) -> Heads<B> {
     let grid = Grid::new(sequences, heads);
@@ -255,14 +278,15 @@ pub fn attention_backward<B: Backend>(
         Queries::First => grad,
     };
     let probabilities = probabilities.reshape([batch, heads, asking, grid.tokens]);
-    let d_value = masked(probabilities.clone(), &mask).transpose().matmul(grad.clone());
-    let d_probabilities = masked(grad.matmul(value.transpose()), &mask);
+    let dropped = masked(probabilities.clone(), &mask);
+    let d_value = matmul(dropped.transpose(), grad.clone(), precision);
+    let d_probabilities = masked(matmul(grad, value.transpose(), precision), &mask);
     let weighted = d_probabilities * probabilities.clone();
     let d_scores = weighted.clone() - probabilities * weighted.sum_dim(3);
     let d_scores = d_scores.div_scalar((head as f64).sqrt());
     Heads {
-        query: grid.gather_queries(d_scores.clone().matmul(key), queries),
-        key: grid.gather(d_scores.transpose().matmul(query)),
+        query: grid.gather_queries(matmul(d_scores.clone(), key, precision), queries),
+        key: grid.gather(matmul(d_scores.transpose(), query, precision)),
         value: grid.gather(d_value),
     }
 }

@@ -8,8 +8,8 @@ use burn::tensor::backend::Backend;
 
 use super::default_layer as default;
 use super::operands::{
-    AddNormGradients, Dense, DenseGradients, EmbedGradients, Heads, Norm, NormSaved, SeededDropout,
-    Setup, Tables, TokenIds,
+    AddNormGradients, Dense, DenseGradients, EmbedGradients, Heads, Norm, NormSaved, Precision,
+    SeededDropout, Setup, Tables, TokenIds,
 };
 use super::sequences::Sequences;
 
@@ -37,8 +37,9 @@ pub trait LayerKernels: Backend {
         x: Tensor<Self, 2>,
         weight: Tensor<Self, 2>,
         grad: Tensor<Self, 2>,
+        precision: Precision,
     ) -> DenseGradients<Self> {
-        default::dense_backward(x, weight, grad)
+        default::dense_backward(x, weight, grad, precision)
     }
 
     /// The exact GELU, x Φ(x) (Hendrycks and Gimpel, 2016), of x weight + bias, with its slope
@@ -60,8 +61,9 @@ pub trait LayerKernels: Backend {
         weight: Tensor<Self, 2>,
         slope: Tensor<Self, 2>,
         grad: Tensor<Self, 2>,
+        precision: Precision,
     ) -> DenseGradients<Self> {
-        Self::dense_backward(x, weight, grad * slope)
+        Self::dense_backward(x, weight, grad * slope, precision)
     }
 
     /// LayerNorm(dropout(x) + residual), all `[rows, width]`.
@@ -96,9 +98,7 @@ pub trait LayerKernels: Backend {
         setup: Setup,
         keep: bool,
     ) -> (Tensor<Self, 2>, Option<Tensor<Self, 1>>) {
-        let mask = attention_mask(sequences, setup, &inputs.query.device());
-        let (context, saved) = default::attention_forward(inputs, sequences, setup, mask);
-        (context, keep.then_some(saved))
+        composed_attention(inputs, sequences, setup, keep)
     }
 
     /// The gradients of [`attention_forward`](Self::attention_forward) for `grad`, a row per query;
@@ -110,8 +110,7 @@ pub trait LayerKernels: Backend {
         sequences: &Sequences,
         setup: Setup,
     ) -> Heads<Self> {
-        let mask = attention_mask(sequences, setup, &grad.device());
-        default::attention_backward(inputs, probabilities, grad, sequences, setup, mask)
+        composed_attention_backward(inputs, probabilities, grad, sequences, setup)
     }
 
     /// dropout(LayerNorm(word + position + segment)) of the rows of the tables, `[entries, width]`
@@ -152,6 +151,30 @@ pub(super) fn drop_out<B: LayerKernels>(
     let Some(dropout) = dropout.filter(|d| d.rate > 0.0) else { return x };
     let mask = B::dropout_mask(x.dims(), dropout, &x.device());
     x * mask
+}
+
+/// The default body of [`LayerKernels::attention_forward`].
+pub(super) fn composed_attention<B: LayerKernels>(
+    inputs: Heads<B>,
+    sequences: &Sequences,
+    setup: Setup,
+    keep: bool,
+) -> (Tensor<B, 2>, Option<Tensor<B, 1>>) {
+    let mask = attention_mask(sequences, setup, &inputs.query.device());
+    let (context, saved) = default::attention_forward(inputs, sequences, setup, mask);
+    (context, keep.then_some(saved))
+}
+
+/// The default body of [`LayerKernels::attention_backward`].
+pub(super) fn composed_attention_backward<B: LayerKernels>(
+    inputs: Heads<B>,
+    probabilities: Tensor<B, 1>,
+    grad: Tensor<B, 2>,
+    sequences: &Sequences,
+    setup: Setup,
+) -> Heads<B> {
+    let mask = attention_mask(sequences, setup, &grad.device());
+    default::attention_backward(inputs, probabilities, grad, sequences, setup, mask)
 }
 
 /// What the probabilities of the default attention are multiplied by.

@@ -17,6 +17,17 @@ pub struct SeededDropout {
     pub seed: u64,
 }
 
+/// What matrix products inside the model are computed in. Weights, gradients and everything else
+/// stay in single precision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// 32 bits.
+    #[default]
+    Single,
+    /// Factors of 16 bits (IEEE binary16, up to 65504); results are widened to 32 bits.
+    Half,
+}
+
 /// A dense layer's parameters.
 #[derive(Debug, Clone)]
 pub struct Dense<B: Backend> {
@@ -24,6 +35,8 @@ pub struct Dense<B: Backend> {
     pub weight: Tensor<B, 2>,
     /// `[outputs]`
     pub bias: Tensor<B, 1>,
+    /// Of the product, and of those of its gradients.
+    pub precision: Precision,
 }
 
 /// LayerNorm's parameters.
@@ -77,6 +90,8 @@ pub struct Setup {
     pub queries: Queries,
     /// Dropout of the probabilities.
     pub dropout: Option<SeededDropout>,
+    /// Of all products.
+    pub precision: Precision,
 }
 
 /// Queries, keys and values, or their gradients, each `[rows, heads * head]`.

@@ -7,7 +7,7 @@ pub mod optimizer;
 pub mod schedule;
 pub mod scope;
 pub mod threshold;
-mod visit;
+pub mod visit;
 
 pub use importance::Smoothing;
 pub use monitor::{PruningMonitor, PruningStatus};

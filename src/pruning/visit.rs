@@ -9,25 +9,57 @@ use hashbrown::HashMap;
 use super::scope::Scope;
 use crate::kernels::UpdateKernels;
 
+/// The norm of all gradients together.
+pub fn norm_of_all<B: AutodiffBackend<InnerBackend: UpdateKernels>, M: AutodiffModule<B>>(
+    module: &M,
+    grads: &GradientsParams,
+) -> f64 {
+    let mut squares = SumSquares::<B> { grads, sum: None };
+    module.visit(&mut squares);
+    squares.sum.map_or(0.0, |s| scalar(s).sqrt())
+}
+
+/// Multiplies every gradient by `factor`.
+pub fn scale<B: AutodiffBackend, M: AutodiffModule<B>>(
+    module: &M,
+    grads: GradientsParams,
+    factor: f64,
+) -> GradientsParams {
+    let mut scale = Scale { grads, factor };
+    module.visit(&mut scale);
+    scale.grads
+}
+
+struct Scale {
+    grads: GradientsParams,
+    factor: f64,
+}
+
+impl<B: AutodiffBackend> ModuleVisitor<B> for Scale {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        if let Some(grad) = self.grads.remove::<B::InnerBackend, D>(param.id) {
+            self.grads.register(param.id, grad.mul_scalar(self.factor));
+        }
+    }
+}
+
 /// The norm of all gradients together, and the factor min(1, max / (norm + 1e-6)) that clips them.
-pub fn clip<B: AutodiffBackend<InnerBackend: UpdateKernels>, M: AutodiffModule<B>>(
+pub(super) fn clip<B: AutodiffBackend<InnerBackend: UpdateKernels>, M: AutodiffModule<B>>(
     module: &M,
     grads: &GradientsParams,
     max: f64,
 ) -> (f64, f64) {
-    let mut squares = SumSquares::<B> { grads, sum: None };
-    module.visit(&mut squares);
-    let norm = squares.sum.map_or(0.0, |s| scalar(s).sqrt());
+    let norm = norm_of_all::<B, M>(module, grads);
     (norm, if max > 0.0 { clip_factor(norm, max) } else { 1.0 })
 }
 
 /// The factor that scales gradients of norm `norm` to the norm `max`, if they exceed it.
-pub fn clip_factor(norm: f64, max: f64) -> f64 {
+pub(super) fn clip_factor(norm: f64, max: f64) -> f64 {
     (max / (norm + 1e-6)).min(1.0)
 }
 
 /// The norm of one tensor.
-pub fn norm_of<B: UpdateKernels, const D: usize>(tensor: Tensor<B, D>) -> f64 {
+pub(super) fn norm_of<B: UpdateKernels, const D: usize>(tensor: Tensor<B, D>) -> f64 {
     scalar(B::sum_of_squares(flat(tensor))).sqrt()
 }
 
@@ -76,7 +108,7 @@ impl<B: AutodiffBackend> ModuleVisitor<B> for Prunable<'_, B> {
 }
 
 /// Sets weights to zero.
-pub struct Mask<'a, B: AutodiffBackend> {
+pub(super) struct Mask<'a, B: AutodiffBackend> {
     pub masks: &'a HashMap<ParamId, Tensor<B::InnerBackend, 1, Bool>>,
 }
 
@@ -93,7 +125,7 @@ impl<B: AutodiffBackend> ModuleMapper<B> for Mask<'_, B> {
 }
 
 /// Takes the mean of the gradients of several devices.
-pub struct Gather {
+pub(super) struct Gather {
     pub devices: usize,
     pub many: MultiGradientsParams,
     pub one: GradientsParams,
@@ -115,7 +147,7 @@ fn flat<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Tensor<B, 1> {
 }
 
 /// The prunable parameters of `module`, flattened, in its order.
-pub fn prunable<B: AutodiffBackend, M: AutodiffModule<B>>(
+pub(super) fn prunable<B: AutodiffBackend, M: AutodiffModule<B>>(
     scope: &Scope,
     module: &M,
 ) -> Vec<(ParamId, Tensor<B::InnerBackend, 1>)> {

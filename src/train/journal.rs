@@ -231,6 +231,7 @@ impl Journal {
             seconds: state.clock.total_at(state.step).unwrap_or(f64::MAX),
             pruning_seconds: state.monitor.seconds(),
             wall_seconds: state.seconds_so_far(),
+            loss_scale: None,
         })
     }
 

@@ -7,6 +7,7 @@ pub mod evaluate;
 pub mod finish;
 pub mod journal;
 pub mod lock;
+pub mod loss_scale;
 pub mod outputs;
 pub mod plan;
 pub mod progress;

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::loss_scale::ScaleState;
+
 /// The state of the journal after an update.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,6 +33,8 @@ pub struct Progress {
     pub pruning_seconds: f64,
     /// Seconds of the run, evaluations included.
     pub wall_seconds: f64,
+    /// Of runs in half precision.
+    pub loss_scale: Option<ScaleState>,
 }
 
 /// The scores of one evaluation set; undefined ones are `None`, as JSON knows no NaN.

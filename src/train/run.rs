@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use burn::lr_scheduler::LrScheduler;
 use burn::module::Module;
-use burn::tensor::backend::AutodiffBackend;
+use burn::tensor::DType;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn_dataset::InMemDataset;
 use burn_train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
 
@@ -14,6 +15,7 @@ use super::display::{NoMetricFiles, Renderer, dashboard_renderer, gauges};
 use super::evaluate::split_scores;
 use super::finish::{Finished, Timing, finish};
 use super::journal::{Journal, Lines, Setup};
+use super::loss_scale::LossScale;
 use super::outputs::{Outputs, remove_events};
 use super::plan::{Plan, scope_of};
 use super::step::{Basket, Clock, StepContext, Trainee, filling};
@@ -91,6 +93,7 @@ impl StoppedBy {
 
 /// Trains as `config` says and fills the run folder `config.output_dir`, which must exist. With
 /// `resume` it goes on from the newest whole checkpoint there, or from the beginning without one.
+/// Updates are divided among `devices`; the weights are on the first.
 ///
 /// # Errors
 /// A model that cannot be loaded, before anything is written; a journal or checkpoint that cannot
@@ -98,10 +101,12 @@ impl StoppedBy {
 pub fn train<B: TrainingBackend>(
     config: &RunConfig,
     plan: Plan,
-    device: &B::Device,
+    devices: &[B::Device],
     console: Console,
     resume: bool,
 ) -> Result<Outcome> {
+    let device = &devices.first().cloned().unwrap_or_default();
+    let loss_scale = loss_scale::<B>(config, device)?;
     let Console { lines, dashboard, interrupter } = console;
     let dir = config.output_dir.as_path();
     let checkpoints = Checkpoints::new(dir, config.keep_checkpoints);
@@ -113,6 +118,9 @@ pub fn train<B: TrainingBackend>(
     };
     let start = whole.as_ref().map_or(0, |whole| whole.update);
     let progress = whole.as_ref().map(|whole| whole.progress.clone()).unwrap_or_default();
+    if let (Some(scale), Some(state)) = (&loss_scale, progress.loss_scale) {
+        scale.resume(state);
+    }
     let classifier = plan.classifier(config);
     let Plan { task, bert, updates, schedule, encoder, checkpoint, samples, dropped, sets } = plan;
     if start > updates.last() {
@@ -187,8 +195,19 @@ pub fn train<B: TrainingBackend>(
     if encoder.is_none() {
         journal.line("no tokenizer: model/ will lack one; --tokenizer FOLDER names one");
     }
-    let context =
-        StepContext { seed: config.seed, monitor: monitor.clone(), clock: clock.clone(), basket };
+    if config.multi_gpu_on {
+        journal.line(&match devices.len() {
+            0 | 1 => "one device only: --multi-gpu-on changes nothing".to_string(),
+            n => format!("each update is divided among {n} devices"),
+        });
+    }
+    let context = StepContext {
+        seed: config.seed,
+        monitor: monitor.clone(),
+        clock: clock.clone(),
+        basket,
+        loss_scale: loss_scale.clone(),
+    };
     let rate = WarmupSchedule {
         learning_rate: config.learning_rate,
         warmup: config.warmup,
@@ -214,7 +233,7 @@ pub fn train<B: TrainingBackend>(
         filling::<B>(),
         config.grad_accumulation_step,
         start,
-        device.clone(),
+        devices.to_vec(),
     );
     let valid_loader = EvalLoader::<B::InnerBackend>::new(
         sets.into_iter().map(|set| set.samples).collect(),
@@ -240,6 +259,7 @@ pub fn train<B: TrainingBackend>(
             start,
             journal: journal.clone(),
             checkpoints,
+            loss_scale,
             device: device.clone(),
         })))
         .renderer(Renderer::new(journal.clone(), dashboard_renderer(dashboard, &interrupter)));
@@ -282,6 +302,17 @@ pub fn train<B: TrainingBackend>(
     let finished = Finished { config, task, bert: &bert, encoder: encoder.as_ref(), timing };
     let report = finish(&result.model.net, &journal, &finished)?;
     Ok(Outcome::Finished(Box::new(report)))
+}
+
+/// What a run in half precision scales its losses by.
+fn loss_scale<B: Backend>(config: &RunConfig, device: &B::Device) -> Result<Option<LossScale>> {
+    if config.fp16 && !B::supports_dtype(device, DType::F16) {
+        let expected = "a backend and device that compute in half precision";
+        let found = format!("{:?}", config.backend).to_lowercase();
+        return Err(Error::value("fp16", expected, found)
+            .hint("use --backend cuda on an NVIDIA GPU, or leave --fp16 out"));
+    }
+    Ok(config.fp16.then(LossScale::default))
 }
 
 fn initial_model<B: AutodiffBackend>(

@@ -1,6 +1,7 @@
 //! One training and one evaluation step, as burn-train calls them.
 
 use std::collections::VecDeque;
+use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -12,14 +13,16 @@ use burn::tensor::{Int, Tensor, TensorData};
 use burn_train::metric::ItemLazy;
 use burn_train::{InferenceStep, TrainOutput, TrainStep};
 
-use crate::bert::BertClassifier;
+use super::loss_scale::LossScale;
+use crate::bert::{BertClassifier, Training};
 use crate::glue::batch::{Batch, Filling, UpdateBatch};
 use crate::glue::tsv::Label;
 use crate::kernels::operands::TokenIds;
-use crate::kernels::{ModelKernels, Sequences, TrainingBackend};
+use crate::kernels::{ModelKernels, Precision, Sequences, TrainingBackend};
 use crate::metrics::learner::{Predictions, TrainPoint};
 use crate::metrics::scores::argmax;
 use crate::pruning::PruningMonitor;
+use crate::pruning::visit::{self, norm_of_all};
 use crate::seed::mix;
 
 /// The classifier with what its training step needs besides the batch.
@@ -42,6 +45,15 @@ pub struct StepContext {
     pub clock: Clock,
     /// Takes the predictions of evaluations.
     pub basket: Basket,
+    /// Updates compute their products in half precision and scale their losses by it; `None` for
+    /// single precision.
+    pub loss_scale: Option<LossScale>,
+}
+
+impl StepContext {
+    fn precision(&self) -> Precision {
+        if self.loss_scale.is_some() { Precision::Half } else { Precision::Single }
+    }
 }
 
 /// Collects the predictions of an evaluation, batch by batch.
@@ -148,32 +160,120 @@ impl<B: Backend> Trainee<B> {
     }
 }
 
+/// The loss of some samples, as their share of the update's mean, and its gradients.
+type Learned<B> = (Tensor<<B as AutodiffBackend>::InnerBackend, 1>, GradientsParams);
+
+impl<B: TrainingBackend> Trainee<B> {
+    /// Learns with the largest loss scale that keeps the gradients finite, if there is one.
+    fn learn_scaled(
+        &self,
+        update: usize,
+        shares: &[Vec<Batch<B>>],
+        scale: &LossScale,
+    ) -> Learned<B> {
+        loop {
+            let factor = scale.factor();
+            let (loss, grads) = self.learn(update, shares.to_vec(), factor);
+            let finite = norm_of_all::<B, _>(self, &grads).is_finite();
+            if finite {
+                scale.held();
+            }
+            if finite || !scale.overflowed() {
+                return (loss, visit::scale::<B, _>(self, grads, 1.0 / factor));
+            }
+        }
+    }
+
+    /// Loss and gradients of an update, the gradients multiplied by `factor`; each share on its
+    /// device and, if there are several, its thread.
+    fn learn(&self, update: usize, shares: Vec<Vec<Batch<B>>>, factor: f64) -> Learned<B> {
+        // Dropout depends on seed and update alone, whatever was drawn before.
+        let noise = mix(self.context.seed, update as u64);
+        let samples = shares.iter().flatten().map(|part| part.labels.len()).sum();
+        let mut first = 0;
+        let mut jobs = shares.into_iter().filter_map(|parts| {
+            let device = parts.first()?.token_ids.device();
+            let share = Share { first, samples, noise, factor };
+            first += parts.len();
+            Some((device, share, parts))
+        });
+        let Some((device, share, parts)) = jobs.next() else {
+            return (Tensor::zeros([1], &Default::default()), GradientsParams::new());
+        };
+        let others: Vec<_> = jobs.collect();
+        if others.is_empty() {
+            return self.learn_share(share, parts);
+        }
+        let learned = std::thread::scope(|scope| {
+            let start = |(device, share, parts)| {
+                let net = self.clone();
+                scope.spawn(move || net.fork(&device).learn_share(share, parts))
+            };
+            let others: Vec<_> = others.into_iter().map(start).collect();
+            let mut learned = vec![self.learn_share(share, parts)];
+            for thread in others {
+                learned.push(thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            }
+            learned
+        });
+        let (mut sum, mut grads) = (None, GradientsAccumulator::new());
+        for (loss, share) in learned {
+            add(&mut sum, loss.to_device(&device));
+            grads.accumulate(self, share.to_device::<B, _>(&device, self));
+        }
+        (sum.unwrap_or_else(|| Tensor::zeros([1], &device)), grads.grads())
+    }
+
+    fn learn_share(&self, share: Share, parts: Vec<Batch<B>>) -> Learned<B> {
+        let Share { first, samples, noise, factor } = share;
+        let (mut sum, mut grads) = (None, GradientsAccumulator::new());
+        for (n, part) in (first..).zip(parts) {
+            // The first part of an update draws what an undivided one would.
+            let noise = if n == 0 { noise } else { mix(noise, u64::MAX - n as u64) };
+            let training = Training { noise, precision: self.context.precision() };
+            let ((ids, sequences), labels) = inputs(part);
+            let share = labels.len() as f64 / samples as f64;
+            let loss = loss(self.net.forward(ids, &sequences, Some(training)), &labels);
+            let loss = loss.mul_scalar(share);
+            add(&mut sum, loss.clone().inner());
+            let loss = if factor == 1.0 { loss } else { loss.mul_scalar(factor) };
+            grads.accumulate(self, GradientsParams::from_grads(loss.backward(), self));
+        }
+        (sum.unwrap_or_else(|| Tensor::zeros([1], &Default::default())), grads.grads())
+    }
+}
+
+/// What one device does of an update.
+struct Share {
+    /// Its first part among those of the update.
+    first: usize,
+    /// Samples of the update.
+    samples: usize,
+    noise: u64,
+    /// Of the gradients.
+    factor: f64,
+}
+
+fn add<B: Backend>(sum: &mut Option<Tensor<B, 1>>, value: Tensor<B, 1>) {
+    *sum = Some(match sum.take() {
+        Some(sum) => sum + value,
+        None => value,
+    });
+}
+
 impl<B: TrainingBackend> TrainStep for Trainee<B> {
     type Input = UpdateBatch<B>;
     type Output = StepOutput<B::InnerBackend>;
 
     fn step(&self, batch: UpdateBatch<B>) -> TrainOutput<Self::Output> {
-        let context = &self.context;
-        let UpdateBatch { update: step, started, parts } = batch;
+        let context = self.context.clone();
+        let UpdateBatch { update: step, started, shares } = batch;
         context.clock.start(started);
-        // Dropout depends on seed and update alone, whatever was drawn before.
-        let noise = mix(context.seed, step as u64);
-        let samples: usize = parts.iter().map(|part| part.labels.len()).sum();
-        let (mut sum, mut grads) = (None, GradientsAccumulator::new());
-        for (n, part) in parts.into_iter().enumerate() {
-            // The first part of an update draws what an undivided one would.
-            let noise = if n == 0 { noise } else { mix(noise, u64::MAX - n as u64) };
-            let ((ids, sequences), labels) = inputs(part);
-            let share = labels.len() as f64 / samples as f64;
-            let loss = loss(self.net.forward(ids, &sequences, Some(noise)), &labels);
-            let loss = loss.mul_scalar(share);
-            let value = loss.clone().inner();
-            sum = Some(sum.map_or_else(|| value.clone(), |sum| sum + value.clone()));
-            grads.accumulate(self, GradientsParams::from_grads(loss.backward(), self));
-        }
-        let loss = sum.unwrap_or_else(|| Tensor::zeros([1], &Default::default()));
-        let item = StepOutput { step, loss, context: context.clone() };
-        TrainOutput { grads: grads.grads(), item }
+        let (loss, grads) = match &context.loss_scale {
+            None => self.learn(step, shares, 1.0),
+            Some(scale) => self.learn_scaled(step, &shares, scale),
+        };
+        TrainOutput { grads, item: StepOutput { step, loss, context } }
     }
 
     fn optimize<B1, O>(self, optim: &mut O, lr: LearningRate, grads: GradientsParams) -> Self

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use burn::data::dataloader::Progress;
+use burn::data::dataloader;
 use burn::module::AutodiffModule;
 use burn::tensor::Device;
 use burn::tensor::backend::DeviceOps;
@@ -18,10 +18,12 @@ use burn_train::{
 
 use super::checkpoint::{Checkpoints, PARTS, Writing};
 use super::journal::{FAILED, Journal};
+use super::loss_scale::LossScale;
+use super::progress::Progress;
 use crate::error::Result;
 use crate::glue::updates::Updates;
 
-/// Trains on one device.
+/// The updates of a run; the loader's batches may lie on several devices.
 pub struct Chunks<LC: LearningComponentsTypes> {
     /// The run's updates, in chunks between evaluations.
     pub updates: Arc<Updates>,
@@ -31,7 +33,9 @@ pub struct Chunks<LC: LearningComponentsTypes> {
     pub journal: Journal,
     /// Where checkpoints go.
     pub checkpoints: Checkpoints,
-    /// The device.
+    /// Of runs in half precision.
+    pub loss_scale: Option<LossScale>,
+    /// Where the weights are.
     pub device: Device<TrainingBackend<LC>>,
 }
 
@@ -69,7 +73,6 @@ impl<LC: LearningComponentsTypes> SupervisedLearningStrategy<LC> for Chunks<LC> 
         valid: ValidLoader<LC>,
         _starting_epoch: usize,
     ) -> (TrainingModel<LC>, SupervisedTrainingEventProcessor<LC>) {
-        let train = train.to_device(&self.device);
         let valid = valid.to_device(self.device.inner());
         learner.fork(&self.device);
         let writing = Writing::default();
@@ -108,7 +111,7 @@ impl<LC: LearningComponentsTypes> Work<'_, LC> {
         let Chunks { updates, start, journal, .. } = self.chunks;
         let chunks = updates.chunks();
         for (n, chunk) in (1..).zip(chunks) {
-            let global = Progress::new(n, chunks.len());
+            let global = dataloader::Progress::new(n, chunks.len());
             // A run that stopped before an evaluation was complete begins with it.
             let evaluate_first = chunk.end == *start && journal.evaluated_at() != *start;
             if chunk.end <= *start && !evaluate_first {
@@ -130,7 +133,7 @@ impl<LC: LearningComponentsTypes> Work<'_, LC> {
     }
 
     /// Updates to the end of the chunk, or until a stop is asked for.
-    fn train(&mut self, loader: &TrainLoader<LC>, global: &Progress) {
+    fn train(&mut self, loader: &TrainLoader<LC>, global: &dataloader::Progress) {
         let mut iterator = loader.iter();
         let mut iteration = 0;
         while let Some(item) = iterator.next() {
@@ -152,7 +155,7 @@ impl<LC: LearningComponentsTypes> Work<'_, LC> {
     }
 
     /// Whether all batches were evaluated, and any at all.
-    fn evaluate(&mut self, loader: &ValidLoader<LC>, global: &Progress) -> bool {
+    fn evaluate(&mut self, loader: &ValidLoader<LC>, global: &dataloader::Progress) -> bool {
         let model = self.learner.model().valid();
         let mut iterator = loader.iter();
         let mut iteration = 0;
@@ -173,7 +176,7 @@ impl<LC: LearningComponentsTypes> Work<'_, LC> {
 
     /// Saves a checkpoint, unless the run has failed: what it would hold is of no use.
     fn save(&mut self, store: &EventStoreClient) -> Result<()> {
-        let Chunks { journal, checkpoints, .. } = self.chunks;
+        let Chunks { journal, checkpoints, loss_scale, .. } = self.chunks;
         if journal.has_failed() {
             return Ok(());
         }
@@ -181,7 +184,10 @@ impl<LC: LearningComponentsTypes> Work<'_, LC> {
         self.writing.begin(&unfinished);
         self.saver.checkpoint(&self.learner, self.update, store);
         let written = self.writing.wait();
-        let complete = || checkpoints.complete(&unfinished, &journal.progress()?);
+        let complete = || {
+            let loss_scale = loss_scale.as_ref().map(LossScale::state);
+            checkpoints.complete(&unfinished, &Progress { loss_scale, ..journal.progress()? })
+        };
         written.and_then(|()| complete()).inspect_err(|_| unfinished.discard())
     }
 }

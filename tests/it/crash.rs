@@ -8,6 +8,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::dir::Dir;
+use crate::fixtures::skipped;
 
 /// A run of 36 updates with a checkpoint at every third: about a second.
 const RUN: &str = "train tiny --no-tui --epochs 6 --eval-per-updates 5 --save-per-updates-on \
@@ -135,7 +136,7 @@ fn signals_end_a_run_with_a_checkpoint_and_their_code() {
 #[test]
 fn ctrl_c_under_the_dashboard_saves_and_leaves_the_terminal() {
     if Command::new("script").arg("--version").stdout(Stdio::null()).status().is_err() {
-        eprintln!("skipped ctrl_c_under_the_dashboard: there is no program `script`");
+        skipped("ctrl_c_under_the_dashboard…", "there is no program `script`");
         return;
     }
     let (dir, long) = (tiny(), long());

@@ -14,11 +14,15 @@ pub fn fixture(name: &str) -> PathBuf {
 pub fn external(variable: &str, test: &str) -> Option<PathBuf> {
     let dir = std::env::var_os(variable).map(PathBuf::from);
     if dir.is_none() {
-        // Written directly, because the test runner hides what passing tests print.
-        let line = format!("skipped {test}: {variable} is not set\n");
-        std::io::stderr().write_all(line.as_bytes()).unwrap();
+        skipped(test, &format!("{variable} is not set"));
     }
     dir
+}
+
+/// Says that `test` does not run, and why.
+pub fn skipped(test: &str, why: &str) {
+    // Written directly, because the test runner hides what passing tests print.
+    std::io::stderr().write_all(format!("skipped {test}: {why}\n").as_bytes()).unwrap();
 }
 
 /// One tensor with its values as f64, whatever type they are stored in.

@@ -6,7 +6,7 @@ use burn::tensor::activation::softmax;
 use burn::tensor::backend::Backend;
 use burn::tensor::{ElementConversion, Tensor};
 use platon::kernels::operands::{Dense, Heads, Norm, Setup, Tables};
-use platon::kernels::{LayerKernels, ModelKernels, Queries, SeededDropout, Sequences};
+use platon::kernels::{LayerKernels, ModelKernels, Precision, Queries, SeededDropout, Sequences};
 
 use crate::backends::{alone_with_random_numbers, on_every_backend};
 use crate::kernels::{close, on, random};
@@ -33,7 +33,8 @@ fn gradients_equal_those_of_burn<B: LayerKernels + ModelKernels>() {
         let weight = matrix::<A<B>>(&weight, [width, width]).require_grad();
         let [gamma, beta, bias] = [&gamma, &beta, &bias].map(|v| on::<A<B>>(v).require_grad());
         let output = if fused {
-            let dense = || Dense { weight: weight.clone(), bias: bias.clone() };
+            let precision = Precision::Single;
+            let dense = || Dense { weight: weight.clone(), bias: bias.clone(), precision };
             let x = A::<B>::dense(x.clone(), dense());
             let norm = Norm { gamma: gamma.clone(), beta: beta.clone(), epsilon: 1e-12 };
             A::<B>::dense_gelu(A::<B>::dropout_add_norm(x, r.clone(), norm, None), dense())
@@ -70,7 +71,12 @@ fn gradients_of_attention_equal_those_of_burn<B: LayerKernels + ModelKernels>() 
         let [query, key, value] = inputs.clone();
         let context = if fused {
             let heads = Heads { query, key, value };
-            let setup = Setup { heads: HEADS, queries: Queries::All, dropout: None };
+            let setup = Setup {
+                heads: HEADS,
+                queries: Queries::All,
+                dropout: None,
+                precision: Precision::Single,
+            };
             A::<B>::self_attention(heads, &sequences, setup)
         } else {
             let head = WIDTH / HEADS;
@@ -186,7 +192,8 @@ fn dropout_of_attention_goes_the_same_way_back<B: LayerKernels>() {
         key: matrix(&zeros, square),
         value: matrix(&identity, square),
     };
-    let setup = |seed| Setup { heads: 1, queries: Queries::All, dropout: dropout(seed) };
+    let precision = Precision::Single;
+    let setup = |seed| Setup { heads: 1, queries: Queries::All, dropout: dropout(seed), precision };
     let forward = |seed| {
         let (context, saved) = B::attention_forward(inputs(), &sequences, setup(seed), true);
         let dropped: Vec<f32> = context.into_data().to_vec().unwrap();
@@ -220,7 +227,8 @@ fn gradients_through_dropout_equal_finite_differences<B: LayerKernels + ModelKer
         let asking = queries.rows(&sequences);
         let attention = |[query, key, value]: [Tensor<Autodiff<B>, 2>; 3]| {
             let inputs = Heads { query, key, value };
-            let setup = Setup { heads: 2, queries, dropout: dropout(1) };
+            let precision = Precision::Single;
+            let setup = Setup { heads: 2, queries, dropout: dropout(1), precision };
             Autodiff::<B>::self_attention(inputs, &sequences, setup)
         };
         let mut values = values.clone();

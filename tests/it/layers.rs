@@ -5,7 +5,7 @@ use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
 use platon::kernels::operands::{
     AddNormGradients, Dense, DenseGradients, EmbedGradients, Heads, Norm, Setup, Tables, TokenIds,
 };
-use platon::kernels::{LayerKernels, Queries, Sequences};
+use platon::kernels::{LayerKernels, Precision, Queries, Sequences};
 
 use crate::backends::on_every_backend;
 use crate::kernels::{Reference, close, on, random};
@@ -28,7 +28,8 @@ pub fn matrix<B: Backend>(values: &[f32], shape: [usize; 2]) -> Tensor<B, 2> {
 
 fn dense<B: Backend>(weight: &[f32], bias: &[f32]) -> Dense<B> {
     let outputs = bias.len();
-    Dense { weight: matrix(weight, [weight.len() / outputs, outputs]), bias: on(bias) }
+    let weight = matrix(weight, [weight.len() / outputs, outputs]);
+    Dense { weight, bias: on(bias), precision: Precision::Single }
 }
 
 fn dense_layers_equal_their_default_body<B: LayerKernels>() {
@@ -46,9 +47,11 @@ fn dense_layers_equal_their_default_body<B: LayerKernels>() {
             let (output, slope) = B::dense_gelu_forward(x.clone(), layer, true);
             assert!(none.is_none());
             close([without], [output.clone()], 0.0);
-            (output, B::dense_gelu_backward(x, weight, slope.unwrap(), grad))
+            let slope = slope.unwrap();
+            (output, B::dense_gelu_backward(x, weight, slope, grad, Precision::Single))
         } else {
-            (B::dense_forward(x.clone(), layer), B::dense_backward(x, weight, grad))
+            let output = B::dense_forward(x.clone(), layer);
+            (output, B::dense_backward(x, weight, grad, Precision::Single))
         };
         ([output, x, weight], [bias])
     }
@@ -121,7 +124,7 @@ fn attend<B: LayerKernels>(
     // The queries of first tokens are the first rows of those of all, whatever they hold.
     inputs.query = inputs.query.slice([0..asking, 0..WIDTH]);
     let grad = matrix::<B>(grad, [rows, WIDTH]).slice([0..asking, 0..WIDTH]);
-    let setup = Setup { heads: HEADS, queries, dropout: None };
+    let setup = Setup { heads: HEADS, queries, dropout: None, precision: Precision::Single };
     let (without, none) = B::attention_forward(inputs.clone(), sequences, setup, false);
     let (context, saved) = B::attention_forward(inputs.clone(), sequences, setup, true);
     assert!(none.is_none());
@@ -187,7 +190,8 @@ fn first_tokens_alone_get_what_they_get_among_all<B: LayerKernels>() {
         let firsts = Tensor::<B, 1, Int>::from_data(TensorData::new(firsts, [batch]), &device);
         let grad = matrix::<B>(&random(batch * WIDTH, -1.0, 1.0), [batch, WIDTH]);
         let run = |inputs: Heads<B>, grad, queries| {
-            let setup = Setup { heads: HEADS, queries, dropout: None };
+            let setup =
+                Setup { heads: HEADS, queries, dropout: None, precision: Precision::Single };
             let (context, saved) = B::attention_forward(inputs.clone(), &sequences, setup, true);
             (context, B::attention_backward(inputs, saved.unwrap(), grad, &sequences, setup))
         };

@@ -23,6 +23,8 @@ mod options;
 #[cfg(feature = "flex")]
 mod outputs;
 mod parity;
+#[cfg(feature = "ndarray")]
+mod precision;
 mod prune;
 mod recipes;
 mod reduce;

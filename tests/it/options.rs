@@ -8,12 +8,14 @@ use burn::optim::{GradientsParams, Optimizer};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use burn_train::TrainStep;
+use burn_train::metric::ItemLazy;
 use platon::bert::{BertConfig, ClassifierConfig};
 use platon::glue::batch::{Batch, Filling, UpdateBatch};
 use platon::glue::sample::Sample;
 use platon::glue::tsv::Label;
 use platon::kernels::{LayerKernels, ModelKernels, UpdateKernels};
 use platon::pruning::{PlatonOptimizer, PruningConfig};
+use platon::train::loss_scale::LossScale;
 use platon::train::step::{Basket, Clock, StepContext, Trainee};
 
 use crate::backends::{alone_with_random_numbers, on_every_backend};
@@ -36,7 +38,9 @@ impl<B: Backend> ModuleVisitor<Autodiff<B>> for Flat<'_> {
     }
 }
 
-fn parts_of_an_update_give_the_gradients_of_the_whole<B>()
+/// Loss and gradients of one update of a tiny model without dropout, its samples in parts of the
+/// given size, as many parts for each share.
+pub fn learned<B>(size: usize, parts: usize, loss_scale: Option<LossScale>) -> (f64, Vec<f32>)
 where
     B: LayerKernels + ModelKernels + UpdateKernels,
 {
@@ -53,6 +57,7 @@ where
         monitor: Default::default(),
         clock: Clock::default(),
         basket: Basket::default(),
+        loss_scale,
     };
     let trainee = Trainee::new(net, context);
     let sample = |n: usize| Sample {
@@ -63,19 +68,27 @@ where
         attention_mask: vec![1; 3 + n],
     };
     let samples: Vec<Sample> = (0..8).map(sample).collect();
-    let gradients = |size: usize| {
-        let filling = if <B as LayerKernels>::PACKS { Filling::Packed } else { Filling::Padded };
-        let part = |part: &[Sample]| Batch::new(part.iter(), filling, &device);
-        let parts = samples.chunks(size).map(part).collect();
-        let output = trainee.step(UpdateBatch { update: 1, started: None, parts });
-        let mut flat = Flat(&output.grads, Vec::new());
-        burn::module::Module::visit(&trainee, &mut flat);
-        flat.1
-    };
-    let whole = gradients(8);
+    let filling = if <B as LayerKernels>::PACKS { Filling::Packed } else { Filling::Padded };
+    let batch = |part: &[Sample]| Batch::new(part.iter(), filling, &device);
+    let share = |share: &[Sample]| share.chunks(size).map(batch).collect();
+    let shares = samples.chunks(size * parts).map(share).collect();
+    let output = trainee.step(UpdateBatch { update: 1, started: None, shares });
+    let mut flat = Flat(&output.grads, Vec::new());
+    burn::module::Module::visit(&trainee, &mut flat);
+    (output.item.sync().loss, flat.1)
+}
+
+fn parts_of_an_update_give_the_gradients_of_the_whole<B>()
+where
+    B: LayerKernels + ModelKernels + UpdateKernels,
+{
+    let (loss, whole) = learned::<B>(8, 1, None);
     let largest = whole.iter().fold(0.0, |m: f32, g| m.max(g.abs()));
-    for size in [4, 3, 1] {
-        assert!(distance(&gradients(size), &whole) < 2e-6 * largest.max(1.0), "parts of {size}");
+    // The last three on several threads, as on several devices.
+    for (size, parts) in [(4, 2), (3, 3), (1, 8), (4, 1), (1, 3), (3, 1)] {
+        let (sum, gradients) = learned::<B>(size, parts, None);
+        assert!(distance(&gradients, &whole) < 2e-6 * largest.max(1.0), "{parts} of {size}");
+        assert!((sum - loss).abs() < 1e-6, "{sum} instead of {loss}");
     }
 }
 
@@ -158,6 +171,19 @@ fn batches_add_up_to_updates_and_bins_are_filled() {
     );
 }
 
+/// Processors count as one device.
+#[cfg(feature = "flex")]
+#[test]
+fn all_gpus_of_a_machine_without_any_are_the_one_device() {
+    let dir = tiny();
+    dir.platon_ok("train tiny --no-tui --output-dir plain");
+    let ended = dir.platon_ok("train tiny --no-tui --output-dir divided --multi_gpu_on");
+    assert!(ended.stderr.contains("one device only: --multi-gpu-on changes"), "{}", ended.stderr);
+    let [plain, divided] =
+        ["plain", "divided"].map(|run| dir.bytes(&format!("{run}/model/model.safetensors")));
+    assert!(plain == divided);
+}
+
 #[cfg(feature = "flex")]
 #[test]
 fn the_first_layers_alone_can_be_kept() {
@@ -214,9 +240,9 @@ fn the_original_s_command_runs_as_it_stands_on_its_own_files() {
     assert!(!dir.path("log/run/model/tokenizer.json").exists());
     assert!(dir.path("log/run/tensorboard_logdir").is_dir());
     dir.platon_ok("evaluate log/run");
-    let ended = dir.platon(&format!("{command} --multi_gpu_on"));
+    let ended = dir.platon(&format!("{command} --do_padding"));
     assert_eq!(ended.code, 2);
-    assert!(ended.stderr.contains("--multi-gpu-on: expected an option of platon"));
+    assert!(ended.stderr.contains("--do-padding: expected an option of platon"));
 }
 
 #[cfg(feature = "flex")]

@@ -119,7 +119,7 @@ pub fn forward(
     setup: Setup,
     keep: bool,
 ) -> (Matrix, Option<Vector>) {
-    let Setup { heads, queries, dropout } = setup;
+    let Setup { heads, queries, dropout, .. } = setup;
     let rows = check(&inputs, sequences, heads, queries);
     let [_, width] = inputs.query.dims();
     let shape = Shape::new(width, heads);
@@ -169,7 +169,7 @@ pub fn backward(
     sequences: &Sequences,
     setup: Setup,
 ) -> Heads<Flex> {
-    let Setup { heads, queries, dropout } = setup;
+    let Setup { heads, queries, dropout, .. } = setup;
     let rows = check(&inputs, sequences, heads, queries);
     let [_, width] = inputs.query.dims();
     assert_eq!(grad.dims(), [rows, width], "shapes do not fit");

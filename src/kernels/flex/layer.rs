@@ -1,4 +1,5 @@
-//! The fused operations inside the model.
+//! The fused operations inside the model. Products in half precision, which processors do no faster,
+//! are left to the default bodies.
 
 use burn::tensor::Tensor;
 use burn_flex::Flex;
@@ -7,10 +8,11 @@ use super::dropout::Drop;
 use super::embed::{self, Lookup};
 use super::memory::Fresh;
 use super::{Matrix, Vector, attention, linear, new, norm, read, simd, take};
-use crate::kernels::layer::LayerKernels;
+use crate::kernels::default_layer as default;
+use crate::kernels::layer::{LayerKernels, composed_attention, composed_attention_backward};
 use crate::kernels::operands::{
-    AddNormGradients, Dense, DenseGradients, EmbedGradients, Heads, Norm, NormSaved, SeededDropout,
-    Setup, Tables, TokenIds,
+    AddNormGradients, Dense, DenseGradients, EmbedGradients, Heads, Norm, NormSaved, Precision,
+    SeededDropout, Setup, Tables, TokenIds,
 };
 use crate::kernels::sequences::Sequences;
 
@@ -35,15 +37,26 @@ impl LayerKernels for Flex {
     }
 
     fn dense_forward(x: Matrix, dense: Dense<Flex>) -> Matrix {
-        linear::forward(x, dense)
+        match dense.precision {
+            Precision::Single => linear::forward(x, dense),
+            Precision::Half => default::dense_forward(x, dense),
+        }
     }
 
-    fn dense_backward(x: Matrix, weight: Matrix, grad: Matrix) -> DenseGradients<Flex> {
-        linear::backward(x, weight, &take(grad))
+    fn dense_backward(
+        x: Matrix,
+        weight: Matrix,
+        grad: Matrix,
+        precision: Precision,
+    ) -> DenseGradients<Flex> {
+        match precision {
+            Precision::Single => linear::backward(x, weight, &take(grad)),
+            Precision::Half => default::dense_backward(x, weight, grad, precision),
+        }
     }
 
     fn dense_gelu_forward(x: Matrix, dense: Dense<Flex>, keep: bool) -> (Matrix, Option<Matrix>) {
-        linear::gelu(linear::forward(x, dense), keep)
+        linear::gelu(Self::dense_forward(x, dense), keep)
     }
 
     fn dense_gelu_backward(
@@ -51,8 +64,9 @@ impl LayerKernels for Flex {
         weight: Matrix,
         slope: Matrix,
         grad: Matrix,
+        precision: Precision,
     ) -> DenseGradients<Flex> {
-        linear::backward(x, weight, &take(linear::hadamard(grad, slope)))
+        Self::dense_backward(x, weight, linear::hadamard(grad, slope), precision)
     }
 
     fn add_norm_forward(
@@ -105,7 +119,10 @@ impl LayerKernels for Flex {
         setup: Setup,
         keep: bool,
     ) -> (Matrix, Option<Vector>) {
-        attention::forward(inputs, sequences, setup, keep)
+        match setup.precision {
+            Precision::Single => attention::forward(inputs, sequences, setup, keep),
+            Precision::Half => composed_attention(inputs, sequences, setup, keep),
+        }
     }
 
     fn attention_backward(
@@ -115,7 +132,11 @@ impl LayerKernels for Flex {
         sequences: &Sequences,
         setup: Setup,
     ) -> Heads<Flex> {
-        attention::backward(inputs, probabilities, grad, sequences, setup)
+        let backward = match setup.precision {
+            Precision::Single => attention::backward,
+            Precision::Half => composed_attention_backward,
+        };
+        backward(inputs, probabilities, grad, sequences, setup)
     }
 
     fn embed_forward(
