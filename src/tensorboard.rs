@@ -219,7 +219,10 @@ mod tests {
     use super::*;
 
     fn from_hex(hex: &str) -> Vec<u8> {
-        (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap()).collect()
+        let byte = |digits: &[u8; 2]| {
+            u8::from_str_radix(std::str::from_utf8(digits).unwrap(), 16).unwrap()
+        };
+        hex.as_bytes().as_chunks().0.iter().map(byte).collect()
     }
 
     /// The data of each record, whose two checksums must hold.

@@ -71,11 +71,11 @@ impl EncodeJob {
             PoolingName::First => Pooling::First,
             PoolingName::Mean => Pooling::Mean,
         };
-        let longest = checkpoint.config.max_position_embeddings;
-        let width = checkpoint.config.hidden_size;
+        let bert = checkpoint.config.clone();
+        let width = bert.hidden_size;
         let net = load_encoder::<B>(checkpoint, device)?;
         let mut all = Vec::new();
-        args.saved.each_chunk(&encoder, longest, |first, samples| {
+        args.saved.each_chunk(&encoder, &bert, |first, samples| {
             let rows = vectors(&net, samples, args.saved.batch_size(), pooling, device);
             if args.output.is_some() {
                 all.extend(rows);

@@ -51,7 +51,7 @@ impl PredictJob {
         let Self { args, checkpoint, encoder } = self;
         let is_regression = checkpoint.is_regression();
         let names = checkpoint.labels();
-        let longest = checkpoint.config.max_position_embeddings;
+        let bert = checkpoint.config.clone();
         let (net, outputs) = load_classifier::<B>(checkpoint, None, device)?;
         let name = |class: usize| names.get(class).cloned().unwrap_or(format!("LABEL_{class}"));
         if !args.json {
@@ -59,7 +59,7 @@ impl PredictJob {
                 if is_regression { Vec::new() } else { (0..outputs).map(name).collect::<Vec<_>>() };
             output::data(&[vec!["index".into(), "prediction".into()], columns].concat().join("\t"));
         }
-        args.saved.each_chunk(&encoder, longest, |first, samples| {
+        args.saved.each_chunk(&encoder, &bert, |first, samples| {
             let all = predict(&net, vec![samples], args.saved.batch_size(), device);
             let logits = all.iter().flat_map(|(set, _)| set.logits.chunks(outputs));
             for (n, logits) in logits.enumerate() {

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::bert::Checkpoint;
+use crate::bert::{BertConfig, Checkpoint};
 use crate::config::{BackendName, Layer, RunConfig};
 use crate::error::{Error, Result};
 use crate::glue::encode::{Encoder, has_tokenizer};
 use crate::glue::sample::Sample;
 use crate::glue::tsv::{Label, MAX_LINE_BYTES, Row};
+use crate::train::data::check_ids;
 
 /// Rows that are read, encoded and computed at a time.
 const CHUNK: usize = 1024;
@@ -69,11 +70,12 @@ impl SavedArgs {
         Ok(RunConfig::resolve(&[layer])?.backend)
     }
 
-    /// Hands the encoded rows of the input to `work`, some at a time with the number of the first.
+    /// Hands the rows of the input, encoded for the model `bert`, to `work`: some at a time with
+    /// the number of the first.
     pub fn each_chunk(
         &self,
         encoder: &Encoder,
-        max_tokens: usize,
+        bert: &BertConfig,
         mut work: impl FnMut(usize, Vec<Sample>) -> Result<()>,
     ) -> Result<()> {
         let (path, reader): (&Path, Box<dyn BufRead>) = if self.input == Path::new("-") {
@@ -94,7 +96,9 @@ impl SavedArgs {
                 rows.push(row(path, number, line)?);
             }
             if rows.len() == CHUNK || (last && !rows.is_empty()) {
-                let samples = encoder.encode_batch(&rows, max_tokens, &mut words)?;
+                let samples =
+                    encoder.encode_batch(&rows, bert.max_position_embeddings, &mut words)?;
+                check_ids(&samples, path, first + 1, bert)?;
                 work(first, samples)?;
                 first += rows.len();
                 rows.clear();
@@ -148,4 +152,59 @@ fn row(path: &Path, number: usize, line: Vec<u8>) -> Result<Row> {
 
 fn first_bad(error: &std::string::FromUtf8Error) -> u8 {
     error.as_bytes().get(error.utf8_error().valid_up_to()).copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The chunks of `input` for a model with so many token types, each as the number of its first
+    /// row and its types.
+    fn chunks(input: &str, token_types: usize) -> Result<Vec<(usize, Vec<Vec<u8>>)>> {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        file("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n");
+        let input = file("texts.txt", input);
+        let args = SavedArgs {
+            model: PathBuf::new(),
+            input,
+            tokenizer: None,
+            batch_size: 1,
+            backend: None,
+        };
+        let bert = serde_json::json!({"vocab_size": 5, "hidden_size": 4, "num_hidden_layers": 1,
+            "num_attention_heads": 2, "intermediate_size": 8, "type_vocab_size": token_types});
+        let bert = BertConfig::from_json(bert, Path::new("config.json")).unwrap();
+        let mut all = Vec::new();
+        args.each_chunk(&Encoder::from_dir(dir.path()).unwrap(), &bert, |first, samples| {
+            all.push((first, samples.into_iter().map(|sample| sample.type_id).collect()));
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
+    #[test]
+    fn rows_come_in_chunks_with_the_number_of_the_first() {
+        let all = chunks(&"a\ta\n".repeat(CHUNK + 1), 2).unwrap();
+        let counts: Vec<_> = all.iter().map(|(first, types)| (*first, types.len())).collect();
+        assert_eq!(counts, [(0, CHUNK), (CHUNK, 1)]);
+        assert!(all.iter().flat_map(|(_, types)| types).all(|types| *types == [0, 0, 0, 1, 1]));
+    }
+
+    #[test]
+    fn a_pair_for_a_model_of_single_texts_is_refused_by_its_line() {
+        assert_eq!(chunks("a\na\t\n", 1).unwrap().len(), 1);
+        for before in [1, CHUNK + 1] {
+            let text = chunks(&("a\n".repeat(before) + "a\ta\n"), 1).unwrap_err().to_string();
+            let expected = format!(
+                "texts.txt:{}: expected token types below the model's type_vocab_size 1, found 1",
+                before + 1
+            );
+            assert!(text.contains(&expected), "{text}");
+        }
+    }
 }

@@ -80,6 +80,13 @@ impl Encoder {
             let expected = format!("the token {missing} in the vocabulary");
             return Err(wrong(&expected, &"none"));
         }
+        let serialized =
+            tokenizer.to_string(false).map_err(|e| wrong("a serializable tokenizer", &e))?;
+        // The library takes some things in forms that are not looked into above: lists for objects,
+        // one component under the name of another. What it has made of them has one form.
+        let parsed: Value =
+            serde_json::from_str(&serialized).map_err(|e| wrong("a serializable tokenizer", &e))?;
+        trusted::check(&parsed).map_err(|(expected, found)| wrong(&expected, &found))?;
         // Without a post-processor the marks would be left out, and no other error would tell.
         let empty =
             tokenizer.encode_fast("", true).map_err(|e| wrong("a working tokenizer", &e))?;
@@ -97,8 +104,6 @@ impl Encoder {
             let expected = "[CLS], [SEP] and [SEP] around two texts";
             return Err(wrong(expected, &format!("{found:?}")));
         }
-        let serialized =
-            tokenizer.to_string(false).map_err(|e| wrong("a serializable tokenizer", &e))?;
         Ok(Self { tokenizer, serialized, source })
     }
 

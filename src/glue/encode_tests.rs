@@ -163,6 +163,41 @@ fn a_saved_folder_encodes_alike_from_either_file() {
     assert_eq!(config["cls_token"], "[CLS]");
 }
 
+/// A change of a post-processor, and what it is refused with.
+type Strange = (fn(&mut Value), &'static str);
+
+/// Each would make the library panic, leave a text out or make a sample longer than the model
+/// reaches. The first three show only in what the library makes of them.
+const STRANGE_TEMPLATES: &[Strange] = &[
+    (
+        |template| {
+            template["type"] = json!("BertProcessing");
+            template["single"][1]["Sequence"]["id"] = json!("B");
+        },
+        "expected only sequence A in single, found B",
+    ),
+    (
+        |template| template["pair"][0] = json!({"SpecialToken": ["[X]", 0]}),
+        "expected special_tokens with [X], found none",
+    ),
+    (
+        |template| template["single"][0] = json!({"SpecialToken": ["[X]", 0]}),
+        "expected special_tokens with [X], found none",
+    ),
+    (
+        |template| template["single"][1] = json!({"Sequence": ["B", 0]}),
+        "expected each text once in single, [\"A\"], found []",
+    ),
+    (
+        |template| template["single"][2] = template["single"][1].clone(),
+        "expected each text once in single, [\"A\"], found [\"A\", \"A\"]",
+    ),
+    (
+        |template| template["pair"][2] = template["pair"][3].clone(),
+        "expected each text once in pair, [\"A\", \"B\"], found [\"A\", \"B\", \"B\"]",
+    ),
+];
+
 #[test]
 fn a_folder_that_is_no_bert_tokenizer_is_refused() {
     let text = |files: &[(&str, &str)]| encoder(files).unwrap_err().to_string();
@@ -186,6 +221,10 @@ fn a_folder_that_is_no_bert_tokenizer_is_refused() {
     };
     let message = whole(&|json| json["post_processor"] = Value::Null);
     assert!(message.contains("expected [CLS] and [SEP] around an empty text"), "{message}");
+    for (change, expected) in STRANGE_TEMPLATES {
+        let message = whole(&|json| change(&mut json["post_processor"]));
+        assert!(message.contains(expected), "{message}");
+    }
     let message = whole(&|json| {
         json["model"] = json!({"type": "BPE", "vocab": {"a": 0}, "merges": []});
     });

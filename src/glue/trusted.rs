@@ -82,7 +82,8 @@ fn check_vocabulary(json: &Value) -> Result<(), (String, String)> {
     }
 }
 
-/// Every mark of a template has its ids.
+/// Every mark of a template has its ids, and every text its one place: a sample with a text twice
+/// would be longer than the model reaches.
 fn check_marks(post_processor: Option<&Value>) -> Result<(), (String, String)> {
     let Some(template) = post_processor.filter(|p| !p.is_null()) else { return Ok(()) };
     match template.get("type").and_then(Value::as_str) {
@@ -91,8 +92,9 @@ fn check_marks(post_processor: Option<&Value>) -> Result<(), (String, String)> {
         other => return Err(("a post_processor of BERT".into(), format!("{other:?}"))),
     }
     let known = template.get("special_tokens").and_then(Value::as_object);
-    for name in ["single", "pair"] {
+    for (name, wanted) in [("single", &["A"][..]), ("pair", &["A", "B"])] {
         let pieces = template.get(name).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let mut texts = Vec::new();
         for piece in pieces {
             let text = piece.get("Sequence").and_then(|s| s.get("id")).and_then(Value::as_str);
             if name == "single" && text == Some("B") {
@@ -104,6 +106,12 @@ fn check_marks(post_processor: Option<&Value>) -> Result<(), (String, String)> {
             {
                 return Err((format!("special_tokens with {mark}"), "none".into()));
             }
+            texts.extend(text);
+        }
+        texts.sort_unstable();
+        if texts != wanted {
+            let expected = format!("each text once in {name}, {wanted:?}");
+            return Err((expected, format!("{texts:?}")));
         }
     }
     Ok(())

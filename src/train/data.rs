@@ -186,7 +186,7 @@ impl Data<'_> {
 
     fn read(&self, path: &Path) -> Result<Vec<Sample>> {
         let samples = read_samples(self.task, path)?;
-        check_ids(&samples, path, self.bert)?;
+        check_ids(&samples, path, 1, self.bert)?;
         Ok(samples)
     }
 }
@@ -208,9 +208,13 @@ pub fn raw_training_rows(task: &Task, data_dir: &Path) -> Option<usize> {
     Some(rows.saturating_sub(usize::from(task.layout(split).header)))
 }
 
-/// A token id beyond the embedding table would read outside of it.
-fn check_ids(samples: &[Sample], path: &Path, bert: &BertConfig) -> Result<()> {
-    for (line, sample) in (1..).zip(samples) {
+/// Checks the ids of samples from `path`, the first of them from line `first`: one beyond its
+/// embedding table would read outside of it.
+///
+/// # Errors
+/// A token id or type that the model has no embedding for; it names its line.
+pub fn check_ids(samples: &[Sample], path: &Path, first: usize, bert: &BertConfig) -> Result<()> {
+    for (line, sample) in (first..).zip(samples) {
         if let Some(id) = sample.token_id.iter().find(|id| **id as usize >= bert.vocab_size) {
             return Err(Error::content(
                 path,

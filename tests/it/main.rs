@@ -1,7 +1,13 @@
 //! All integration tests, in one binary.
 
 // Helpers of tests may fail loudly; clippy's own exception covers only the tests themselves.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice
+)]
 
 mod backends;
 mod cli;

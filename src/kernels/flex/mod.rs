@@ -1,6 +1,11 @@
 //! The kernels over slices, for burn's Flex backend: one pass over memory each, on all cores, with
 //! the widest vectors that the processor has.
 
+#![allow(
+    clippy::indexing_slicing,
+    reason = "the kernels index arrays of their own making, whose lengths are checked at their doors"
+)]
+
 mod attention;
 mod dropout;
 mod embed;
