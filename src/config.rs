@@ -144,7 +144,7 @@ pub struct RunConfig {
     pub eval_per_updates: usize,
     /// Updates between two checkpoints, besides those at evaluations, if `save_per_updates_on`.
     pub save_per_updates: usize,
-    /// Saves (and evaluates) every `save_per_updates` updates too.
+    /// Saves every `save_per_updates` updates too.
     pub save_per_updates_on: bool,
     /// So many of the latest checkpoints are kept, besides the best one.
     pub keep_checkpoints: usize,

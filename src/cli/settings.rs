@@ -145,7 +145,7 @@ pub struct Settings {
     /// Updates between two checkpoints, with --save-per-updates-on.
     #[arg(long, help_heading = "Logging")]
     save_per_updates: Option<usize>,
-    /// Save a checkpoint every --save-per-updates updates (and evaluate it).
+    /// Save a checkpoint every --save-per-updates updates too.
     #[arg(long, help_heading = "Logging", num_args = 0..=1, require_equals = true,
         default_missing_value = "true", hide_possible_values = true)]
     save_per_updates_on: Option<bool>,

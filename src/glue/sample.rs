@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::ser::Formatter;
+use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 use crate::glue::read::read_text;
@@ -40,6 +41,20 @@ impl Serialize for Sample {
         line.serialize_field("attention_mask", &self.attention_mask)?;
         line.end()
     }
+}
+
+/// A fingerprint of samples and their order: SHA-256 in hexadecimal.
+///
+/// # Errors
+/// None that is known of: samples can always be written as JSON.
+pub fn fingerprint<'a>(samples: impl Iterator<Item = &'a Sample>) -> Result<String> {
+    let mut hash = Sha256::new();
+    for sample in samples {
+        serde_json::to_writer(&mut hash, sample)
+            .map_err(|e| Error::run(format!("sample {}: {e}", sample.uid)))?;
+        hash.update(b"\n");
+    }
+    Ok(format!("{:x}", hash.finalize()))
 }
 
 /// A line as it stands in the file; the task decides what its label means.

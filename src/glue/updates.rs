@@ -1,4 +1,4 @@
-//! Which samples go into which update, and where a run pauses to evaluate.
+//! Which samples go into which update, and where a run pauses to evaluate and to save.
 
 use std::ops::Range;
 
@@ -17,8 +17,10 @@ pub struct UpdatesConfig {
     pub epochs: usize,
     /// Seeds the order.
     pub seed: u64,
-    /// The run pauses at each epoch's end and at the multiples of these; 0 for none.
-    pub pause_every: [usize; 2],
+    /// The run evaluates at each epoch's end, at its own, and at the multiples of this; 0 for none.
+    pub evaluate_every: usize,
+    /// It saves wherever it evaluates, and at the multiples of this; 0 for none.
+    pub save_every: usize,
     /// The run ends after so many updates, the schedules being those of the full run.
     pub stop_after: Option<usize>,
 }
@@ -71,7 +73,8 @@ impl Updates {
         let mut start = 0;
         while start < end {
             let epoch_end = (start / per_epoch + 1) * per_epoch;
-            let pauses = updates.config.pause_every.into_iter().filter(|every| *every > 0);
+            let pauses = [updates.config.evaluate_every, updates.config.save_every];
+            let pauses = pauses.into_iter().filter(|every| *every > 0);
             let due = pauses.map(|every| (start / every + 1) * every).min().unwrap_or(epoch_end);
             let stop = epoch_end.min(due).min(end);
             updates.chunks.push(start..stop);
@@ -100,7 +103,7 @@ impl Updates {
         self.chunks.last().map_or(0, |c| c.end)
     }
 
-    /// Ranges of updates, from 0, between evaluations.
+    /// Ranges of updates, from 0, between the run's pauses.
     pub fn chunks(&self) -> &[Range<usize>] {
         &self.chunks
     }
@@ -113,6 +116,18 @@ impl Updates {
     /// Whether an epoch ends with update `update`, counted from 1.
     pub fn ends_epoch(&self, update: usize) -> bool {
         update > 0 && update.is_multiple_of(self.per_epoch().max(1))
+    }
+
+    /// Whether the run evaluates after update `update`, counted from 1.
+    pub fn evaluates_after(&self, update: usize) -> bool {
+        let every = self.config.evaluate_every;
+        let due = every > 0 && update > 0 && update.is_multiple_of(every);
+        due || self.ends_epoch(update) || update == self.last()
+    }
+
+    /// How often the run evaluates.
+    pub fn evaluations(&self) -> usize {
+        self.chunks.iter().filter(|chunk| self.evaluates_after(chunk.end)).count()
     }
 
     /// The samples of each update of `epoch`, from 0, by their numbers: shuffled anew each epoch.
@@ -136,8 +151,10 @@ impl Updates {
 mod tests {
     use super::*;
 
-    fn updates(pause_every: [usize; 2], stop_after: Option<usize>) -> Updates {
-        let config = UpdatesConfig { batch_size: 4, epochs: 2, seed: 7, pause_every, stop_after };
+    fn updates([evaluate_every, save_every]: [usize; 2], stop_after: Option<usize>) -> Updates {
+        let (batch_size, epochs, seed) = (4, 2, 7);
+        let config =
+            UpdatesConfig { batch_size, epochs, seed, evaluate_every, save_every, stop_after };
         Updates::new(one_bin(10), config)
     }
 
@@ -152,6 +169,24 @@ mod tests {
         let stopped = updates([2, 0], Some(4));
         assert_eq!((stopped.total(), stopped.last()), (6, 4));
         assert_eq!([0, 3, 4, 6].map(|n| stopped.ends_epoch(n)), [false, true, false, true]);
+    }
+
+    #[test]
+    fn pauses_to_save_are_no_evaluations() {
+        let evaluated = |updates: &Updates| -> Vec<usize> {
+            (0..=6).filter(|n| updates.evaluates_after(*n)).collect()
+        };
+        for (every, stop_after, expected) in [
+            ([0, 0], None, vec![3, 6]),
+            ([0, 1], None, vec![3, 6]),
+            ([2, 1], None, vec![2, 3, 4, 6]),
+            ([0, 1], Some(5), vec![3, 5, 6]),
+        ] {
+            let updates = updates(every, stop_after);
+            assert_eq!(evaluated(&updates), expected);
+            let reached = expected.iter().filter(|n| **n <= updates.last()).count();
+            assert_eq!(updates.evaluations(), reached);
+        }
     }
 
     #[test]

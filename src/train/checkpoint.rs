@@ -114,7 +114,15 @@ impl Checkpoints {
     pub fn begin(&self, update: usize) -> Result<Unfinished> {
         let folder = self.folder.join(format!("{PREFIX}{update}{UNFINISHED}"));
         remove_folder(&folder)?;
-        fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, "create", e))?;
+        // A run folder that has vanished is not made anew: it would look like a run.
+        for folder in [&self.folder, &folder] {
+            match fs::create_dir(folder) {
+                Err(e) if e.kind() != ErrorKind::AlreadyExists => {
+                    return Err(Error::io(folder, "create", e));
+                }
+                _ => {}
+            }
+        }
         Ok(Unfinished { folder, update })
     }
 

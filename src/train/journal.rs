@@ -232,6 +232,7 @@ impl Journal {
             pruning_seconds: state.monitor.seconds(),
             wall_seconds: state.seconds_so_far(),
             loss_scale: None,
+            data: None,
         })
     }
 

@@ -135,6 +135,8 @@ impl Outputs {
     /// # Errors
     /// A file cannot be written.
     pub fn evaluated(&mut self, moment: Moment, sets: &[(SetInfo, Predictions)]) -> Result<()> {
+        // A run folder that has vanished is not made anew: it would look like a run.
+        std::fs::metadata(&self.dir).map_err(|e| Error::io(&self.dir, "read", e))?;
         // The original evaluates once for the update and again for the epoch.
         let step = moment.step;
         let moments = [

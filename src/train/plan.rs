@@ -84,7 +84,8 @@ impl Plan {
                 batch_size: rows,
                 epochs: config.epochs,
                 seed: config.seed,
-                pause_every: [config.eval_per_updates, save_every],
+                evaluate_every: config.eval_per_updates,
+                save_every,
                 stop_after: (config.max_steps > 0).then_some(config.max_steps),
             },
         );
@@ -129,7 +130,7 @@ impl Plan {
             out,
             "updates           {total} ({} per epoch), evaluated {} times",
             self.updates.per_epoch(),
-            self.updates.chunks().len()
+            self.updates.evaluations()
         );
         if self.updates.last() < total {
             let _ = writeln!(out, "stops after       {}", self.updates.last());

@@ -35,6 +35,8 @@ pub struct Progress {
     pub wall_seconds: f64,
     /// Of runs in half precision.
     pub loss_scale: Option<ScaleState>,
+    /// The fingerprint of the samples, for training and evaluation.
+    pub data: Option<String>,
 }
 
 /// The scores of one evaluation set; undefined ones are `None`, as JSON knows no NaN.

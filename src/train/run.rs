@@ -26,6 +26,7 @@ use crate::bert::{BertClassifier, Checkpoint, ClassifierConfig};
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::glue::batch::{EvalLoader, TrainLoader};
+use crate::glue::sample::fingerprint;
 use crate::kernels::TrainingBackend;
 use crate::learning_rate::WarmupSchedule;
 use crate::optimizer::OptimizerConfig;
@@ -130,6 +131,13 @@ pub fn train<B: TrainingBackend>(
             start,
         )
         .hint("the settings or the data of this run have changed since"));
+    }
+    let data = fingerprint(samples.iter().chain(sets.iter().flat_map(|set| &set.samples)))?;
+    if let Some(begun) = progress.data.as_ref().filter(|begun| **begun != data) {
+        let words = |hash: &str| format!("data of SHA-256 {}...", hash.get(..16).unwrap_or(hash));
+        return Err(Error::value("data-dir", words(begun), words(&data)).hint(
+            "the files have changed since the run began; go on with those that it began with",
+        ));
     }
     let Loaded { model: net, unused } = match whole {
         Some(_) => Loaded { model: classifier.init::<B>(device), unused: Vec::new() },
@@ -260,6 +268,7 @@ pub fn train<B: TrainingBackend>(
             journal: journal.clone(),
             checkpoints,
             loss_scale,
+            data,
             device: device.clone(),
         })))
         .renderer(Renderer::new(journal.clone(), dashboard_renderer(dashboard, &interrupter)));

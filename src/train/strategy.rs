@@ -25,7 +25,7 @@ use crate::glue::updates::Updates;
 
 /// The updates of a run; the loader's batches may lie on several devices.
 pub struct Chunks<LC: LearningComponentsTypes> {
-    /// The run's updates, in chunks between evaluations.
+    /// The run's updates, in chunks between its pauses.
     pub updates: Arc<Updates>,
     /// The updates done before.
     pub start: usize,
@@ -35,6 +35,8 @@ pub struct Chunks<LC: LearningComponentsTypes> {
     pub checkpoints: Checkpoints,
     /// Of runs in half precision.
     pub loss_scale: Option<LossScale>,
+    /// The fingerprint of the samples.
+    pub data: String,
     /// Where the weights are.
     pub device: Device<TrainingBackend<LC>>,
 }
@@ -113,7 +115,9 @@ impl<LC: LearningComponentsTypes> Work<'_, LC> {
         for (n, chunk) in (1..).zip(chunks) {
             let global = dataloader::Progress::new(n, chunks.len());
             // A run that stopped before an evaluation was complete begins with it.
-            let evaluate_first = chunk.end == *start && journal.evaluated_at() != *start;
+            let evaluates = updates.evaluates_after(chunk.end);
+            let evaluate_first =
+                evaluates && chunk.end == *start && journal.evaluated_at() != *start;
             if chunk.end <= *start && !evaluate_first {
                 continue;
             }
@@ -121,7 +125,7 @@ impl<LC: LearningComponentsTypes> Work<'_, LC> {
                 self.train(train, &global);
             }
             journal.wait_for(self.update, false)?;
-            if !self.interrupter.should_stop() && self.evaluate(valid, &global) {
+            if evaluates && !self.interrupter.should_stop() && self.evaluate(valid, &global) {
                 journal.wait_for(self.update, true)?;
             }
             self.save(store)?;
@@ -176,7 +180,7 @@ impl<LC: LearningComponentsTypes> Work<'_, LC> {
 
     /// Saves a checkpoint, unless the run has failed: what it would hold is of no use.
     fn save(&mut self, store: &EventStoreClient) -> Result<()> {
-        let Chunks { journal, checkpoints, loss_scale, .. } = self.chunks;
+        let Chunks { journal, checkpoints, loss_scale, data, .. } = self.chunks;
         if journal.has_failed() {
             return Ok(());
         }
@@ -186,7 +190,8 @@ impl<LC: LearningComponentsTypes> Work<'_, LC> {
         let written = self.writing.wait();
         let complete = || {
             let loss_scale = loss_scale.as_ref().map(LossScale::state);
-            checkpoints.complete(&unfinished, &Progress { loss_scale, ..journal.progress()? })
+            let progress = Progress { loss_scale, data: Some(data.clone()), ..journal.progress()? };
+            checkpoints.complete(&unfinished, &progress)
         };
         written.and_then(|()| complete()).inspect_err(|_| unfinished.discard())
     }

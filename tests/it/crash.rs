@@ -1,5 +1,8 @@
 //! Runs that are killed, stopped or damaged, and go on as if nothing had happened.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -7,7 +10,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::dir::Dir;
+use crate::dir::{Dir, Ended};
 use crate::fixtures::skipped;
 
 /// A run of 36 updates with a checkpoint at every third: about a second.
@@ -332,4 +335,110 @@ fn a_terminal_that_hangs_up_twice_loses_nothing() {
     let stopped = log.rsplit("stopped after update ").next().unwrap();
     let update = stopped.split(' ').next().unwrap();
     assert!(dir.path(&format!("run/checkpoint/update-{update}/manifest.json")).exists(), "{log}");
+}
+
+/// Starts a long run and waits for its first checkpoint.
+fn at_work(dir: &Dir, run: &str) -> std::process::Child {
+    let long = RUN.replace("--epochs 6", "--epochs 60");
+    let mut child = dir.start(&format!("{long} --output-dir {run}"));
+    let first = dir.path(&format!("{run}/checkpoint/update-3"));
+    while !first.exists() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child
+}
+
+#[test]
+fn a_run_folder_that_vanishes_ends_the_run_in_one_line() {
+    let dir = tiny();
+    let mut child = at_work(&dir, "run");
+    std::fs::rename(dir.path("run"), dir.path("away")).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    let said = dir.read("stderr");
+    let line = said.lines().last().unwrap();
+    assert!(line.starts_with("error: run") && line.contains("No such file"), "{line}");
+    assert!(!dir.path("run").exists(), "nothing is made where the folder was");
+    // What was there is whole.
+    let ended = dir.platon_ok("resume away --no-tui");
+    assert!(ended.stderr.contains("going on after update"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_run_goes_on_only_with_the_data_that_it_began_with() {
+    let dir = tiny();
+    let mut child = at_work(&dir, "run");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let file = "glue-data/canonical_data/model/demo_train.json";
+    let samples = dir.read(file);
+    let mut lines: Vec<&str> = samples.lines().collect();
+    lines.swap(0, 1);
+    dir.write(file, &(lines.join("\n") + "\n"));
+    let line = dir.platon_refuses("resume run --no-tui");
+    assert!(line.contains("data-dir: expected data of SHA-256 "), "{line}");
+    assert!(line.contains("(hint: the files have changed since the run began"), "{line}");
+    dir.write(file, &samples);
+    dir.platon_ok("resume run --no-tui");
+}
+
+/// The program as a user whom file permissions bind, also where the tests run as root.
+fn bound_by_permissions(dir: &Dir, args: &str) -> Ended {
+    const NOBODY: u32 = 65_534;
+    let mut program = std::path::PathBuf::from(env!("CARGO_BIN_EXE_platon"));
+    // SAFETY: it has no preconditions.
+    let root = unsafe { libc::geteuid() } == 0;
+    if root {
+        // The build folder may be root's alone.
+        let copy = dir.path("platon");
+        if !copy.exists() {
+            std::fs::copy(&program, &copy).unwrap();
+        }
+        program = copy;
+        permit(dir, ".", 0o777);
+    }
+    let mut command = Command::new(program);
+    command.args(args.split_whitespace()).current_dir(dir.path("."));
+    if root {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    Ended::of(&command.output().unwrap())
+}
+
+fn permit(dir: &Dir, path: &str, mode: u32) {
+    std::fs::set_permissions(dir.path(path), Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn what_may_not_be_read_or_written_is_named_and_nothing_is_lost() {
+    let dir = tiny();
+    dir.platon_ok(&format!("{RUN} --output-dir whole"));
+    let refused = |args: &str, path: &str| {
+        let ended = bound_by_permissions(&dir, args);
+        assert_eq!(ended.code, 1, "{}", ended.stderr);
+        let line = ended.stderr.lines().last().unwrap();
+        let named = line.starts_with(&format!("error: {path}"));
+        assert!(named && line.contains("Permission denied"), "{line}");
+    };
+    for path in [
+        "glue-data/canonical_data/model/demo_train.json",
+        "glue-data/demo/model/config.json",
+        "recipes/tiny.toml",
+    ] {
+        permit(&dir, path, 0o000);
+        refused("train tiny --no-tui --output-dir new", path);
+        permit(&dir, path, 0o644);
+    }
+    // A run that may no longer write.
+    let mut child = at_work(&dir, "run");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let everything = Command::new("chmod").args(["-R", "a+rwX"]).arg(dir.path("run")).status();
+    assert!(everything.unwrap().success());
+    for (path, named) in [("run/checkpoint", "run/checkpoint/"), ("run", "run/")] {
+        permit(&dir, path, 0o555);
+        refused("resume run --no-tui", named);
+        permit(&dir, path, 0o777);
+    }
+    dir.platon_ok("resume run --no-tui");
 }

@@ -1,7 +1,7 @@
 //! A temporary folder with the program in it: small files in, output and files out.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use tempfile::TempDir;
 
@@ -14,6 +14,16 @@ pub struct Ended {
     pub code: i32,
     pub stdout: String,
     pub stderr: String,
+}
+
+impl Ended {
+    pub fn of(output: &Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
 }
 
 impl Dir {
@@ -93,11 +103,12 @@ impl Dir {
         self.run(Command::new("sh").args(["-c", &script]))
     }
 
-    /// Starts the program in this folder.
+    /// Starts the program in this folder; what it says goes to the file `stderr`.
     pub fn start(&self, args: &str) -> Child {
         let mut command = Command::new(env!("CARGO_BIN_EXE_platon"));
         let command = command.args(args.split_whitespace()).current_dir(self.0.path());
-        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        let stderr = std::fs::File::create(self.path("stderr")).unwrap();
+        command.stdout(Stdio::null()).stderr(stderr).spawn().unwrap()
     }
 
     /// Runs the program in this folder with so many threads.
@@ -108,12 +119,7 @@ impl Dir {
     }
 
     fn run(&self, command: &mut Command) -> Ended {
-        let output = command.current_dir(self.0.path()).output().unwrap();
-        Ended {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        Ended::of(&command.current_dir(self.0.path()).output().unwrap())
     }
 
     /// Runs the program and expects success.
