@@ -80,12 +80,21 @@ pub fn to_hugging_face(
     Ok(Converted { unused, has_tokenizer: !texts.is_empty() })
 }
 
+/// The bytes of the encoder layers' tensors, without names and shapes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LayerBytes {
+    /// As they are.
+    pub dense: usize,
+    /// In the sparse file.
+    pub sparse: usize,
+}
+
 /// Writes `checkpoint` as one file that stores only the weights that are not zero, with its
 /// configuration and its tokenizer.
 ///
 /// # Errors
 /// The checkpoint has no weights, or a file cannot be read or written.
-pub fn to_sparse(checkpoint: Checkpoint, file: &Path) -> Result<()> {
+pub fn to_sparse(checkpoint: Checkpoint, file: &Path) -> Result<LayerBytes> {
     let mut texts = match checkpoint.texts.is_empty() {
         true => tokenizer_texts(checkpoint.folder())?,
         false => checkpoint.texts.clone(),
@@ -93,7 +102,13 @@ pub fn to_sparse(checkpoint: Checkpoint, file: &Path) -> Result<()> {
     let (config, json) = (checkpoint.config.clone(), checkpoint.json.clone());
     let tensors = checkpoint.into_tensors()?.tensors;
     texts.insert(CONFIG.to_string(), hugging_face_config(&config, json, &tensors).to_string());
-    write_whole(file, &sparse::encode(&tensors, &texts)?)
+    write_whole(file, &sparse::encode(&tensors, &texts)?)?;
+    let mut layers = LayerBytes::default();
+    for (name, tensor) in tensors.iter().filter(|(name, _)| name.contains("encoder.layer.")) {
+        layers.dense += size_of_val(tensor.values.as_slice());
+        layers.sparse += sparse::stored_bytes(name, &tensor.values);
+    }
+    Ok(layers)
 }
 
 /// The configuration as it is if Hugging Face's tools wrote it; else one for the same model.

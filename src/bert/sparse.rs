@@ -99,6 +99,14 @@ pub fn encode(
     super::container::write(&texts, parts)
 }
 
+/// The bytes that a tensor takes in a sparse file, without its name and shape.
+pub fn stored_bytes(name: &str, values: &[f32]) -> usize {
+    match stored_if_smaller(name, values) {
+        Some(stored) => values.len().div_ceil(8) + size_of::<f32>() * stored,
+        None => size_of_val(values),
+    }
+}
+
 /// Whether `bytes` begin with the header of a sparse file, of whatever version.
 #[must_use]
 pub fn is_sparse(bytes: &[u8]) -> bool {

@@ -56,6 +56,8 @@ fn a_small_tensor_is_stored_as_the_format_says() {
     let expected: [[u8; 4]; 5] =
         [[0, 0, 0xc0, 0x3f], [0, 0, 0, 0x80], [0, 0, 0, 0xc0], [0, 0, 0x80, 0], [0, 0, 0x40, 0x40]];
     assert_eq!(values.data(), expected.as_flattened());
+    assert_eq!(stored_bytes("w", &small()["w"].values), 7 + 5 * 4);
+    assert_eq!(stored_bytes("w", &[0.0; 9]), 36, "dense, for names and shapes cost more");
     let (_, header) = SafeTensors::read_metadata(&file).unwrap();
     let texts = header.metadata().as_ref().unwrap();
     let expected = [

@@ -202,7 +202,8 @@ fn vectors_of_texts_are_one_per_row() {
 #[test]
 fn a_sparse_file_comes_back_bit_for_bit() {
     let dir = finished("");
-    dir.platon_ok("export run --format sparse --output small.safetensors");
+    let ended = dir.platon_ok("export run --format sparse --output small.safetensors");
+    assert!(ended.stderr.contains("MB; encoder layers "), "{}", ended.stderr);
     dir.platon_ok("convert small.safetensors back");
     let values = |path: &str| {
         let (tensors, _) = read(&dir.path(path));
