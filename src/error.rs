@@ -11,7 +11,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The operating system refused to read or write a file.
-    #[error("{}: cannot {action}: {source}{}", path.display(), hint_suffix(.hint))]
+    #[error("{}: cannot {action}: {source}{}", one_line(path.display()), hint_suffix(.hint))]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -23,7 +23,7 @@ pub enum Error {
         hint: Option<String>,
     },
     /// A file was read, but its content is not what it must be.
-    #[error("{}{}: expected {expected}, found {found}{}", path.display(), line_suffix(.line), hint_suffix(.hint))]
+    #[error("{}{}: expected {expected}, found {found}{}", one_line(path.display()), line_suffix(.line), hint_suffix(.hint))]
     Content {
         /// The file.
         path: PathBuf,
@@ -74,8 +74,8 @@ impl Error {
         Self::Content {
             path: path.as_ref().to_path_buf(),
             line: line.into(),
-            expected: one_line(expected),
-            found: foreign(found),
+            expected: shortened(expected, LONGEST_EXPECTED),
+            found: shortened(found, LONGEST_FOUND),
             hint: None,
         }
     }
@@ -83,9 +83,9 @@ impl Error {
     /// An option or recipe value is wrong.
     pub fn value(name: impl Display, expected: impl Display, found: impl Display) -> Self {
         Self::Value {
-            name: foreign(name),
-            expected: one_line(expected),
-            found: foreign(found),
+            name: shortened(name, LONGEST_FOUND),
+            expected: shortened(expected, LONGEST_EXPECTED),
+            found: shortened(found, LONGEST_FOUND),
             hint: None,
         }
     }
@@ -102,27 +102,29 @@ impl Error {
             Self::Io { hint, .. }
             | Self::Content { hint, .. }
             | Self::Value { hint, .. }
-            | Self::Run { hint, .. } => *hint = Some(remedy.to_string()),
+            | Self::Run { hint, .. } => *hint = Some(one_line(remedy)),
         }
         self
     }
 }
 
-/// The longest foreign text that an error repeats, in characters.
+/// The longest text that an error repeats of what was found, in characters.
 const LONGEST_FOUND: usize = 200;
+/// The same of what was expected, which may name something found elsewhere.
+const LONGEST_EXPECTED: usize = 500;
 
 /// What was found may be anything: it becomes one line that no terminal obeys, of a length that can
 /// be read.
-fn foreign(value: impl Display) -> String {
+fn shortened(value: impl Display, longest: usize) -> String {
     let line = one_line(value);
-    match line.char_indices().nth(LONGEST_FOUND) {
+    match line.char_indices().nth(longest) {
         Some((end, _)) => format!("{}...", line.get(..end).unwrap_or_default()),
         None => line,
     }
 }
 
-/// Values that users wrote may span lines; an error does not.
-fn one_line(value: impl Display) -> String {
+/// A text of whatever origin as one line that no terminal obeys.
+pub fn one_line(value: impl Display) -> String {
     let text = value.to_string();
     let line = text.lines().map(str::trim).collect::<Vec<_>>().join(" ");
     line.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
@@ -146,6 +148,23 @@ mod tests {
         let text = Error::content("a.tsv", None, "4 fields", found).to_string();
         assert!(text.starts_with("a.tsv: expected 4 fields, found ?[2Ja bxxx"), "{text}");
         assert!(text.ends_with("xxx...") && text.len() < 300, "{}", text.len());
+    }
+
+    #[test]
+    fn what_was_expected_is_shortened_too() {
+        let expected = format!("tensor {} of type F32", "x".repeat(1_000_000));
+        let length = Error::content("a", None, expected, "I8").to_string().len();
+        assert!(length < 1000, "{length}");
+    }
+
+    #[test]
+    fn neither_paths_nor_remedies_break_the_line() {
+        let path = Path::new("a\n\u{1b}[2Jb");
+        let missing = io::Error::from(io::ErrorKind::NotFound);
+        for error in [Error::content(path, 1, "x", "y"), Error::io(path, "read", missing)] {
+            let text = error.hint(format!("remove {}", path.display())).to_string();
+            assert!(text.starts_with("a ?[2Jb:") && text.ends_with("remove a ?[2Jb)"), "{text}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use super::output;
 use super::saved::model_in;
 use crate::bert::Checkpoint;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, one_line};
 use crate::export::{Converted, to_hugging_face, to_sparse};
 
 #[derive(Args)]
@@ -80,7 +80,7 @@ pub fn export(args: &ExportArgs) -> Result<ExitCode> {
 fn write_folder(checkpoint: Checkpoint, tokenizer: Option<&Path>, dir: &Path) -> Result<ExitCode> {
     let Converted { unused, has_tokenizer } = to_hugging_face(checkpoint, tokenizer, dir)?;
     if !unused.is_empty() {
-        output::log(&format!("tensors left out: {}", unused.join(", ")));
+        output::log(&one_line(format!("tensors left out: {}", unused.join(", "))));
     }
     if !has_tokenizer {
         output::log("no tokenizer was found; --tokenizer FOLDER adds one");

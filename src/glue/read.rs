@@ -7,6 +7,9 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 
+/// What programs for Windows put at the start of a text.
+pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// Reads a UTF-8 file without its byte-order mark.
 ///
 /// # Errors
@@ -23,8 +26,8 @@ pub(crate) fn read_text(path: &Path) -> Result<String> {
         };
         Error::content(path, line, "UTF-8 text", found).hint("download the file again")
     })?;
-    if text.starts_with('\u{feff}') {
-        text.drain(..'\u{feff}'.len_utf8());
+    if text.starts_with(BYTE_ORDER_MARK) {
+        text.drain(..BYTE_ORDER_MARK.len_utf8());
     }
     Ok(text)
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::files::write_whole;
-use crate::glue::read::read_text;
+use crate::glue::read::{BYTE_ORDER_MARK, read_text};
 use crate::glue::task::{Column, Kind, SCORE_RANGE, Split, Task, Uid};
 
 /// The longest line that is read, in bytes: a thousand times what BERT can take in.
@@ -98,6 +98,10 @@ pub fn read_raw(task: &Task, split: &Split, path: &Path) -> Result<Vec<Row>> {
 /// A label is not one of the task's, or the file cannot be written.
 pub fn write_canonical(task: &Task, rows: &[Row], path: &Path) -> Result<()> {
     let mut text = String::new();
+    if rows.first().is_some_and(|row| row.uid.starts_with(BYTE_ORDER_MARK)) {
+        // Without one before it the identifier's own would be taken for the file's.
+        text.push(BYTE_ORDER_MARK);
+    }
     for Row { uid, label, text_a, text_b } in rows {
         let name = label_name(task, *label)
             .ok_or_else(|| Error::value("label", expected_label(task), format!("{label:?}")))?;

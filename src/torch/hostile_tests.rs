@@ -292,6 +292,11 @@ fn pickles_that_make_no_sense_are_refused() {
             checkpoint(&[b"\x80\x02".to_vec(), b"N0".repeat(1 << 23)].concat()),
             "values",
         ),
+        (
+            "many names for one value",
+            checkpoint(&[b"\x80\x02N".to_vec(), b"\x94".repeat((1 << 22) + 1)].concat()),
+            "values",
+        ),
         ("many pairs", beside(&pairs_bomb), "values"),
         ("config that contains itself", with_config(b"}q\x05h\x05h\x05s"), "contains itself"),
         (

@@ -16,6 +16,9 @@ impl<R: Read> Machine<'_, R> {
 
     pub(super) fn memoize(&mut self, index: u64) -> Result<()> {
         let top = self.stack.last().copied().ok_or_else(|| self.operand("an empty stack"))?;
+        if self.memo.len() >= MAX_NODES {
+            return Err(self.refuse(format!("a pickle of at most {MAX_NODES} values"), "more"));
+        }
         self.memo.insert(index, top);
         Ok(())
     }

@@ -24,7 +24,7 @@ use super::terminal;
 use crate::bert::weights::{self, Loaded, Parts};
 use crate::bert::{BertClassifier, Checkpoint, ClassifierConfig};
 use crate::config::RunConfig;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, one_line};
 use crate::glue::batch::{EvalLoader, TrainLoader};
 use crate::glue::sample::fingerprint;
 use crate::kernels::TrainingBackend;
@@ -195,7 +195,8 @@ pub fn train<B: TrainingBackend>(
     }
     if !unused.is_empty() {
         let checkpoint = config.init_checkpoint.display();
-        journal.line(&format!("{checkpoint}: tensors not used: {}", unused.join(", ")));
+        let names = unused.join(", ");
+        journal.line(&one_line(format!("{checkpoint}: tensors not used: {names}")));
     }
     if dropped > 0 {
         journal.line(&format!("{dropped} training samples are too long and left out"));

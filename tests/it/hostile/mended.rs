@@ -325,3 +325,13 @@ fn what_an_attack_found_is_mended() {
     }
     assert!(all.is_empty(), "{all}");
 }
+
+#[test]
+fn names_of_tensors_that_are_left_out_do_not_move_the_cursor() {
+    let dir = folder();
+    let hostile = |h: &mut Value| rename(h, "classifier.bias", "other.\u{1b}[2J\nbias");
+    write_bytes(&dir, WEIGHTS, &weights::safetensors(hostile));
+    // Once: the control characters reached the terminal.
+    let stderr = dir.platon_ok("convert run/model converted").stderr;
+    assert!(stderr.contains("tensors left out: other.?[2J bias"), "{stderr}");
+}
