@@ -8,6 +8,7 @@ pub mod finish;
 pub mod journal;
 pub mod lock;
 pub mod loss_scale;
+pub mod outcome;
 pub mod outputs;
 pub mod plan;
 pub mod progress;
@@ -18,5 +19,6 @@ pub mod terminal;
 pub mod vectors;
 
 pub use lock::RunLock;
+pub use outcome::{Outcome, StoppedBy};
 pub use plan::Plan;
-pub use run::{Console, Outcome, StoppedBy, train};
+pub use run::{Console, train};

@@ -13,7 +13,7 @@ use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::glue::encode::{Encoder, has_tokenizer};
 use crate::glue::prepare::{Options, Progress, holds_encoded};
-use crate::glue::sample::Sample;
+use crate::glue::sample::{Sample, fingerprint};
 use crate::glue::task::{Task, task};
 use crate::glue::task_def;
 use crate::glue::updates::{Updates, UpdatesConfig, bins_by_length, one_bin};
@@ -98,6 +98,14 @@ impl Plan {
     /// evaluation sets.
     pub fn into_encoding(self) -> (Checkpoint, Vec<EvalSet>) {
         (self.checkpoint, self.sets)
+    }
+
+    /// The fingerprint of all samples, for training and evaluation.
+    ///
+    /// # Errors
+    /// As [`fingerprint`].
+    pub fn fingerprint(&self) -> Result<String> {
+        fingerprint(self.samples.iter().chain(self.sets.iter().flat_map(|set| &set.samples)))
     }
 
     /// The model that is to be trained.

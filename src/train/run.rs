@@ -16,8 +16,10 @@ use super::evaluate::split_scores;
 use super::finish::{Finished, Timing, finish};
 use super::journal::{Journal, Lines, Setup};
 use super::loss_scale::LossScale;
+use super::outcome::{Outcome, StoppedBy};
 use super::outputs::{Outputs, remove_events};
 use super::plan::{Plan, scope_of};
+use super::progress::Progress;
 use super::step::{Basket, Clock, StepContext, Trainee, filling};
 use super::strategy::Chunks;
 use super::terminal;
@@ -26,13 +28,11 @@ use crate::bert::{BertClassifier, Checkpoint, ClassifierConfig};
 use crate::config::RunConfig;
 use crate::error::{Error, Result, one_line};
 use crate::glue::batch::{EvalLoader, TrainLoader};
-use crate::glue::sample::fingerprint;
 use crate::kernels::TrainingBackend;
 use crate::learning_rate::WarmupSchedule;
 use crate::optimizer::OptimizerConfig;
 use crate::panics;
 use crate::pruning::{PlatonOptimizer, Pruner, PruningConfig, Smoothing};
-use crate::report::Report;
 use crate::seed::mix;
 
 /// How a run talks to its user.
@@ -43,53 +43,6 @@ pub struct Console {
     pub dashboard: bool,
     /// Stops the run after the update it is at.
     pub interrupter: Interrupter,
-}
-
-/// How a run ended.
-#[derive(Debug)]
-pub enum Outcome {
-    /// All updates were done; the run folder is complete.
-    Finished(Box<Report>),
-    /// It was stopped before the end.
-    Stopped {
-        /// The last update done.
-        step: usize,
-        /// The last update planned.
-        of: usize,
-        /// Who stopped it.
-        by: StoppedBy,
-    },
-}
-
-/// Who stopped a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StoppedBy {
-    /// A signal, by its number.
-    Signal(i32),
-    /// The dashboard's menu.
-    Dashboard,
-}
-
-impl StoppedBy {
-    /// The signals that stop a run, with the reasons to give to the interrupter.
-    pub const SIGNALS: [(i32, &str); 3] =
-        [(libc::SIGINT, "Ctrl-C"), (libc::SIGTERM, "SIGTERM"), (libc::SIGHUP, "SIGHUP")];
-
-    fn of(reason: &str) -> Self {
-        let signal = Self::SIGNALS.into_iter().find(|(_, name)| *name == reason);
-        signal.map_or(Self::Dashboard, |(number, _)| Self::Signal(number))
-    }
-
-    /// As a user would say it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Dashboard => "the dashboard",
-            Self::Signal(number) => {
-                let signal = Self::SIGNALS.into_iter().find(|(signal, _)| *signal == number);
-                signal.map_or("a signal", |(_, name)| name)
-            }
-        }
-    }
 }
 
 /// Trains as `config` says and fills the run folder `config.output_dir`, which must exist. With
@@ -122,23 +75,11 @@ pub fn train<B: TrainingBackend>(
     if let (Some(scale), Some(state)) = (&loss_scale, progress.loss_scale) {
         scale.resume(state);
     }
+    let data = plan.fingerprint()?;
+    check_same(&plan, &data, &progress)?;
+    let notes = notes(config, &plan, devices.len());
     let classifier = plan.classifier(config);
-    let Plan { task, bert, updates, schedule, encoder, checkpoint, samples, dropped, sets } = plan;
-    if start > updates.last() {
-        return Err(Error::value(
-            "checkpoint",
-            format!("at most update {}", updates.last()),
-            start,
-        )
-        .hint("the settings or the data of this run have changed since"));
-    }
-    let data = fingerprint(samples.iter().chain(sets.iter().flat_map(|set| &set.samples)))?;
-    if let Some(begun) = progress.data.as_ref().filter(|begun| **begun != data) {
-        let words = |hash: &str| format!("data of SHA-256 {}...", hash.get(..16).unwrap_or(hash));
-        return Err(Error::value("data-dir", words(begun), words(&data)).hint(
-            "the files have changed since the run began; go on with those that it began with",
-        ));
-    }
+    let Plan { task, bert, updates, schedule, encoder, checkpoint, samples, sets, .. } = plan;
     let Loaded { model: net, unused } = match whole {
         Some(_) => Loaded { model: classifier.init::<B>(device), unused: Vec::new() },
         None => initial_model::<B>(config, &classifier, checkpoint, device)?,
@@ -198,17 +139,8 @@ pub fn train<B: TrainingBackend>(
         let names = unused.join(", ");
         journal.line(&one_line(format!("{checkpoint}: tensors not used: {names}")));
     }
-    if dropped > 0 {
-        journal.line(&format!("{dropped} training samples are too long and left out"));
-    }
-    if encoder.is_none() {
-        journal.line("no tokenizer: model/ will lack one; --tokenizer FOLDER names one");
-    }
-    if config.multi_gpu_on {
-        journal.line(&match devices.len() {
-            0 | 1 => "one device only: --multi-gpu-on changes nothing".to_string(),
-            n => format!("each update is divided among {n} devices"),
-        });
+    for note in notes {
+        journal.line(&note);
     }
     let context = StepContext {
         seed: config.seed,
@@ -250,13 +182,6 @@ pub fn train<B: TrainingBackend>(
         filling::<B>(),
         device.clone(),
     );
-    journal.line(&format!(
-        "{} updates of {} on {} training samples, seed {}",
-        updates.last(),
-        config.batch_size * config.grad_accumulation_step,
-        task.name,
-        config.seed
-    ));
     let saved_terminal = terminal::TerminalState::save();
     let mut training = SupervisedTraining::new(dir, Arc::new(train_loader), Arc::new(valid_loader))
         .num_epochs(updates.chunks().len())
@@ -312,6 +237,48 @@ pub fn train<B: TrainingBackend>(
     let finished = Finished { config, task, bert: &bert, encoder: encoder.as_ref(), timing };
     let report = finish(&result.model.net, &journal, &finished)?;
     Ok(Outcome::Finished(Box::new(report)))
+}
+
+/// Refuses to go on where a checkpoint belongs to other data.
+fn check_same(plan: &Plan, data: &str, progress: &Progress) -> Result<()> {
+    if let Some(begun) = progress.data.as_ref().filter(|begun| *begun != data) {
+        let words = |hash: &str| format!("data of SHA-256 {}...", hash.get(..16).unwrap_or(hash));
+        return Err(Error::value("data-dir", words(begun), words(data)).hint(
+            "the files have changed since the run began; go on with those that it began with",
+        ));
+    }
+    let last = plan.updates.last();
+    if progress.update > last {
+        let expected = format!("at most update {last}");
+        return Err(Error::value("checkpoint", expected, progress.update)
+            .hint("the settings of this run have changed since"));
+    }
+    Ok(())
+}
+
+/// What there is to know about a run before its first update.
+fn notes(config: &RunConfig, plan: &Plan, devices: usize) -> Vec<String> {
+    let mut notes = Vec::new();
+    if plan.dropped > 0 {
+        notes.push(format!("{} training samples are too long and left out", plan.dropped));
+    }
+    if plan.encoder.is_none() {
+        notes.push("no tokenizer: model/ will lack one; --tokenizer FOLDER names one".to_string());
+    }
+    if config.multi_gpu_on {
+        notes.push(match devices {
+            0 | 1 => "one device only: --multi-gpu-on changes nothing".to_string(),
+            n => format!("each update is divided among {n} devices"),
+        });
+    }
+    notes.push(format!(
+        "{} updates of {} on {} training samples, seed {}",
+        plan.updates.last(),
+        config.batch_size * config.grad_accumulation_step,
+        plan.task.name,
+        config.seed
+    ));
+    notes
 }
 
 /// What a run in half precision scales its losses by.
