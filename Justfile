@@ -43,6 +43,22 @@ demo *FLAGS:
 test *FLAGS:
     cargo test --release "$@"
 
+# Fuzz the readers of foreign files, a minute each, or one for longer: `just fuzz pickle 600`
+fuzz TARGETS="tsv jsonl sparse manifest pickle" SECONDS="60":
+    #!/bin/sh
+    set -eu
+    # Needs `cargo install cargo-fuzz`, which wants compiler flags that only nightly takes unasked.
+    export RUSTC_BOOTSTRAP=1
+    # The libraries' versions are the program's.
+    cp Cargo.lock fuzz/
+    for target in $1; do
+        mkdir -p "fuzz/found/$target"
+        # What is new goes to the first folder; the second is the one in git.
+        cargo fuzz run "$target" "fuzz/found/$target" "fuzz/corpus/$target" -- \
+            "-dict=fuzz/$target.dict" "-max_total_time=$2" -max_len=6000 -timeout=10 \
+            -rss_limit_mb=1024 -malloc_limit_mb=128
+    done
+
 # Check formatting, lints and documentation
 check:
     cargo fmt --all --check

@@ -11,6 +11,7 @@
 
 mod backends;
 mod cli;
+mod corpus;
 #[cfg(feature = "flex")]
 mod crash;
 mod dir;
