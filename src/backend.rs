@@ -66,7 +66,7 @@ fn on_a_worker<R: Send>(work: impl FnOnce() -> R + Send) -> R {
 
 #[allow(dead_code)]
 fn start<B: TrainingBackend, J: Job>(name: BackendName, job: J) -> Result<J::Output> {
-    let device = tried::<B>(&format!("{name:?}").to_lowercase(), B::Device::default)?;
+    let device = tried::<B>(&format!("backend {name:?}").to_lowercase(), B::Device::default, None)?;
     on_a_worker(|| job.run::<B>(device))
 }
 
@@ -83,18 +83,35 @@ pub fn devices<B: Backend>(device: &B::Device) -> Result<Vec<B::Device>> {
     if count < 2 {
         return Ok(vec![device.clone()]);
     }
-    let device =
-        |n| tried::<B>(&format!("device {n}"), || B::Device::from_id(DeviceId::new(TYPE, n)));
-    (0..count).map(device).collect()
+    let device = |n| B::Device::from_id(DeviceId::new(TYPE, n));
+    let devices = (0..count).map(|n| {
+        let name = format!("device {n}");
+        let tried = tried::<B>(&name, || device(n), Some(&device(0)));
+        tried.map_err(|e| match n {
+            0 => e,
+            _ => e.hint(
+                "GPUs copy to each other by way of NCCL (libnccl); or leave out --multi-gpu-on",
+            ),
+        })
+    });
+    devices.collect()
 }
 
-/// Tries a device before it is used: a backend without its driver panics at the first use.
-fn tried<B: Backend>(name: &str, device: impl FnOnce() -> B::Device) -> Result<B::Device> {
+/// Tries a device before it is used, and copies from `beside` and back: a backend without its
+/// driver, or a library that it loads, panics at the first use.
+fn tried<B: Backend>(
+    name: &str,
+    device: impl FnOnce() -> B::Device,
+    beside: Option<&B::Device>,
+) -> Result<B::Device> {
     let tried = catch_unwind(AssertUnwindSafe(|| {
         let device = device();
         B::seed(&device, 0);
-        let sum = Tensor::<B, 1>::ones([2], &device).sum().into_data();
-        (device, sum.iter::<f32>().next())
+        let beside = beside.unwrap_or(&device);
+        let ones = Tensor::<B, 1>::ones([2], beside).to_device(&device);
+        let sum = ones.sum().to_device(beside).into_data();
+        let sum = sum.iter::<f32>().next();
+        (device, sum)
     }));
     match tried {
         Ok((device, Some(2.0))) => Ok(device),
@@ -102,7 +119,7 @@ fn tried<B: Backend>(name: &str, device: impl FnOnce() -> B::Device) -> Result<B
             // Some libraries list every place they have looked in.
             let cause = panics::take().unwrap_or_else(|| "a wrong sum in the first test".into());
             let cause = cause.split(" - ").next().unwrap_or_default();
-            Err(Error::run(format!("backend {name}: no usable device or driver: {cause}"))
+            Err(Error::run(format!("{name}: no usable device or driver: {cause}"))
                 .hint("check the driver (`nvidia-smi`, `vulkaninfo`), or use --backend flex"))
         }
     }

@@ -200,12 +200,12 @@ impl<B: Backend> Iterator for TrainIterator<'_, B> {
         let rows = whole_batch.len();
         let mine = whole_batch.get(rows * start / whole..rows * end / whole)?;
         let picked: Vec<Sample> = mine.iter().filter_map(|n| samples.get(*n)).collect();
-        let size = picked.len().div_ceil(*parts * devices.len().max(1)).max(1);
-        let share = |(samples, device): (&[Sample], &B::Device)| {
-            let parts = samples.chunks(size);
-            parts.map(|part| Batch::new(part.iter(), *filling, device)).collect()
+        let batches = |(samples, device): (&[Sample], &B::Device)| {
+            let size = samples.len().div_ceil(*parts).max(1);
+            samples.chunks(size).map(|part| Batch::new(part.iter(), *filling, device)).collect()
         };
-        let shares = picked.chunks(size * parts).zip(devices).map(share).collect();
+        let size = picked.len().div_ceil(devices.len().max(1)).max(1);
+        let shares = picked.chunks(size).zip(devices).map(batches).collect();
         self.next += 1;
         Some(UpdateBatch { update: self.next, started, shares })
     }

@@ -63,6 +63,9 @@ mod loaders {
         let three = vec![vec![2], vec![2]];
         assert_eq!(sizes(3, 1)[0], three, "the third has none");
         assert_eq!(sizes(2, 2)[0], [[1, 1], [1, 1]]);
+        // No device has less to do because parts are rounded up.
+        assert_eq!(sizes(2, 3)[0], [[1, 1], [1, 1]]);
+        assert_eq!(sizes(4, 3)[0], [[1], [1], [1], [1]]);
         let whole: Vec<_> = loader(1).iter().map(|update| labels(&update)).collect();
         let divided = on_devices(3, 2, 0);
         assert_eq!(divided.iter().map(|update| labels(&update)).collect::<Vec<_>>(), whole);

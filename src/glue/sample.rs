@@ -43,16 +43,18 @@ impl Serialize for Sample {
     }
 }
 
-/// A fingerprint of samples and their order: SHA-256 in hexadecimal.
+/// A fingerprint of sets of samples and of their order: SHA-256 in hexadecimal.
 ///
 /// # Errors
 /// None that is known of: samples can always be written as JSON.
-pub fn fingerprint<'a>(samples: impl Iterator<Item = &'a Sample>) -> Result<String> {
+pub fn fingerprint<'a>(sets: impl Iterator<Item = &'a [Sample]>) -> Result<String> {
     let mut hash = Sha256::new();
-    for sample in samples {
-        serde_json::to_writer(&mut hash, sample)
-            .map_err(|e| Error::run(format!("sample {}: {e}", sample.uid)))?;
-        hash.update(b"\n");
+    for samples in sets {
+        hash.update((samples.len() as u64).to_le_bytes());
+        for sample in samples {
+            serde_json::to_writer(&mut hash, sample)
+                .map_err(|e| Error::run(format!("sample {}: {e}", sample.uid)))?;
+        }
     }
     Ok(format!("{:x}", hash.finalize()))
 }

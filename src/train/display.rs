@@ -66,7 +66,7 @@ impl Renderer {
         }
     }
 
-    /// burn's epochs are our chunks between evaluations: shows updates and true epochs instead.
+    /// burn's epochs are our chunks between pauses: shows updates and true epochs instead.
     fn indicators(&self) -> (TrainingProgress, Vec<ProgressType>) {
         let (step, plan) = (self.journal.step(), self.journal.plan());
         let update = Progress::new(step, plan.last());

@@ -305,7 +305,7 @@ impl State {
         self.check_written(Err(Error::run(format!(
             "{what} is not a finite number: the training diverged"
         ))
-        .hint("lower --learning-rate, or clip with --global-grad-clipping 1")));
+        .hint("lower --learning-rate, clip with --global-grad-clipping 1, or leave out --fp16")));
     }
 
     fn trained(&mut self, values: &HashMap<String, f64>) {

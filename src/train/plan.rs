@@ -105,7 +105,8 @@ impl Plan {
     /// # Errors
     /// As [`fingerprint`].
     pub fn fingerprint(&self) -> Result<String> {
-        fingerprint(self.samples.iter().chain(self.sets.iter().flat_map(|set| &set.samples)))
+        let sets = self.sets.iter().map(|set| set.samples.as_slice());
+        fingerprint(std::iter::once(self.samples.as_slice()).chain(sets))
     }
 
     /// The model that is to be trained.

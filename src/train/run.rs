@@ -60,7 +60,7 @@ pub fn train<B: TrainingBackend>(
     resume: bool,
 ) -> Result<Outcome> {
     let device = &devices.first().cloned().unwrap_or_default();
-    let loss_scale = loss_scale::<B>(config, device)?;
+    let loss_scale = loss_scale::<B>(config, devices)?;
     let Console { lines, dashboard, interrupter } = console;
     let dir = config.output_dir.as_path();
     let checkpoints = Checkpoints::new(dir, config.keep_checkpoints);
@@ -282,8 +282,8 @@ fn notes(config: &RunConfig, plan: &Plan, devices: usize) -> Vec<String> {
 }
 
 /// What a run in half precision scales its losses by.
-fn loss_scale<B: Backend>(config: &RunConfig, device: &B::Device) -> Result<Option<LossScale>> {
-    if config.fp16 && !B::supports_dtype(device, DType::F16) {
+fn loss_scale<B: Backend>(config: &RunConfig, devices: &[B::Device]) -> Result<Option<LossScale>> {
+    if config.fp16 && !devices.iter().all(|device| B::supports_dtype(device, DType::F16)) {
         let expected = "a backend and device that compute in half precision";
         let found = format!("{:?}", config.backend).to_lowercase();
         return Err(Error::value("fp16", expected, found)

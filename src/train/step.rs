@@ -1,7 +1,6 @@
 //! One training and one evaluation step, as burn-train calls them.
 
 use std::collections::VecDeque;
-use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -178,64 +177,65 @@ impl<B: TrainingBackend> Trainee<B> {
             if finite {
                 scale.held();
             }
-            if finite || !scale.overflowed() {
+            // A loss that is not finite itself is so at any scale.
+            let hopeless = || !first(&loss.to_data()).is_finite() || !scale.overflowed();
+            if finite || hopeless() {
                 return (loss, visit::scale::<B, _>(self, grads, 1.0 / factor));
             }
         }
     }
 
-    /// Loss and gradients of an update, the gradients multiplied by `factor`; each share on its
-    /// device and, if there are several, its thread.
+    /// Loss and gradients of an update, the gradients multiplied by `factor`. Each device works on
+    /// its share with a replica of the model; GPUs do so at the same time, for what they are told
+    /// here they only put in their queues.
     fn learn(&self, update: usize, shares: Vec<Vec<Batch<B>>>, factor: f64) -> Learned<B> {
         // Dropout depends on seed and update alone, whatever was drawn before.
         let noise = mix(self.context.seed, update as u64);
         let samples = shares.iter().flatten().map(|part| part.labels.len()).sum();
-        let mut first = 0;
-        let mut jobs = shares.into_iter().filter_map(|parts| {
-            let device = parts.first()?.token_ids.device();
-            let share = Share { first, samples, noise, factor };
-            first += parts.len();
-            Some((device, share, parts))
-        });
-        let Some((device, share, parts)) = jobs.next() else {
+        let mut offset = 0;
+        let mut learned = Vec::with_capacity(shares.len());
+        for parts in shares {
+            let Some(device) = parts.first().map(|part| part.token_ids.device()) else { continue };
+            let share = Share { offset, samples, noise, factor };
+            offset += parts.len();
+            learned.push(match learned.is_empty() {
+                true => (device, self.learn_share(share, parts)),
+                false => (device.clone(), self.clone().fork(&device).learn_share(share, parts)),
+            });
+        }
+        let several = learned.len() > 1;
+        let mut learned = learned.into_iter();
+        let Some((main, (mut loss, grads))) = learned.next() else {
             return (Tensor::zeros([1], &Default::default()), GradientsParams::new());
         };
-        let others: Vec<_> = jobs.collect();
-        if others.is_empty() {
-            return self.learn_share(share, parts);
+        if !several {
+            return (loss, grads);
         }
-        let learned = std::thread::scope(|scope| {
-            let start = |(device, share, parts)| {
-                let net = self.clone();
-                scope.spawn(move || net.fork(&device).learn_share(share, parts))
-            };
-            let others: Vec<_> = others.into_iter().map(start).collect();
-            let mut learned = vec![self.learn_share(share, parts)];
-            for thread in others {
-                learned.push(thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
-            }
-            learned
-        });
-        let (mut sum, mut grads) = (None, GradientsAccumulator::new());
-        for (loss, share) in learned {
-            add(&mut sum, loss.to_device(&device));
-            grads.accumulate(self, share.to_device::<B, _>(&device, self));
+        // On CUDA, what another device sends may be written over what this one still works with. A
+        // device that fails here fails at its next operation too, where that is seen.
+        let _ = B::InnerBackend::sync(&main);
+        let mut sum = GradientsAccumulator::new();
+        sum.accumulate(self, grads);
+        for (_, (other, grads)) in learned {
+            loss = loss + other.to_device(&main);
+            sum.accumulate(self, grads.to_device::<B, _>(&main, self));
         }
-        (sum.unwrap_or_else(|| Tensor::zeros([1], &device)), grads.grads())
+        (loss, sum.grads())
     }
 
     fn learn_share(&self, share: Share, parts: Vec<Batch<B>>) -> Learned<B> {
-        let Share { first, samples, noise, factor } = share;
+        let Share { offset, samples, noise, factor } = share;
         let (mut sum, mut grads) = (None, GradientsAccumulator::new());
-        for (n, part) in (first..).zip(parts) {
+        for (n, part) in (offset..).zip(parts) {
             // The first part of an update draws what an undivided one would.
             let noise = if n == 0 { noise } else { mix(noise, u64::MAX - n as u64) };
             let training = Training { noise, precision: self.context.precision() };
             let ((ids, sequences), labels) = inputs(part);
-            let share = labels.len() as f64 / samples as f64;
+            let weight = labels.len() as f64 / samples as f64;
             let loss = loss(self.net.forward(ids, &sequences, Some(training)), &labels);
-            let loss = loss.mul_scalar(share);
-            add(&mut sum, loss.clone().inner());
+            let loss = loss.mul_scalar(weight);
+            let value = loss.clone().inner();
+            sum = Some(sum.map_or_else(|| value.clone(), |sum| sum + value.clone()));
             let loss = if factor == 1.0 { loss } else { loss.mul_scalar(factor) };
             grads.accumulate(self, GradientsParams::from_grads(loss.backward(), self));
         }
@@ -246,19 +246,12 @@ impl<B: TrainingBackend> Trainee<B> {
 /// What one device does of an update.
 struct Share {
     /// Its first part among those of the update.
-    first: usize,
+    offset: usize,
     /// Samples of the update.
     samples: usize,
     noise: u64,
     /// Of the gradients.
     factor: f64,
-}
-
-fn add<B: Backend>(sum: &mut Option<Tensor<B, 1>>, value: Tensor<B, 1>) {
-    *sum = Some(match sum.take() {
-        Some(sum) => sum + value,
-        None => value,
-    });
 }
 
 impl<B: TrainingBackend> TrainStep for Trainee<B> {

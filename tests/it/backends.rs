@@ -21,6 +21,10 @@ macro_rules! on_every_backend {
         mod flex {
             $(#[test] fn $test() { super::$test::<burn_flex::Flex>() })*
         }
+        #[cfg(feature = "cuda")]
+        mod cuda {
+            $(#[test] fn $test() { super::$test::<burn_cuda::Cuda<f32, i32>>() })*
+        }
         #[cfg(feature = "wgpu")]
         mod wgpu {
             $(#[test] fn $test() { super::$test::<burn_wgpu::Wgpu<f32, i32>>() })*

@@ -84,7 +84,7 @@ where
 {
     let (loss, whole) = learned::<B>(8, 1, None);
     let largest = whole.iter().fold(0.0, |m: f32, g| m.max(g.abs()));
-    // The last three on several threads, as on several devices.
+    // The last three in shares, as for several devices.
     for (size, parts) in [(4, 2), (3, 3), (1, 8), (4, 1), (1, 3), (3, 1)] {
         let (sum, gradients) = learned::<B>(size, parts, None);
         assert!(distance(&gradients, &whole) < 2e-6 * largest.max(1.0), "{parts} of {size}");

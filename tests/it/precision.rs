@@ -151,7 +151,7 @@ where
 
 #[cfg(feature = "flex")]
 #[test]
-fn a_run_in_half_precision_prunes_and_goes_on_after_a_stop_bit_for_bit() {
+fn a_run_in_half_precision_prunes_and_goes_on_from_a_checkpoint_bit_for_bit() {
     let dir = Dir::new().with_tiny_demo("flex");
     let train = "train tiny --no-tui --fp16";
     dir.platon_ok(&format!("{train} --output-dir whole"));
