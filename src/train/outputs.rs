@@ -136,7 +136,9 @@ impl Outputs {
     /// A file cannot be written.
     pub fn evaluated(&mut self, moment: Moment, sets: &[(SetInfo, Predictions)]) -> Result<()> {
         // A run folder that has vanished is not made anew: it would look like a run.
-        std::fs::metadata(&self.dir).map_err(|e| Error::io(&self.dir, "read", e))?;
+        let gone =
+            |e| Error::io(&self.dir, "write", e).hint("it was moved or removed during the run");
+        std::fs::metadata(&self.dir).map_err(gone)?;
         // The original evaluates once for the update and again for the epoch.
         let step = moment.step;
         let moments = [

@@ -25,7 +25,7 @@ use super::strategy::Chunks;
 use super::terminal;
 use crate::bert::weights::{self, Loaded, Parts};
 use crate::bert::{BertClassifier, Checkpoint, ClassifierConfig};
-use crate::config::RunConfig;
+use crate::config::{BackendName, RunConfig};
 use crate::error::{Error, Result, one_line};
 use crate::glue::batch::{EvalLoader, TrainLoader};
 use crate::kernels::TrainingBackend;
@@ -270,6 +270,9 @@ fn notes(config: &RunConfig, plan: &Plan, devices: usize) -> Vec<String> {
             0 | 1 => "one device only: --multi-gpu-on changes nothing".to_string(),
             n => format!("each update is divided among {n} devices"),
         });
+    }
+    if config.fp16 && config.backend == BackendName::Flex {
+        notes.push("--fp16 is for GPUs: processors take longer with it".to_string());
     }
     notes.push(format!(
         "{} updates of {} on {} training samples, seed {}",

@@ -44,7 +44,20 @@ pub fn learned<B>(size: usize, parts: usize, loss_scale: Option<LossScale>) -> (
 where
     B: LayerKernels + ModelKernels + UpdateKernels,
 {
-    let device = B::Device::default();
+    learned_on::<B>(&[B::Device::default()], size, parts, loss_scale)
+}
+
+/// The same, the shares being dealt out to `devices`.
+fn learned_on<B>(
+    devices: &[B::Device],
+    size: usize,
+    parts: usize,
+    loss_scale: Option<LossScale>,
+) -> (f64, Vec<f32>)
+where
+    B: LayerKernels + ModelKernels + UpdateKernels,
+{
+    let device = devices[0].clone();
     let bert = BertConfig::from_dir(&fixture("tiny_bert")).unwrap();
     let config = ClassifierConfig { bert, outputs: 3, bert_dropout: 0.0, head_dropout: 0.0 };
     let net = {
@@ -69,9 +82,10 @@ where
     };
     let samples: Vec<Sample> = (0..8).map(sample).collect();
     let filling = if <B as LayerKernels>::PACKS { Filling::Packed } else { Filling::Padded };
-    let batch = |part: &[Sample]| Batch::new(part.iter(), filling, &device);
-    let share = |share: &[Sample]| share.chunks(size).map(batch).collect();
-    let shares = samples.chunks(size * parts).map(share).collect();
+    let share = |(share, device): (&[Sample], &B::Device)| {
+        share.chunks(size).map(|part| Batch::new(part.iter(), filling, device)).collect()
+    };
+    let shares = samples.chunks(size * parts).zip(devices.iter().cycle()).map(share).collect();
     let output = trainee.step(UpdateBatch { update: 1, started: None, shares });
     let mut flat = Flat(&output.grads, Vec::new());
     burn::module::Module::visit(&trainee, &mut flat);
@@ -87,6 +101,22 @@ where
     // The last three in shares, as for several devices.
     for (size, parts) in [(4, 2), (3, 3), (1, 8), (4, 1), (1, 3), (3, 1)] {
         let (sum, gradients) = learned::<B>(size, parts, None);
+        assert!(distance(&gradients, &whole) < 2e-6 * largest.max(1.0), "{parts} of {size}");
+        assert!((sum - loss).abs() < 1e-6, "{sum} instead of {loss}");
+    }
+}
+
+/// Two devices of one machine without GPUs: both are its software renderer, yet each has a queue
+/// and a memory of its own.
+#[cfg(feature = "wgpu")]
+#[test]
+fn wgpu_two_devices_give_the_gradients_of_one() {
+    use burn_wgpu::{Wgpu, WgpuDevice};
+    let devices = [WgpuDevice::DefaultDevice, WgpuDevice::Cpu];
+    let (loss, whole) = learned::<Wgpu<f32, i32>>(8, 1, None);
+    let largest = whole.iter().fold(0.0, |m: f32, g| m.max(g.abs()));
+    for (size, parts) in [(4, 1), (2, 2), (3, 1)] {
+        let (sum, gradients) = learned_on::<Wgpu<f32, i32>>(&devices, size, parts, None);
         assert!(distance(&gradients, &whole) < 2e-6 * largest.max(1.0), "{parts} of {size}");
         assert!((sum - loss).abs() < 1e-6, "{sum} instead of {loss}");
     }

@@ -154,7 +154,8 @@ where
 fn a_run_in_half_precision_prunes_and_goes_on_from_a_checkpoint_bit_for_bit() {
     let dir = Dir::new().with_tiny_demo("flex");
     let train = "train tiny --no-tui --fp16";
-    dir.platon_ok(&format!("{train} --output-dir whole"));
+    let ended = dir.platon_ok(&format!("{train} --output-dir whole"));
+    assert!(ended.stderr.contains("--fp16 is for GPUs"), "{}", ended.stderr);
     let sparsity = dir.json("whole/report.json")["sparsity"].as_f64().unwrap();
     assert!((sparsity - 0.8).abs() < 1e-3, "{sparsity}");
     dir.platon_ok("train tiny --no-tui --output-dir single");
