@@ -11,11 +11,12 @@ use std::time::{Duration, Instant, SystemTime};
 use burn_train::Interrupter;
 use serde_json::{Map, Value, json};
 
+use super::clock::Clock;
 use super::data::SetInfo;
 use super::evaluate::SetScores;
 use super::outputs::{Logged, Moment, Outputs};
 use super::progress::{Best, Progress};
-use super::step::{Basket, Clock};
+use super::step::Basket;
 use crate::error::{Error, Result};
 use crate::glue::task::{Part, Task};
 use crate::glue::updates::Updates;

@@ -1,6 +1,7 @@
 //! Fine-tuning with burn-train: the step, the run around it, and the evaluation.
 
 pub mod checkpoint;
+pub mod clock;
 pub mod data;
 pub mod display;
 pub mod evaluate;

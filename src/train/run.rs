@@ -11,6 +11,7 @@ use burn_dataset::InMemDataset;
 use burn_train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
 
 use super::checkpoint::{Checkpoints, PARTS};
+use super::clock::Clock;
 use super::display::{NoMetricFiles, Renderer, dashboard_renderer, gauges};
 use super::evaluate::split_scores;
 use super::finish::{Finished, Timing, finish};
@@ -20,7 +21,7 @@ use super::outcome::{Outcome, StoppedBy};
 use super::outputs::{Outputs, remove_events};
 use super::plan::{Plan, scope_of};
 use super::progress::Progress;
-use super::step::{Basket, Clock, StepContext, Trainee, filling};
+use super::step::{Basket, StepContext, Trainee, filling};
 use super::strategy::Chunks;
 use super::terminal;
 use crate::bert::weights::{self, Loaded, Parts};

@@ -15,8 +15,9 @@ use platon::glue::sample::Sample;
 use platon::glue::tsv::Label;
 use platon::kernels::{LayerKernels, ModelKernels, UpdateKernels};
 use platon::pruning::{PlatonOptimizer, PruningConfig};
+use platon::train::clock::Clock;
 use platon::train::loss_scale::LossScale;
-use platon::train::step::{Basket, Clock, StepContext, Trainee};
+use platon::train::step::{Basket, StepContext, Trainee};
 
 use crate::backends::{alone_with_random_numbers, on_every_backend};
 use crate::dir::Dir;
