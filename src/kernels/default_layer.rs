@@ -36,26 +36,20 @@ pub fn dense_forward<B: Backend>(x: Tensor<B, 2>, dense: Dense<B>) -> Tensor<B, 
     product(x, dense.weight, dense.precision) + dense.bias.unsqueeze()
 }
 
-/// `[rows, inner]` times `[inner, columns]`. Products with vectors do without burn's matmul: on
-/// wgpu, what follows one with a column of odd length is wrong where it is fused, and one with a
-/// row may be tuned to a kernel that does not take it.
-fn product<B: Backend>(a: Tensor<B, 2>, b: Tensor<B, 2>, precision: Precision) -> Tensor<B, 2> {
-    let ([rows, _], [_, columns]) = (a.dims(), b.dims());
-    if columns == 1 {
-        return (a * b.transpose()).sum_dim(1);
-    }
-    if rows == 1 {
-        return (b * a.transpose()).sum_dim(0);
-    }
-    matmul(a, b, precision)
-}
-
-/// Matrix products of all but the last two dimensions.
-fn matmul<B: Backend, const D: usize>(
+/// `[.., rows, inner]` times `[.., inner, columns]`. Products with vectors do without burn's matmul,
+/// whatever the precision: on wgpu, what follows one with a column of odd length is wrong where it
+/// is fused, and one with a row may be tuned to a kernel that does not take it.
+fn product<B: Backend, const D: usize>(
     a: Tensor<B, D>,
     b: Tensor<B, D>,
     precision: Precision,
 ) -> Tensor<B, D> {
+    if b.dims().last() == Some(&1) {
+        return (a * b.transpose()).sum_dim(D - 1);
+    }
+    if a.dims().iter().nth_back(1) == Some(&1) {
+        return (b * a.transpose()).sum_dim(D - 2);
+    }
     match precision {
         Precision::Single => a.matmul(b),
         Precision::Half => {
@@ -253,9 +247,9 @@ pub fn attention_forward<B: Backend>(
     let [key, value] = [inputs.key, inputs.value].map(|x| grid.spread(x));
     let [_, _, _, head] = query.dims();
     let query = query.div_scalar((head as f64).sqrt());
-    let scores = matmul(query, key.transpose(), precision); // [batch, heads, queries, tokens]
+    let scores = product(query, key.transpose(), precision); // [batch, heads, queries, tokens]
     let probabilities = softmax(scores + grid.bias(&device), 3);
-    let context = matmul(masked(probabilities.clone(), &mask), value, precision);
+    let context = product(masked(probabilities.clone(), &mask), value, precision);
     let n = probabilities.shape().num_elements();
     (grid.gather_queries(context, queries), probabilities.reshape([n]))
 }
@@ -279,14 +273,14 @@ pub fn attention_backward<B: Backend>(
     };
     let probabilities = probabilities.reshape([batch, heads, asking, grid.tokens]);
     let dropped = masked(probabilities.clone(), &mask);
-    let d_value = matmul(dropped.transpose(), grad.clone(), precision);
-    let d_probabilities = masked(matmul(grad, value.transpose(), precision), &mask);
+    let d_value = product(dropped.transpose(), grad.clone(), precision);
+    let d_probabilities = masked(product(grad, value.transpose(), precision), &mask);
     let weighted = d_probabilities * probabilities.clone();
     let d_scores = weighted.clone() - probabilities * weighted.sum_dim(3);
     let d_scores = d_scores.div_scalar((head as f64).sqrt());
     Heads {
-        query: grid.gather_queries(matmul(d_scores.clone(), key, precision), queries),
-        key: grid.gather(matmul(d_scores.transpose(), query, precision)),
+        query: grid.gather_queries(product(d_scores.clone(), key, precision), queries),
+        key: grid.gather(product(d_scores.transpose(), query, precision)),
         value: grid.gather(d_value),
     }
 }
