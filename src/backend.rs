@@ -75,7 +75,7 @@ fn start<B: TrainingBackend, J: Job>(name: BackendName, job: J) -> Result<J::Out
 ///
 /// # Errors
 /// One of them is there but does not work.
-pub fn devices<B: Backend>(device: &B::Device) -> Result<Vec<B::Device>> {
+pub fn devices<B: TrainingBackend>(device: &B::Device) -> Result<Vec<B::Device>> {
     // Those of burn's first type: with CUDA there is no other, with wgpu they are the GPUs with
     // memory of their own.
     const TYPE: u16 = 0;
@@ -86,11 +86,12 @@ pub fn devices<B: Backend>(device: &B::Device) -> Result<Vec<B::Device>> {
     let device = |n| B::Device::from_id(DeviceId::new(TYPE, n));
     let devices = (0..count).map(|n| {
         let name = format!("device {n}");
-        let tried = tried::<B>(&name, || device(n), Some(&device(0)));
+        let first = device(0);
+        let tried = tried::<B>(&name, || device(n), B::HAS_PEERS.then_some(&first));
         tried.map_err(|e| match n {
             0 => e,
             _ => e.hint(
-                "GPUs copy to each other by way of NCCL (libnccl); or leave out --multi-gpu-on",
+                "CUDA copies between GPUs by way of NCCL (libnccl); or leave out --multi-gpu-on",
             ),
         })
     });

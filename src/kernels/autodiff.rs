@@ -225,6 +225,7 @@ impl<B: LayerKernels> Fused<B, 5> for Embed<B> {
 
 impl<B: LayerKernels, C: CheckpointStrategy> ModelKernels for Autodiff<B, C> {
     const PACKS: bool = B::PACKS;
+    const HAS_PEERS: bool = <B as LayerKernels>::HAS_PEERS;
 
     fn dropout(x: Tensor<Self, 2>, dropout: Option<SeededDropout>) -> Tensor<Self, 2> {
         let Some(dropout) = dropout.filter(|d| d.rate > 0.0) else { return x };

@@ -18,6 +18,9 @@ pub trait LayerKernels: Backend {
     /// Whether a batch of this backend had better hold its real tokens only.
     const PACKS: bool = false;
 
+    /// Whether burn copies from one of this backend's devices to another.
+    const HAS_PEERS: bool = true;
+
     /// 0 or 1 / (1 - rate) for every element, `[rows, width]`; the same for the same seed.
     fn dropout_mask(
         shape: [usize; 2],
@@ -194,4 +197,6 @@ impl LayerKernels for burn_ndarray::NdArray<f32> {
 #[cfg(feature = "cuda")]
 impl LayerKernels for burn_cuda::Cuda<f32, i32> {}
 #[cfg(feature = "wgpu")]
-impl LayerKernels for burn_wgpu::Wgpu<f32, i32> {}
+impl LayerKernels for burn_wgpu::Wgpu<f32, i32> {
+    const HAS_PEERS: bool = false;
+}

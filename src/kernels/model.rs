@@ -12,6 +12,9 @@ pub trait ModelKernels: Backend {
     /// Whether a batch of this backend had better hold its real tokens only.
     const PACKS: bool;
 
+    /// Whether burn copies from one of this backend's devices to another.
+    const HAS_PEERS: bool;
+
     /// Dropout, `[rows, width]`.
     fn dropout(x: Tensor<Self, 2>, dropout: Option<SeededDropout>) -> Tensor<Self, 2>;
 
@@ -45,6 +48,7 @@ macro_rules! without_autodiff {
     ($backend:ty) => {
         impl ModelKernels for $backend {
             const PACKS: bool = <$backend as LayerKernels>::PACKS;
+            const HAS_PEERS: bool = <$backend as LayerKernels>::HAS_PEERS;
 
             fn dropout(x: Tensor<Self, 2>, dropout: Option<SeededDropout>) -> Tensor<Self, 2> {
                 drop_out(x, dropout)

@@ -13,6 +13,7 @@ pub mod outcome;
 pub mod outputs;
 pub mod plan;
 pub mod progress;
+pub mod replicas;
 pub mod run;
 pub mod step;
 pub mod strategy;

@@ -12,6 +12,7 @@ use burn_train::{InferenceStep, TrainOutput, TrainStep};
 
 use super::clock::Clock;
 use super::loss_scale::LossScale;
+use super::replicas::{carried, gathered, replica};
 use crate::bert::{BertClassifier, Training};
 use crate::glue::batch::{Batch, Filling, UpdateBatch};
 use crate::glue::tsv::Label;
@@ -125,7 +126,10 @@ impl<B: TrainingBackend> Trainee<B> {
             offset += parts.len();
             learned.push(match learned.is_empty() {
                 true => (device, self.learn_share(share, parts)),
-                false => (device.clone(), self.clone().fork(&device).learn_share(share, parts)),
+                false => (
+                    device.clone(),
+                    replica::<B, _>(self.clone(), &device).learn_share(share, parts),
+                ),
             });
         }
         let several = learned.len() > 1;
@@ -142,8 +146,8 @@ impl<B: TrainingBackend> Trainee<B> {
         let mut sum = GradientsAccumulator::new();
         sum.accumulate(self, grads);
         for (_, (other, grads)) in learned {
-            loss = loss + other.to_device(&main);
-            sum.accumulate(self, grads.to_device::<B, _>(&main, self));
+            loss = loss + carried(other, &main);
+            sum.accumulate(self, gathered::<B, _>(self, grads, &main));
         }
         (loss, sum.grads())
     }

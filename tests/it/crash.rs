@@ -69,6 +69,7 @@ fn a_run_on_ndarray_killed_6_times_ends_as_if_nothing_had_happened() {
     kill(&Dir::new().with_tiny_demo("ndarray"), 6);
 }
 
+#[allow(clippy::print_stdout)]
 fn kill(dir: &Dir, times: usize) {
     dir.platon_ok(&format!("{RUN} --output-dir whole"));
     let expected = outcome(dir, "whole");
@@ -87,6 +88,8 @@ fn kill(dir: &Dir, times: usize) {
             let mut written = false;
             while started.elapsed() < patience * if at_writing { 10 } else { 1 } {
                 if at_writing && started.elapsed() > patience && is_writing(&dir.path(&run)) {
+                    // Its first file, its last one, or in between.
+                    std::thread::sleep(Duration::from_micros(random.random_range(0..6000)));
                     break;
                 }
                 if child.try_wait().unwrap().is_some() {
@@ -110,7 +113,8 @@ fn kill(dir: &Dir, times: usize) {
         assert!(outcome(dir, &run) == expected, "run {runs}");
         assert!(!is_writing(&dir.path(&run)));
     }
-    assert!(while_writing > 0, "no kill fell into the writing of a checkpoint");
+    println!("{while_writing} of {kills} kills fell into the writing of a checkpoint");
+    assert!(while_writing > 0);
 }
 
 #[test]
