@@ -84,9 +84,9 @@ pub fn to_hugging_face(
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LayerBytes {
     /// As they are.
-    pub dense: usize,
+    pub dense: u64,
     /// In the sparse file.
-    pub sparse: usize,
+    pub sparse: u64,
 }
 
 /// Writes `checkpoint` as one file that stores only the weights that are not zero, with its
@@ -105,8 +105,8 @@ pub fn to_sparse(checkpoint: Checkpoint, file: &Path) -> Result<LayerBytes> {
     write_whole(file, &sparse::encode(&tensors, &texts)?)?;
     let mut layers = LayerBytes::default();
     for (name, tensor) in tensors.iter().filter(|(name, _)| name.contains("encoder.layer.")) {
-        layers.dense += size_of_val(tensor.values.as_slice());
-        layers.sparse += sparse::stored_bytes(name, &tensor.values);
+        layers.dense += size_of_val(tensor.values.as_slice()) as u64;
+        layers.sparse += sparse::stored_bytes(name, &tensor.values) as u64;
     }
     Ok(layers)
 }

@@ -63,11 +63,11 @@ pub fn export(args: &ExportArgs) -> Result<ExitCode> {
             }
             let layers = to_sparse(checkpoint, &file)?;
             let bytes = std::fs::metadata(&file).map_err(|e| Error::io(&file, "read", e))?.len();
-            let megabytes = |bytes: usize| bytes as f64 / 1e6;
+            let megabytes = |bytes: u64| bytes as f64 / 1e6;
             output::log(&format!(
                 "{}: {:.1} MB; encoder layers {:.1} MB, {:.2} of the {:.1} MB that they take dense",
                 file.display(),
-                bytes as f64 / 1e6,
+                megabytes(bytes),
                 megabytes(layers.sparse),
                 layers.sparse as f64 / layers.dense.max(1) as f64,
                 megabytes(layers.dense),

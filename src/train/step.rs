@@ -124,20 +124,18 @@ impl<B: TrainingBackend> Trainee<B> {
             let Some(device) = parts.first().map(|part| part.token_ids.device()) else { continue };
             let share = Share { offset, samples, noise, factor };
             offset += parts.len();
-            learned.push(match learned.is_empty() {
-                true => (device, self.learn_share(share, parts)),
-                false => (
-                    device.clone(),
-                    replica::<B, _>(self.clone(), &device).learn_share(share, parts),
-                ),
-            });
+            let result = if learned.is_empty() {
+                self.learn_share(share, parts)
+            } else {
+                replica::<B, _>(self.clone(), &device).learn_share(share, parts)
+            };
+            learned.push((device, result));
         }
-        let several = learned.len() > 1;
         let mut learned = learned.into_iter();
         let Some((main, (mut loss, grads))) = learned.next() else {
             return (Tensor::zeros([1], &Default::default()), GradientsParams::new());
         };
-        if !several {
+        if learned.len() == 0 {
             return (loss, grads);
         }
         // On CUDA, what another device sends may be written over what this one still works with. A
