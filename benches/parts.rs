@@ -8,7 +8,7 @@ use burn::tensor::{Distribution, Int, Tensor, TensorData};
 use burn_flex::Flex;
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use platon::bert::{BertConfig, ClassifierConfig, Training};
+use platon::bert::{BertConfig, ClassifierConfig, HeadConfig, Training};
 use platon::glue::batch::{Batch, Filling};
 use platon::glue::demo;
 use platon::glue::encode::Encoder;
@@ -16,7 +16,7 @@ use platon::glue::sample::Sample;
 use platon::glue::tsv::{Label, Row};
 use platon::kernels::operands::{Dense, Heads, Norm, Setup, Tables, TokenIds};
 use platon::kernels::{
-    AdamaxStep, LayerKernels, Observation, Pass, Precision, Queries, ScoreState, Scores,
+    AdamaxStep, Averages, Fusion, LayerKernels, Observation, Precision, Queries, Scores,
     SeededDropout, Sequences, UpdateKernels,
 };
 
@@ -36,7 +36,7 @@ fn random<const D: usize>(shape: [usize; D]) -> Tensor<Flex, D> {
 #[divan::bench(args = [10_600_000, 85_000_000], sample_count = 5)]
 fn threshold_of_scores(bencher: Bencher, n: usize) {
     let scores = [Scores::Product(random([n]).powi_scalar(4), random([n]).powi_scalar(4))];
-    bencher.counter(ItemsCount::new(n)).bench_local(|| Flex::cut(&scores, n / 5 * 4));
+    bencher.counter(ItemsCount::new(n)).bench_local(|| Flex::kth_smallest(&scores, n / 5 * 4));
 }
 
 const PARAMETER: usize = 10_000_000;
@@ -58,19 +58,19 @@ fn update_of_10_million(bencher: Bencher, with: &str) {
     let position = if with == "at a window's end" { 0 } else { 3 };
     let observation = Observation { position, beta1: 0.85, beta2: 0.95 };
     let (weight, grad) = (random([PARAMETER]), random([PARAMETER]));
-    let drop = (with == "with masks").then(|| weight.clone().lower_elem(0.0));
-    let scores = (with != "adamax").then(|| ScoreState {
+    let mask = (with == "with masks").then(|| weight.clone().lower_elem(0.0));
+    let averages = (with != "adamax").then(|| Averages {
         window: zeros(),
         importance: zeros(),
         uncertainty: zeros(),
     });
-    let mut state = Some((zeros(), zeros(), scores));
+    let mut state = Some((zeros(), zeros(), averages));
     bencher.counter(ItemsCount::new(PARAMETER)).bench_local(|| {
-        let Some((moment, norm, scores)) = state.take() else { return };
-        let scores = scores.map(|scores| (scores, observation));
-        let pass = Pass { grad_scale: 0.5, scores, drop: drop.clone() };
-        let updated = Flex::adamax(step, weight.clone(), grad.clone(), moment, norm, pass);
-        state = Some((updated.moment, updated.norm, updated.scores));
+        let Some((moment, norm, averages)) = state.take() else { return };
+        let averages = averages.map(|averages| (averages, observation));
+        let fusion = Fusion { grad_scale: 0.5, averages, mask: mask.clone() };
+        let updated = Flex::adamax(step, weight.clone(), grad.clone(), moment, norm, fusion);
+        state = Some((updated.moment, updated.norm, updated.averages));
     });
 }
 
@@ -201,14 +201,15 @@ fn model(bencher: Bencher) {
         initializer_range: 0.02,
         pad_token_id: 0,
     };
-    let config = ClassifierConfig { bert, outputs: 2, bert_dropout: 0.1, head_dropout: 0.1 };
+    let heads = vec![HeadConfig { outputs: 2, dropout: 0.1 }];
+    let config = ClassifierConfig { bert, bert_dropout: 0.1, heads };
     let training = Training { noise: 7, precision: Precision::Single };
     B::seed(&device, 7);
     let net = config.init::<B>(&device);
     let sequences = Sequences::new(vec![50; ROWS / 50], None);
     bencher
         .counter(ItemsCount::new(ROWS))
-        .bench_local(|| net.forward(ids(ROWS), &sequences, Some(training)).sum().backward());
+        .bench_local(|| net.forward(ids(ROWS), &sequences, 0, Some(training)).sum().backward());
 }
 
 /// A batch of 32 samples of 53 tokens, as the loader makes it.

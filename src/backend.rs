@@ -17,6 +17,9 @@ pub trait Job: Send {
     type Output: Send;
 
     /// Does the work on `device`.
+    ///
+    /// # Errors
+    /// Those of the work.
     fn run<B: TrainingBackend>(self, device: B::Device) -> Result<Self::Output>;
 }
 

@@ -48,6 +48,9 @@ pub enum Error {
         /// A remedy.
         hint: Option<String>,
     },
+    /// Whoever read standard output has seen enough, as `| head` has: no failure.
+    #[error("standard output was closed")]
+    Closed,
     /// The run itself failed: a missing device, a diverged loss, an inner thread that died.
     #[error("{message}{}", hint_suffix(.hint))]
     Run {
@@ -103,6 +106,7 @@ impl Error {
             | Self::Content { hint, .. }
             | Self::Value { hint, .. }
             | Self::Run { hint, .. } => *hint = Some(one_line(remedy)),
+            Self::Closed => {}
         }
         self
     }

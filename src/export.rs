@@ -7,14 +7,16 @@ use serde_json::Value;
 
 use crate::bert::checkpoint::{CONFIG, Checkpoint, TOKENIZER_FILES};
 use crate::bert::config::Dropouts;
+use crate::bert::family::BERT;
 use crate::bert::weights::{self, StoredTensor, Tensors};
-use crate::bert::{BertConfig, sparse};
+use crate::bert::{BertConfig, names, sparse};
 use crate::error::{Error, Result};
 use crate::files::{write_json, write_whole};
 use crate::glue::encode::Encoder;
 use crate::glue::task::{Kind, Task};
 
-const WEIGHTS: &str = "model.safetensors";
+/// The weights' file of a Hugging Face folder.
+pub const WEIGHTS: &str = "model.safetensors";
 /// Dropout rates for a checkpoint that names none.
 const DROPOUTS: Dropouts = Dropouts { encoder: 0.1, head: 0.1 };
 
@@ -104,7 +106,10 @@ pub fn to_sparse(checkpoint: Checkpoint, file: &Path) -> Result<LayerBytes> {
     texts.insert(CONFIG.to_string(), hugging_face_config(&config, json, &tensors).to_string());
     write_whole(file, &sparse::encode(&tensors, &texts)?)?;
     let mut layers = LayerBytes::default();
-    for (name, tensor) in tensors.iter().filter(|(name, _)| name.contains("encoder.layer.")) {
+    for (name, tensor) in &tensors {
+        if names::layer_and_matrix(name).is_none() {
+            continue;
+        }
         layers.dense += size_of_val(tensor.values.as_slice()) as u64;
         layers.sparse += sparse::stored_bytes(name, &tensor.values) as u64;
     }
@@ -120,7 +125,7 @@ fn hugging_face_config(
     if json.get("model_type").is_some() {
         return json;
     }
-    let outputs = tensors.get("classifier.weight").and_then(|t| t.shape.first()).copied();
+    let outputs = tensors.get(&names::output_weight()).and_then(|t| t.shape.first()).copied();
     let labels: Vec<String> = match outputs {
         None | Some(1) => Vec::new(),
         Some(outputs) => (0..outputs).map(|n| format!("LABEL_{n}")).collect(),
@@ -130,7 +135,7 @@ fn hugging_face_config(
     if outputs.is_none()
         && let Some(made) = made.as_object_mut()
     {
-        made.insert("architectures".into(), serde_json::json!(["BertModel"]));
+        made.insert("architectures".into(), serde_json::json!([BERT.encoder_class]));
         for key in ["id2label", "label2id", "problem_type", "classifier_dropout"] {
             made.shift_remove(key);
         }

@@ -10,6 +10,9 @@ use crate::error::{Error, Result};
 
 /// Writes `content` to `path` through a temporary file beside it, synced and renamed, so that a
 /// crash leaves either the old file or the new one. Missing parent folders are made.
+///
+/// # Errors
+/// The folder cannot be made or written to, or the disk is full.
 pub fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(|e| Error::io(parent, "create", e))?;
@@ -28,6 +31,9 @@ pub fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
 }
 
 /// Writes `value` as indented JSON, whole or not at all.
+///
+/// # Errors
+/// It has no form in JSON, or as [`write_whole`].
 pub fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
     let mut text = serde_json::to_vec_pretty(value)
         .map_err(|e| Error::run(format!("{}: cannot be written as JSON: {e}", path.display())))?;

@@ -6,14 +6,13 @@
 //!
 //! | paper | here |
 //! |---|---|
-//! | sensitivity, equation 4: `I = abs(w * g)`; its smoothing and uncertainty, equations 6 to 8 | [`kernels::UpdateKernels::observe`] |
-//! | score `S = I * U`, equation 9 | [`kernels::Scores`] |
-//! | global threshold, equation 3 | [`kernels::UpdateKernels::cut`], its rank in [`pruning::threshold`] |
+//! | sensitivity, equation 4: `I = abs(w * g)`; its smoothing and uncertainty, equations 6 to 8 | [`pruning::criterion::platon`]; their arithmetic: [`kernels::UpdateKernels::observe`] |
+//! | score `S = I * U`, equation 9 | [`pruning::criterion::platon`] |
+//! | global threshold, equation 3 | [`kernels::UpdateKernels::kth_smallest`], its rank in [`pruning::threshold`] |
 //! | algorithm 1 | [`pruning::optimizer`] |
 //! | cubic schedule of the remaining ratio, equation 10 | [`pruning::schedule`] |
 //! | fine-tuning on GLUE, section 4 | [`train`], [`glue`], [`bert`] |
 
-pub mod adamax;
 pub mod backend;
 pub mod bert;
 pub mod cli;
@@ -23,14 +22,14 @@ pub mod error;
 pub mod export;
 pub mod files;
 pub mod glue;
+pub mod infer;
 pub mod kernels;
-pub mod learning_rate;
 pub mod metrics;
-pub mod optimizer;
+pub mod optim;
 pub mod panics;
 pub mod pruning;
-pub mod radam;
 pub mod report;
+pub mod run;
 pub mod seed;
 pub mod submission;
 pub mod tensorboard;

@@ -43,6 +43,9 @@ pub struct EventWriter {
 impl EventWriter {
     /// Creates `events.out.tfevents.{seconds}.{host}.{pid}.{n}` in `dir`, which is made if missing,
     /// and writes the event that opens every file. `n` counts up past files that exist.
+    ///
+    /// # Errors
+    /// The folder or the file cannot be made or written.
     pub fn create(dir: &Path) -> Result<Self> {
         fs::create_dir_all(dir).map_err(|e| Error::io(dir, "create", e))?;
         let now = since_epoch();
@@ -87,11 +90,17 @@ impl EventWriter {
 
     /// Adds the value that `tag` has at `step`. It may be NaN or infinite, which TensorBoard marks
     /// in the plot.
+    ///
+    /// # Errors
+    /// The file cannot be written.
     pub fn scalar(&mut self, tag: &str, step: u64, value: f32) -> Result<()> {
         self.record(&scalar_event(since_epoch().as_secs_f64(), tag, step, value))
     }
 
     /// Hands all events so far to the operating system, for TensorBoard to see.
+    ///
+    /// # Errors
+    /// The file cannot be written.
     pub fn flush(&mut self) -> Result<()> {
         self.file.flush().map_err(|e| self.failed(e))
     }

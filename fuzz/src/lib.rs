@@ -16,8 +16,9 @@ use platon::files::sha256_file;
 use platon::glue::sample::{Sample, read_samples, to_lines};
 use platon::glue::task::{Kind, Part, SCORE_RANGE, Split, TASKS, Task, task};
 use platon::glue::tsv::{Label, Row, read_canonical, read_raw, write_canonical};
+use platon::run::RunFolder;
+use platon::run::checkpoints::{Checkpoints, PARTS};
 use platon::torch;
-use platon::train::checkpoint::{Checkpoints, PARTS};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use zip::CompressionMethod;
@@ -212,7 +213,7 @@ fn checkpoint(manifest: &[u8], progress: Option<&[u8]>) {
         if progress.is_some() { right.to_string().into_bytes() } else { manifest.into() };
     fs::write(folder.join("manifest.json"), &manifest).unwrap();
 
-    let checkpoints = Checkpoints::new(run.folder.path(), 2);
+    let checkpoints = Checkpoints::new(&RunFolder::at(run.folder.path()), 2);
     let (whole, skipped) = run.unchanged(|| checkpoints.newest()).unwrap();
     assert_eq!(skipped.len(), usize::from(whole.is_none()));
     skipped.iter().for_each(|error| check_line(error, LONGEST));
@@ -234,14 +235,14 @@ fn checkpoint(manifest: &[u8], progress: Option<&[u8]>) {
     assert_eq!(fs::read_dir(&all).unwrap().count(), usize::from(whole.is_some()));
     let Some(whole) = whole else { return };
     let (settled, _) = checkpoints.newest().unwrap();
-    assert_eq!(settled.unwrap().progress, whole.progress);
+    assert_eq!(settled.unwrap().record, whole.record);
     let unfinished = checkpoints.begin(3).unwrap();
     for part in &parts {
         fs::write(all.join("update-3.unfinished").join(part), part).unwrap();
     }
-    checkpoints.complete(&unfinished, &whole.progress).unwrap();
+    checkpoints.complete(&unfinished, &whole.record).unwrap();
     let (written, _) = checkpoints.newest().unwrap();
-    assert_eq!(written.unwrap().progress, whole.progress);
+    assert_eq!(written.unwrap().record, whole.record);
 }
 
 /// A manifest of what is in the folder.
@@ -253,7 +254,7 @@ fn fitting(folder: &Path, parts: &[String]) -> Value {
     };
     let names = parts.iter().map(String::as_str).chain(["progress.json"]);
     let files: Map<_, _> = names.map(entry).collect();
-    json!({ "format": 1, "update": 3, "files": files })
+    json!({ "format": 2, "update": 3, "files": files })
 }
 
 fn settings(text: &[u8]) {
@@ -270,7 +271,8 @@ fn settings(text: &[u8]) {
             for step in [1, total / 2 + 1, total] {
                 let ratio = schedule.at(step).ratio;
                 // A sum of two floats may miss by its last bit.
-                let range = config.final_threshold - 1e-9..=config.initial_threshold + 1e-9;
+                let range = config.pruning().final_threshold - 1e-9
+                    ..=config.pruning().initial_threshold + 1e-9;
                 assert!(ratio == 1.0 || range.contains(&ratio), "{ratio} at {step} of {total}");
             }
         }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::config::{BertConfig, read_json};
+use super::config::BertConfig;
 use super::sparse;
 use super::weights::{StoredTensor, Tensors};
 use crate::error::{Error, Result};
@@ -133,6 +133,14 @@ impl Checkpoint {
     pub fn labels(&self) -> Vec<String> {
         labels(&self.json)
     }
+}
+
+/// The content of a `config.json`.
+fn read_json(path: &Path) -> Result<Value> {
+    let text = std::fs::read_to_string(path).map_err(|e| {
+        Error::io(path, "read", e).hint("name a folder that holds a Hugging Face BERT checkpoint")
+    })?;
+    serde_json::from_str(&text).map_err(|e| Error::content(path, e.line(), "JSON", e))
 }
 
 fn labels(json: &Value) -> Vec<String> {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::family::BERT;
 use crate::error::{Error, Result};
 
 /// No published BERT comes near these; they bound what a file can make us allocate.
@@ -40,7 +41,7 @@ pub struct BertConfig {
     #[serde(default = "default_range")]
     pub initializer_range: f64,
     /// The padding token's number.
-    #[serde(default)]
+    #[serde(default = "default_padding")]
     pub pad_token_id: usize,
 }
 
@@ -54,42 +55,35 @@ pub struct Dropouts {
 }
 
 fn default_positions() -> usize {
-    512
+    BERT.defaults.max_position_embeddings
 }
 fn default_types() -> usize {
-    2
+    BERT.defaults.type_vocab_size
 }
 fn default_eps() -> f64 {
-    1e-12
+    BERT.defaults.layer_norm_eps
 }
 fn default_activation() -> String {
-    "gelu".into()
+    BERT.defaults.hidden_act.into()
 }
 fn default_range() -> f64 {
-    0.02
+    BERT.defaults.initializer_range
+}
+fn default_padding() -> usize {
+    BERT.defaults.pad_token_id
 }
 
 impl BertConfig {
-    /// Reads and checks `config.json` in the folder `dir`.
-    ///
-    /// # Errors
-    /// When the file cannot be read, is not JSON, describes another architecture, or has sizes that
-    /// contradict each other.
-    pub fn from_dir(dir: &Path) -> Result<Self> {
-        let path = dir.join("config.json");
-        let value = read_json(&path)?;
-        Self::from_json(value, &path)
-    }
-
     /// Takes and checks what a configuration says; `path` is the file it stands in.
     ///
     /// # Errors
-    /// As [`from_dir`](Self::from_dir).
+    /// It describes another architecture, or has sizes that contradict each other.
     pub fn from_json(value: serde_json::Value, path: &Path) -> Result<Self> {
         if let Some(kind) = value.get("model_type").and_then(|v| v.as_str())
-            && kind != "bert"
+            && kind != BERT.model_type
         {
-            return Err(Error::content(path, None, "model_type \"bert\"", format!("{kind:?}")));
+            let expected = format!("model_type {:?}", BERT.model_type);
+            return Err(Error::content(path, None, expected, format!("{kind:?}")));
         }
         for (key, only) in [
             ("position_embedding_type", serde_json::json!("absolute")),
@@ -165,8 +159,8 @@ impl BertConfig {
         Ok(())
     }
 
-    /// The `config.json` of a `BertForSequenceClassification` with these `labels` (empty: one
-    /// regression output), as a JSON object.
+    /// The `config.json` of a classifier with these `labels` (empty: one regression output), as a
+    /// JSON object.
     pub fn to_classifier_json(&self, labels: &[&str], dropouts: Dropouts) -> serde_json::Value {
         let names: Vec<&str> = if labels.is_empty() { vec!["LABEL_0"] } else { labels.to_vec() };
         let id2label: serde_json::Map<_, _> =
@@ -175,8 +169,8 @@ impl BertConfig {
             names.iter().enumerate().map(|(i, n)| ((*n).to_string(), i.into())).collect();
         let problem = if labels.is_empty() { "regression" } else { "single_label_classification" };
         serde_json::json!({
-            "architectures": ["BertForSequenceClassification"],
-            "model_type": "bert",
+            "architectures": [BERT.classifier_class],
+            "model_type": BERT.model_type,
             "vocab_size": self.vocab_size,
             "hidden_size": self.hidden_size,
             "num_hidden_layers": self.num_hidden_layers,
@@ -199,22 +193,12 @@ impl BertConfig {
     }
 }
 
-/// The content of a `config.json`.
-pub(super) fn read_json(path: &Path) -> Result<serde_json::Value> {
-    let text = std::fs::read_to_string(path).map_err(|e| {
-        Error::io(path, "read", e).hint("name a folder that holds a Hugging Face BERT checkpoint")
-    })?;
-    serde_json::from_str(&text).map_err(|e| Error::content(path, e.line(), "JSON", e))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn read(json: &str) -> Result<BertConfig> {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("config.json"), json).unwrap();
-        BertConfig::from_dir(dir.path())
+        BertConfig::from_json(serde_json::from_str(json).unwrap(), Path::new("config.json"))
     }
 
     const GOOD: &str = r#"{"model_type": "bert", "vocab_size": 10, "hidden_size": 8,

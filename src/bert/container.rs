@@ -60,7 +60,7 @@ pub(super) struct Stored<'a> {
 }
 
 /// A tensor of a file to write; `data` holds as many bytes as type and shape say.
-pub(super) struct Part {
+pub(super) struct TensorEntry {
     pub name: String,
     pub element_type: ElementType,
     pub shape: Vec<usize>,
@@ -161,17 +161,20 @@ impl<'a> Header<'a> {
 ///
 /// # Errors
 /// The header would be longer than readers accept.
-pub(super) fn write(metadata: &BTreeMap<String, String>, mut parts: Vec<Part>) -> Result<Vec<u8>> {
+pub(super) fn write(
+    metadata: &BTreeMap<String, String>,
+    mut tensors: Vec<TensorEntry>,
+) -> Result<Vec<u8>> {
     // Floats first, so that a reader that maps the file into memory finds them aligned.
-    parts.sort_by(|a, b| (a.element_type, &a.name).cmp(&(b.element_type, &b.name)));
+    tensors.sort_by(|a, b| (a.element_type, &a.name).cmp(&(b.element_type, &b.name)));
     let mut entries = Map::new();
     entries.insert(METADATA.to_owned(), json!(metadata));
     let mut start = 0;
-    for part in &parts {
-        let end = start + part.data.len();
-        let (dtype, shape) = (part.element_type.name(), &part.shape);
+    for tensor in &tensors {
+        let end = start + tensor.data.len();
+        let (dtype, shape) = (tensor.element_type.name(), &tensor.shape);
         let entry = json!({ "dtype": dtype, "shape": shape, "data_offsets": [start, end] });
-        entries.insert(part.name.clone(), entry);
+        entries.insert(tensor.name.clone(), entry);
         start = end;
     }
     let mut header = Value::Object(entries).to_string();
@@ -185,8 +188,8 @@ pub(super) fn write(metadata: &BTreeMap<String, String>, mut parts: Vec<Part>) -
     let mut file = Vec::with_capacity(LENGTH_BYTES + header.len() + start);
     file.extend((header.len() as u64).to_le_bytes());
     file.extend(header.as_bytes());
-    for part in &parts {
-        file.extend(&part.data);
+    for tensor in &tensors {
+        file.extend(&tensor.data);
     }
     Ok(file)
 }

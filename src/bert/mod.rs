@@ -3,11 +3,16 @@
 pub mod checkpoint;
 pub mod config;
 mod container;
+pub mod family;
+pub mod head;
 pub mod model;
 pub mod names;
+mod pass;
 pub mod sparse;
 pub mod weights;
 
 pub use checkpoint::Checkpoint;
 pub use config::BertConfig;
-pub use model::{BertClassifier, ClassifierConfig, Training};
+pub use head::HeadConfig;
+pub use model::{BertClassifier, ClassifierConfig};
+pub use pass::Training;

@@ -1,30 +1,27 @@
-//! The encoder of Devlin et al. (2019), post-norm, with the classification head of DESIGN's
-//! original: first token -> dropout -> dense + tanh -> dropout -> dense.
+//! The encoder of Devlin et al. (2019), post-norm, with a head for each task.
 
 use burn::module::{Module, Param};
 use burn::nn::{
     Embedding, EmbeddingConfig, Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig,
 };
-use burn::tensor::activation::tanh;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
 
 use super::config::BertConfig;
-use crate::kernels::operands::{Dense, Heads, Norm, Setup, Tables, TokenIds};
-use crate::kernels::{ModelKernels, Precision, Queries, SeededDropout, Sequences};
-use crate::seed::mix;
+use super::head::{Head, HeadConfig};
+use super::pass::{Pass, Place, Training, dense, linear, norm};
+use crate::kernels::operands::{Heads, Setup, Tables, TokenIds};
+use crate::kernels::{ModelKernels, Queries, Sequences};
 
 /// What a classifier needs beyond the encoder's own configuration.
 #[derive(Debug, Clone)]
 pub struct ClassifierConfig {
     /// The encoder.
     pub bert: BertConfig,
-    /// Number of outputs: classes, or 1 for regression.
-    pub outputs: usize,
-    /// Dropout inside the encoder (embeddings, attention, feed-forward).
+    /// Dropout inside the encoder (embeddings, attention, feed-forward), and between it and a head.
     pub bert_dropout: f64,
-    /// Dropout around the head's first dense layer: before it as in the encoder, after it the task's.
-    pub head_dropout: f64,
+    /// A head for each task; none where only the encoder is used.
+    pub heads: Vec<HeadConfig>,
 }
 
 /// Word, position and segment embeddings, summed and normalised.
@@ -69,20 +66,17 @@ pub struct Bert<B: Backend> {
     encoder: Vec<Layer<B>>,
 }
 
-/// The encoder with its classification (or regression) head.
+/// The encoder with a head for each task.
 #[derive(Module, Debug)]
 pub struct BertClassifier<B: Backend> {
     bert: Bert<B>,
-    input_dropout: f64,
-    pooler: Linear<B>,
-    output_dropout: f64,
-    classifier: Linear<B>,
+    heads: Vec<Head<B>>,
 }
 
 impl ClassifierConfig {
     /// A freshly initialised classifier: encoder weights from N(0, initializer_range), biases
-    /// zero; the head as PyTorch's `nn.Linear`, U(-1/sqrt(fan_in), 1/sqrt(fan_in)), biases too.
-    /// Drawn from the backend's generator: seed it first.
+    /// zero; the heads as PyTorch's `nn.Linear`, U(-1/sqrt(fan_in), 1/sqrt(fan_in)), biases too.
+    /// Drawn from the backend's generator, the encoder first: seed it first.
     pub fn init<B: Backend>(&self, device: &B::Device) -> BertClassifier<B> {
         let bert = &self.bert;
         let hidden = bert.hidden_size;
@@ -126,10 +120,11 @@ impl ClassifierConfig {
                 },
                 encoder: (0..bert.num_hidden_layers).map(|_| layer()).collect(),
             },
-            input_dropout: self.bert_dropout,
-            pooler: LinearConfig::new(hidden, hidden).init(device),
-            output_dropout: self.head_dropout,
-            classifier: LinearConfig::new(hidden, self.outputs).init(device),
+            heads: self
+                .heads
+                .iter()
+                .map(|head| head.init(hidden, self.bert_dropout, device))
+                .collect(),
         };
         // burn draws parameters when they are first used; drawing them here, in the order of the
         // modules, makes the initial weights depend on the seed alone.
@@ -141,50 +136,9 @@ struct DrawNow;
 
 impl<B: Backend> burn::module::ModuleMapper<B> for DrawNow {}
 
-/// The places of the model that drop elements, each with a stream of random numbers of its own.
-#[derive(Clone, Copy)]
-enum Place {
-    Embeddings,
-    HeadInput,
-    HeadOutput,
-    Attention(usize),
-    AfterAttention(usize),
-    AfterFeedForward(usize),
-}
-
-/// How the forward pass of an update differs from one that only wants the answers.
-#[derive(Debug, Clone, Copy)]
-pub struct Training {
-    /// Seeds the dropout.
-    pub noise: u64,
-    /// Of the matrix products.
-    pub precision: Precision,
-}
-
-/// A forward pass; `None` drops nothing and computes in single precision.
-#[derive(Clone, Copy)]
-struct Pass(Option<Training>);
-
-impl Pass {
-    fn precision(self) -> Precision {
-        self.0.map_or(Precision::Single, |training| training.precision)
-    }
-
-    fn dropout(self, place: Place, rate: f64) -> Option<SeededDropout> {
-        let stream = match place {
-            Place::Embeddings => 0,
-            Place::HeadInput => 1,
-            Place::HeadOutput => 2,
-            Place::Attention(layer) => 3 + 3 * layer,
-            Place::AfterAttention(layer) => 4 + 3 * layer,
-            Place::AfterFeedForward(layer) => 5 + 3 * layer,
-        };
-        self.0.map(|training| SeededDropout { rate, seed: mix(training.noise, stream as u64) })
-    }
-}
-
 impl<B: ModelKernels> BertClassifier<B> {
-    /// Class scores (logits), or the regression value.
+    /// Class scores (logits) of the head numbered `head`, or its regression value; without a number
+    /// in them (NaN) where there is no such head.
     ///
     /// # Shapes
     /// - `ids`: `[rows]` each, one row per token as `sequences` lays them out
@@ -195,14 +149,15 @@ impl<B: ModelKernels> BertClassifier<B> {
         &self,
         ids: TokenIds<B>,
         sequences: &Sequences,
+        head: usize,
         training: Option<Training>,
     ) -> Tensor<B, 2> {
         let first = self.bert.forward(ids, sequences, Queries::First, training); // [batch, hidden]
-        let pass = Pass(training);
-        let first = B::dropout(first, pass.dropout(Place::HeadInput, self.input_dropout));
-        let pooled = tanh(linear(&self.pooler, first, pass));
-        let pooled = B::dropout(pooled, pass.dropout(Place::HeadOutput, self.output_dropout));
-        linear(&self.classifier, pooled, pass)
+        match self.heads.get(head) {
+            Some(head) => head.forward(first, Pass(training)),
+            // Nobody takes it for an answer, and as a loss it ends a run.
+            None => first.mul_scalar(f64::NAN),
+        }
     }
 
     /// The encoder alone.
@@ -232,11 +187,15 @@ impl<B: ModelKernels> Bert<B> {
             let wanted = if n == last { wanted } else { Queries::All };
             hidden = layer.forward(hidden, sequences, wanted, n, pass);
         }
-        if self.encoder.is_empty() { select(hidden, sequences, wanted) } else { hidden }
+        hidden
     }
 }
 
 /// The rows of the wanted tokens.
+///
+/// # Shapes
+/// - `hidden`: `[rows, hidden]`
+/// - output: the same, or `[batch, hidden]`
 fn select<B: Backend>(
     hidden: Tensor<B, 2>,
     sequences: &Sequences,
@@ -311,22 +270,4 @@ impl<B: ModelKernels> Layer<B> {
         let norm = norm(&self.layer_norm, self.epsilon);
         B::dropout_add_norm(linear(&self.output, inner, pass), hidden, norm, dropout)
     }
-}
-
-fn linear<B: ModelKernels>(linear: &Linear<B>, x: Tensor<B, 2>, pass: Pass) -> Tensor<B, 2> {
-    B::dense(x, dense(linear, pass))
-}
-
-fn dense<B: Backend>(linear: &Linear<B>, pass: Pass) -> Dense<B> {
-    let weight = linear.weight.val();
-    let [_, outputs] = weight.dims();
-    let zeros = || Tensor::zeros([outputs], &weight.device());
-    let bias = linear.bias.as_ref().map_or_else(zeros, |bias| bias.val());
-    Dense { weight, bias, precision: pass.precision() }
-}
-
-fn norm<B: Backend>(norm: &LayerNorm<B>, epsilon: f64) -> Norm<B> {
-    let gamma = norm.gamma.val();
-    let beta = norm.beta.as_ref().map_or_else(|| gamma.zeros_like(), |beta| beta.val());
-    Norm { gamma, beta, epsilon }
 }

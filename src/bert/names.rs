@@ -1,6 +1,11 @@
-//! The only table between this crate's parameter paths and Hugging Face's tensor names.
+//! Between this crate's parameter paths and Hugging Face's tensor names; the names themselves stand
+//! in [`family`](super::family).
 
 use super::config::BertConfig;
+use super::family::{BERT, Named};
+
+/// What the original program calls the output layer of its only head.
+const ORIGINAL_OUTPUT: &str = "scoring_list.0.";
 
 /// The path that a burn module visitor has walked, and the Hugging Face name of the parameter at
 /// its end.
@@ -31,35 +36,45 @@ impl ParamPath {
 pub fn hf_name(path: &[String]) -> String {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     // A wrapper around the classifier may add a leading field of its own.
-    let start = path.iter().position(|p| matches!(*p, "bert" | "pooler" | "classifier"));
-    match path.split_at(start.unwrap_or(0)).1 {
-        ["bert", "embeddings", "layer_norm", leaf] => {
-            format!("bert.embeddings.LayerNorm.{}", norm_leaf(leaf))
-        }
-        ["bert", "encoder", n, rest @ ..] => {
-            let tail = match rest {
-                ["attention", "layer_norm", leaf] => {
-                    format!("attention.output.LayerNorm.{}", norm_leaf(leaf))
-                }
-                ["attention", "output", leaf] => format!("attention.output.dense.{leaf}"),
-                ["attention", projection, leaf] => format!("attention.self.{projection}.{leaf}"),
-                ["layer_norm", leaf] => format!("output.LayerNorm.{}", norm_leaf(leaf)),
-                [dense, leaf] => format!("{dense}.dense.{leaf}"),
-                other => other.join("."),
-            };
-            format!("bert.encoder.layer.{n}.{tail}")
-        }
-        ["pooler", leaf] => format!("bert.pooler.dense.{leaf}"),
-        other => other.join("."),
-    }
+    let start = path.iter().position(|field| matches!(*field, "bert" | "heads"));
+    let (_, path) = path.split_at(start.unwrap_or(0));
+    known_name(path).unwrap_or_else(|| path.join("."))
 }
 
-fn norm_leaf(leaf: &str) -> &str {
-    match leaf {
+fn known_name(path: &[&str]) -> Option<String> {
+    let (module, leaf) = match path {
+        ["bert", "embeddings", module @ .., leaf] => {
+            (format!("{}{}", BERT.prefix, find(BERT.embeddings, module)?), leaf)
+        }
+        ["bert", "encoder", layer, module @ .., leaf] => {
+            (format!("{}{}", layer_prefix(layer), find(BERT.layer, module)?), leaf)
+        }
+        // Hugging Face's models have one head.
+        ["heads", "0", "dense", leaf] => (BERT.head.dense.to_string(), leaf),
+        ["heads", "0", "output", leaf] => (BERT.head.output.to_string(), leaf),
+        _ => return None,
+    };
+    // LayerNorm's are called otherwise in burn.
+    let leaf = match *leaf {
         "gamma" => "weight",
         "beta" => "bias",
         other => other,
-    }
+    };
+    Some(format!("{module}.{leaf}"))
+}
+
+fn find(names: &[Named], module: &[&str]) -> Option<&'static str> {
+    let module = module.join(".");
+    names.iter().find(|(path, _)| *path == module).map(|(_, name)| *name)
+}
+
+fn layer_prefix(layer: &str) -> String {
+    format!("{}{}{layer}.", BERT.prefix, BERT.layers)
+}
+
+/// The weight of the head's output layer, `[outputs, hidden]`.
+pub fn output_weight() -> String {
+    format!("{}.weight", BERT.head.output)
 }
 
 /// The Hugging Face name of a tensor that a checkpoint calls `stored`; `None` for one that is no part
@@ -68,7 +83,7 @@ fn norm_leaf(leaf: &str) -> &str {
 /// Known are names without the `bert.` prefix, the `gamma` and `beta` of the first TensorFlow
 /// conversions, the `module.` of PyTorch's data parallelism, and the head of the original program:
 /// `pooler.dense.*` and `scoring_list.0.*`.
-pub fn from_stored(stored: &str) -> Option<String> {
+pub(super) fn from_stored(stored: &str) -> Option<String> {
     let name = stored.strip_prefix("module.").unwrap_or(stored);
     let name = if name.contains("LayerNorm.") {
         name.replace("LayerNorm.gamma", "LayerNorm.weight")
@@ -79,52 +94,51 @@ pub fn from_stored(stored: &str) -> Option<String> {
     if name.ends_with("position_ids") {
         return None;
     }
-    if let Some(leaf) = name.strip_prefix("scoring_list.0.") {
-        return Some(format!("classifier.{leaf}"));
+    if let Some(leaf) = name.strip_prefix(ORIGINAL_OUTPUT) {
+        return Some(format!("{}.{leaf}", BERT.head.output));
     }
-    if ["embeddings.", "encoder.", "pooler."].iter().any(|part| name.starts_with(part)) {
-        return Some(format!("bert.{name}"));
+    if BERT.parts.iter().any(|part| name.starts_with(part)) {
+        return Some(format!("{}{name}", BERT.prefix));
     }
-    (name.starts_with("bert.") || name.starts_with("classifier.")).then_some(name)
+    (name.starts_with(BERT.prefix) || is_head(&name)).then_some(name)
 }
 
 /// The encoder's tensors under their Hugging Face names, with their shapes there.
-pub fn encoder_shapes(config: &BertConfig) -> Vec<(String, Vec<usize>)> {
+pub(super) fn encoder_shapes(config: &BertConfig) -> Vec<(String, Vec<usize>)> {
     let (hidden, inner) = (config.hidden_size, config.intermediate_size);
-    let mut shapes = vec![
-        ("bert.embeddings.word_embeddings.weight".to_string(), vec![config.vocab_size, hidden]),
-        (
-            "bert.embeddings.position_embeddings.weight".to_string(),
-            vec![config.max_position_embeddings, hidden],
-        ),
-        (
-            "bert.embeddings.token_type_embeddings.weight".to_string(),
-            vec![config.type_vocab_size, hidden],
-        ),
-    ];
-    let mut norm = |module: String| {
-        for leaf in ["weight", "bias"] {
-            shapes.push((format!("{module}.LayerNorm.{leaf}"), vec![hidden]));
-        }
+    let mut shapes = Vec::new();
+    let mut add = |module: &str, leaf: &str, shape: Vec<usize>| {
+        let path: Vec<String> = module.split('.').chain([leaf]).map(str::to_string).collect();
+        shapes.push((hf_name(&path), shape));
     };
-    norm("bert.embeddings".to_string());
-    for layer in 0..config.num_hidden_layers {
-        for module in ["attention.output", "output"] {
-            norm(format!("bert.encoder.layer.{layer}.{module}"));
+    for (table, entries) in [
+        ("word_embeddings", config.vocab_size),
+        ("position_embeddings", config.max_position_embeddings),
+        ("token_type_embeddings", config.type_vocab_size),
+    ] {
+        add(&format!("bert.embeddings.{table}"), "weight", vec![entries, hidden]);
+    }
+    let layers = 0..config.num_hidden_layers;
+    let in_layers = layers.clone().flat_map(|n| {
+        ["attention.layer_norm", "layer_norm"].map(|norm| format!("bert.encoder.{n}.{norm}"))
+    });
+    for norm in std::iter::once("bert.embeddings.layer_norm".to_string()).chain(in_layers) {
+        for leaf in ["gamma", "beta"] {
+            add(&norm, leaf, vec![hidden]);
         }
     }
-    for layer in 0..config.num_hidden_layers {
+    for layer in layers {
         for (module, outputs, inputs) in [
-            ("attention.self.query", hidden, hidden),
-            ("attention.self.key", hidden, hidden),
-            ("attention.self.value", hidden, hidden),
-            ("attention.output.dense", hidden, hidden),
-            ("intermediate.dense", inner, hidden),
-            ("output.dense", hidden, inner),
+            ("attention.query", hidden, hidden),
+            ("attention.key", hidden, hidden),
+            ("attention.value", hidden, hidden),
+            ("attention.output", hidden, hidden),
+            ("intermediate", inner, hidden),
+            ("output", hidden, inner),
         ] {
-            let name = format!("bert.encoder.layer.{layer}.{module}");
-            shapes.push((format!("{name}.weight"), vec![outputs, inputs]));
-            shapes.push((format!("{name}.bias"), vec![outputs]));
+            let module = format!("bert.encoder.{layer}.{module}");
+            add(&module, "weight", vec![outputs, inputs]);
+            add(&module, "bias", vec![outputs]);
         }
     }
     shapes
@@ -132,29 +146,27 @@ pub fn encoder_shapes(config: &BertConfig) -> Vec<(String, Vec<usize>)> {
 
 /// Whether Hugging Face stores this rank-2 tensor transposed: `nn.Linear` keeps `[out, in]` where
 /// burn keeps `[in, out]`; embeddings are the same in both.
-pub fn is_transposed(hf_name: &str) -> bool {
+pub(super) fn is_transposed(hf_name: &str) -> bool {
     !hf_name.contains("embeddings.")
 }
 
 /// Whether the tensor belongs to the task head rather than to the pre-trained encoder.
-pub fn is_head(hf_name: &str) -> bool {
-    hf_name.starts_with("bert.pooler.") || hf_name.starts_with("classifier.")
+pub(super) fn is_head(hf_name: &str) -> bool {
+    [BERT.head.dense, BERT.head.output]
+        .into_iter()
+        .any(|layer| hf_name.strip_prefix(layer).is_some_and(|leaf| leaf.starts_with('.')))
 }
 
-/// The parameters PLATON prunes, as parts of their Hugging Face names. LayerNorm also lies under
-/// `attention.output` and `output`, hence the `.dense`.
-pub const PRUNABLE: [&str; 4] =
-    ["attention.self", "attention.output.dense", "output.dense", "intermediate.dense"];
-
-/// Whether the tensor `hf_name` is to be pruned (see [`PRUNABLE`]).
+/// Whether PLATON prunes the tensor `hf_name`.
 pub fn is_prunable(hf_name: &str) -> bool {
-    PRUNABLE.iter().any(|part| hf_name.contains(part))
+    BERT.prunable.iter().any(|part| hf_name.contains(part))
 }
 
-/// Layer number and matrix type of a prunable tensor, for reports:
+/// Layer number and module of a layer's tensor, for reports:
 /// `bert.encoder.layer.3.attention.self.query.weight` gives `(3, "attention.self.query")`.
 pub fn layer_and_matrix(hf_name: &str) -> Option<(usize, &str)> {
-    let (number, rest) = hf_name.strip_prefix("bert.encoder.layer.")?.split_once('.')?;
+    let in_layers = hf_name.strip_prefix(BERT.prefix)?.strip_prefix(BERT.layers)?;
+    let (number, rest) = in_layers.split_once('.')?;
     let (matrix, _) = rest.rsplit_once('.')?;
     Some((number.parse().ok()?, matrix))
 }
@@ -183,9 +195,9 @@ mod tests {
             ),
             ("bert.encoder.11.output.bias", "bert.encoder.layer.11.output.dense.bias"),
             ("bert.encoder.0.layer_norm.gamma", "bert.encoder.layer.0.output.LayerNorm.weight"),
-            ("pooler.weight", "bert.pooler.dense.weight"),
+            ("heads.0.dense.weight", "bert.pooler.dense.weight"),
             ("net.bert.encoder.0.output.bias", "bert.encoder.layer.0.output.dense.bias"),
-            ("classifier.bias", "classifier.bias"),
+            ("heads.0.output.bias", "classifier.bias"),
         ] {
             let path: Vec<String> = path.split('.').map(String::from).collect();
             assert_eq!(hf_name(&path), expected);

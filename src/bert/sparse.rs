@@ -33,15 +33,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::container::{
-    DAMAGED, ElementType, Header, METADATA, Part, Stored, element_count, printable, shape_text,
+    DAMAGED, ElementType, Header, METADATA, Stored, TensorEntry, element_count, printable,
+    shape_text,
 };
 use super::weights::StoredTensor;
 use crate::error::{Error, Result};
 
 /// The metadata's `format` of a sparse file.
-pub const FORMAT: &str = "platon-sparse";
+const FORMAT: &str = "platon-sparse";
 /// The metadata's `platon_format` of a sparse file.
-pub const VERSION: &str = "1";
+const VERSION: &str = "1";
 /// The most elements of one file, stored or not: 16 GiB of weights.
 pub const MOST_ELEMENTS: u64 = 1 << 32;
 
@@ -73,7 +74,7 @@ pub fn encode(
     texts.insert(VERSION_ENTRY.to_owned(), VERSION.to_owned());
     check_total(tensors.values().map(|tensor| tensor.values.len()))
         .map_err(|(expected, found)| Error::value("tensors of a sparse file", expected, found))?;
-    let mut parts = Vec::with_capacity(2 * tensors.len());
+    let mut entries = Vec::with_capacity(2 * tensors.len());
     for (name, tensor) in tensors {
         if is_own_tensor(name) {
             let expected = "a name other than __metadata__, *.bitmap and *.values";
@@ -88,15 +89,15 @@ pub fn encode(
             let bitmap = bitmap(&tensor.values);
             let lengths = (vec![bitmap.len()], vec![stored]);
             let values = bytes_of(tensor.values.iter().filter(|value| is_stored(**value)));
-            parts.push(part(format!("{name}{BITMAP}"), ElementType::U8, lengths.0, bitmap));
-            parts.push(part(format!("{name}{VALUES}"), ElementType::F32, lengths.1, values));
+            entries.push(entry(format!("{name}{BITMAP}"), ElementType::U8, lengths.0, bitmap));
+            entries.push(entry(format!("{name}{VALUES}"), ElementType::F32, lengths.1, values));
             texts.insert(format!("{SHAPE_PREFIX}{name}"), shape_entry(&tensor.shape));
         } else {
             let (shape, values) = (tensor.shape.clone(), bytes_of(tensor.values.iter()));
-            parts.push(part(name.clone(), ElementType::F32, shape, values));
+            entries.push(entry(name.clone(), ElementType::F32, shape, values));
         }
     }
-    super::container::write(&texts, parts)
+    super::container::write(&texts, entries)
 }
 
 /// The bytes that a tensor takes in a sparse file, without its name and shape.
@@ -302,8 +303,8 @@ fn bytes_of<'a>(values: impl Iterator<Item = &'a f32>) -> Vec<u8> {
     values.flat_map(|value| value.to_le_bytes()).collect()
 }
 
-fn part(name: String, element_type: ElementType, shape: Vec<usize>, data: Vec<u8>) -> Part {
-    Part { name, element_type, shape, data }
+fn entry(name: String, element_type: ElementType, shape: Vec<usize>, data: Vec<u8>) -> TensorEntry {
+    TensorEntry { name, element_type, shape, data }
 }
 
 fn shape_entry(shape: &[usize]) -> String {

@@ -131,7 +131,7 @@ fn encoder(kept: usize) -> Tensors {
 fn dense_file(set: &Tensors) -> Vec<u8> {
     let parts = set.iter().map(|(name, tensor)| {
         let data = bytes_of(tensor.values.iter());
-        part(name.clone(), ElementType::F32, tensor.shape.clone(), data)
+        entry(name.clone(), ElementType::F32, tensor.shape.clone(), data)
     });
     crate::bert::container::write(&Texts::new(), parts.collect()).unwrap()
 }

@@ -9,12 +9,12 @@ use burn::tensor::{DType, Tensor, TensorData};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use super::config::BertConfig;
-use super::container::{self, ElementType, Part};
+use super::container::{self, ElementType, TensorEntry};
 use super::names::{self, ParamPath};
 use crate::error::{Error, Result};
 
 /// The version written to every weight file's metadata as `platon_format`.
-pub const FORMAT: &str = "1";
+const FORMAT: &str = "1";
 
 /// Which tensors a checkpoint must provide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub struct Tensors {
 }
 
 impl Tensors {
-    /// Names `stored` as Hugging Face does, see [`names::from_stored`].
+    /// Names `stored` as Hugging Face does, whatever program named it.
     pub fn new(file: &Path, stored: BTreeMap<String, StoredTensor>) -> Self {
         let (mut tensors, mut unused) = (BTreeMap::new(), Vec::new());
         // In the order of the names, so that the original's own `pooler.dense`, which its head
@@ -65,8 +65,8 @@ impl Tensors {
     /// # Errors
     /// Its weight has another shape.
     pub fn outputs(&self, hidden: usize) -> Result<Option<usize>> {
-        let name = "classifier.weight";
-        match self.tensors.get(name).map(|tensor| tensor.shape.as_slice()) {
+        let name = names::output_weight();
+        match self.tensors.get(&name).map(|tensor| tensor.shape.as_slice()) {
             None => Ok(None),
             Some([outputs, width]) if *outputs > 0 && *width == hidden => Ok(Some(*outputs)),
             Some(shape) => {
@@ -236,6 +236,9 @@ pub struct StoredTensor {
 }
 
 /// All parameters of `model` under their Hugging Face names, sorted.
+///
+/// # Errors
+/// The backend cannot hand out the values of one.
 pub fn collect<B: Backend, M: Module<B>>(model: &M) -> Result<BTreeMap<String, StoredTensor>> {
     let mut collector = Collector { path: ParamPath::default(), tensors: Ok(BTreeMap::new()) };
     model.visit(&mut collector);
@@ -286,7 +289,7 @@ impl<B: Backend> ModuleVisitor<B> for Collector {
 /// # Errors
 /// The file cannot be written.
 pub fn save(tensors: &BTreeMap<String, StoredTensor>, path: &Path) -> Result<()> {
-    let part = |(name, tensor): (&String, &StoredTensor)| Part {
+    let entry = |(name, tensor): (&String, &StoredTensor)| TensorEntry {
         name: name.clone(),
         element_type: ElementType::F32,
         shape: tensor.shape.clone(),
@@ -294,6 +297,6 @@ pub fn save(tensors: &BTreeMap<String, StoredTensor>, path: &Path) -> Result<()>
     };
     let metadata = [("format", "pt"), ("platon_format", FORMAT)];
     let metadata = metadata.map(|(name, text)| (name.to_string(), text.to_string()));
-    let file = container::write(&BTreeMap::from(metadata), tensors.iter().map(part).collect())?;
+    let file = container::write(&BTreeMap::from(metadata), tensors.iter().map(entry).collect())?;
     crate::files::write_whole(path, &file)
 }

@@ -1,15 +1,15 @@
 //! `platon convert` and `platon export`
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
-use super::output;
-use super::saved::model_in;
+use super::printer::Printer;
 use crate::bert::Checkpoint;
 use crate::error::{Error, Result, one_line};
 use crate::export::{Converted, to_hugging_face, to_sparse};
+use crate::run::RunFolder;
+use crate::run::folder::model_in;
 
 #[derive(Args)]
 pub struct ConvertArgs {
@@ -42,21 +42,21 @@ enum Format {
     Sparse,
 }
 
-pub fn convert(args: &ConvertArgs) -> Result<ExitCode> {
+pub fn convert(args: &ConvertArgs, printer: &Printer) -> Result<()> {
     let checkpoint = Checkpoint::open(&model_in(&args.input))?;
-    write_folder(checkpoint, args.tokenizer.as_deref(), &args.output)
+    write_folder(checkpoint, args.tokenizer.as_deref(), &args.output, printer)
 }
 
-pub fn export(args: &ExportArgs) -> Result<ExitCode> {
+pub fn export(args: &ExportArgs, printer: &Printer) -> Result<()> {
     let checkpoint = Checkpoint::open(&model_in(&args.run))?;
+    let run = RunFolder::at(&args.run);
     match args.format {
         Format::Hf => {
-            let default = || args.run.join("export-hf");
-            write_folder(checkpoint, None, &args.output.clone().unwrap_or_else(default))
+            let folder = args.output.clone().unwrap_or_else(|| run.hugging_face());
+            write_folder(checkpoint, None, &folder, printer)
         }
         Format::Sparse => {
-            let default = || args.run.join("model-sparse.safetensors");
-            let file = args.output.clone().unwrap_or_else(default);
+            let file = args.output.clone().unwrap_or_else(|| run.sparse());
             if file.exists() {
                 return Err(Error::value("output", "a new file", file.display())
                     .hint("name another one, or remove this one"));
@@ -64,7 +64,7 @@ pub fn export(args: &ExportArgs) -> Result<ExitCode> {
             let layers = to_sparse(checkpoint, &file)?;
             let bytes = std::fs::metadata(&file).map_err(|e| Error::io(&file, "read", e))?.len();
             let megabytes = |bytes: u64| bytes as f64 / 1e6;
-            output::log(&format!(
+            printer.log(&format!(
                 "{}: {:.1} MB; encoder layers {:.1} MB, {:.2} of the {:.1} MB that they take dense",
                 file.display(),
                 megabytes(bytes),
@@ -72,19 +72,24 @@ pub fn export(args: &ExportArgs) -> Result<ExitCode> {
                 layers.sparse as f64 / layers.dense.max(1) as f64,
                 megabytes(layers.dense),
             ));
-            Ok(ExitCode::SUCCESS)
+            Ok(())
         }
     }
 }
 
-fn write_folder(checkpoint: Checkpoint, tokenizer: Option<&Path>, dir: &Path) -> Result<ExitCode> {
+fn write_folder(
+    checkpoint: Checkpoint,
+    tokenizer: Option<&Path>,
+    dir: &Path,
+    printer: &Printer,
+) -> Result<()> {
     let Converted { unused, has_tokenizer } = to_hugging_face(checkpoint, tokenizer, dir)?;
     if !unused.is_empty() {
-        output::log(&one_line(format!("tensors left out: {}", unused.join(", "))));
+        printer.log(&one_line(format!("tensors left out: {}", unused.join(", "))));
     }
     if !has_tokenizer {
-        output::log("no tokenizer was found; --tokenizer FOLDER adds one");
+        printer.log("no tokenizer was found; --tokenizer FOLDER adds one");
     }
-    output::log(&format!("{}: a Hugging Face folder", dir.display()));
-    Ok(ExitCode::SUCCESS)
+    printer.log(&format!("{}: a Hugging Face folder", dir.display()));
+    Ok(())
 }

@@ -1,11 +1,10 @@
 //! `platon demo-data`
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::Args;
 
-use super::output;
+use super::printer::Printer;
 use crate::error::Result;
 use crate::glue::demo;
 
@@ -19,14 +18,14 @@ pub struct DemoDataArgs {
     seed: u64,
 }
 
-pub fn run(args: &DemoDataArgs) -> Result<ExitCode> {
+pub fn run(args: &DemoDataArgs, printer: &Printer) -> Result<()> {
     let demo = demo::generate(args.seed);
     demo::write(&demo, &args.output_dir)?;
-    output::log(&format!(
+    printer.log(&format!(
         "{} training and {} dev rows in {}",
         demo.train.len(),
         demo.dev.len(),
         args.output_dir.display()
     ));
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }

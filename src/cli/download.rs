@@ -2,14 +2,13 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::Mutex;
 
 use clap::Args;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::output;
-use crate::download::{Options, Progress, glue_task, model};
+use super::printer::Printer;
+use crate::download::{DownloadEvent, Options, glue_task, model};
 use crate::error::{Error, Result};
 use crate::glue::task::{TASKS, Task, task};
 
@@ -40,7 +39,7 @@ pub struct DownloadArgs {
     force: bool,
 }
 
-pub fn run(args: &DownloadArgs) -> Result<ExitCode> {
+pub fn run(args: &DownloadArgs, printer: &Printer) -> Result<()> {
     if args.tasks.is_empty() && args.model.is_none() {
         return Err(Error::value("TASK", "tasks, all, or --model NAME", "none")
             .hint("platon download mrpc --model bert-base-uncased"));
@@ -50,16 +49,16 @@ pub fn run(args: &DownloadArgs) -> Result<ExitCode> {
     options.glue_url = args.glue_url.clone().or(options.glue_url);
     options.hf_url = args.hf_url.clone().or(options.hf_url);
     for task in wanted(&args.tasks)? {
-        raw_files(task, &options)?;
+        raw_files(task, &options, printer)?;
     }
     if let Some(name) = &args.model {
         let folder = args.output_dir.clone().unwrap_or_else(|| {
             let short = name.rsplit('/').next().unwrap_or(name);
             Path::new("checkpoints").join(short)
         });
-        checkpoint(name, &folder, &options)?;
+        checkpoint(name, &folder, &options, printer)?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 fn cache_dir(data_dir: &Path, args: &DownloadArgs) -> PathBuf {
@@ -79,37 +78,41 @@ fn wanted(names: &[String]) -> Result<Vec<&'static Task>> {
 }
 
 /// Brings the raw files of a task.
-pub fn raw_files(task: &Task, options: &Options) -> Result<()> {
+pub fn raw_files(task: &Task, options: &Options, printer: &Printer) -> Result<()> {
     let files: Vec<&str> = task.splits.iter().map(|split| split.file).collect();
-    let bars = Bars::default();
+    let bars = Bars::new(printer);
     let unpacked = glue_task(task.name, task.folder, &files, options, &|p| bars.show(p))?;
     for file in unpacked.missing {
-        output::log(&format!("{}/{file}: the archive has none", task.folder));
+        printer.log(&format!("{}/{file}: the archive has none", task.folder));
     }
-    output::log(&format!("{}: in {}", task.name, options.data_dir.join(task.folder).display()));
+    printer.log(&format!("{}: in {}", task.name, options.data_dir.join(task.folder).display()));
     Ok(())
 }
 
 /// Brings a model.
-pub fn checkpoint(name: &str, folder: &Path, options: &Options) -> Result<()> {
-    let bars = Bars::default();
+pub fn checkpoint(name: &str, folder: &Path, options: &Options, printer: &Printer) -> Result<()> {
+    let bars = Bars::new(printer);
     let model = model(name, folder, options, &|p| bars.show(p))?;
-    output::log(&format!("{}: in {}", model.repository, folder.display()));
+    printer.log(&format!("{}: in {}", model.repository, folder.display()));
     Ok(())
 }
 
 /// A bar per file.
-#[derive(Default)]
-struct Bars {
+struct Bars<'a> {
+    printer: &'a Printer,
     bars: MultiProgress,
     open: Mutex<HashMap<String, ProgressBar>>,
 }
 
-impl Bars {
-    fn show(&self, progress: Progress<'_>) {
+impl<'a> Bars<'a> {
+    fn new(printer: &'a Printer) -> Self {
+        Self { printer, bars: MultiProgress::new(), open: Mutex::default() }
+    }
+
+    fn show(&self, progress: DownloadEvent<'_>) {
         let Ok(mut open) = self.open.lock() else { return };
         match progress {
-            Progress::Started { name, total, done } => {
+            DownloadEvent::Started { name, total, done } => {
                 let bar = open.entry(name.to_string()).or_insert_with(|| {
                     let bar = self.bars.add(ProgressBar::no_length());
                     let style = "{msg:24} {wide_bar} {bytes}/{total_bytes}  {bytes_per_sec}  {eta}";
@@ -123,19 +126,19 @@ impl Bars {
                 }
                 bar.set_position(done);
             }
-            Progress::Advanced { name, bytes } => {
+            DownloadEvent::Advanced { name, bytes } => {
                 if let Some(bar) = open.get(name) {
                     bar.inc(bytes);
                 }
             }
-            Progress::Finished { name } => {
+            DownloadEvent::Finished { name } => {
                 if let Some(bar) = open.remove(name) {
                     bar.finish_and_clear();
                 }
-                self.bars.suspend(|| output::log(&format!("{name}: downloaded")));
+                self.bars.suspend(|| self.printer.log(&format!("{name}: downloaded")));
             }
-            Progress::Cached { name } => {
-                self.bars.suspend(|| output::log(&format!("{name}: there already")));
+            DownloadEvent::Cached { name } => {
+                self.bars.suspend(|| self.printer.log(&format!("{name}: there already")));
             }
         }
     }

@@ -1,24 +1,23 @@
-//! `platon encode`
+//! `platon encode`, and `train --encode-mode`
 
 use std::collections::HashMap;
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
 
-use super::output;
+use super::inference::with_model;
+use super::printer::Printer;
 use super::saved::SavedArgs;
-use crate::backend::{Job, run_on};
 use crate::bert::Checkpoint;
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::files::write_whole;
-use crate::glue::encode::Encoder;
-use crate::kernels::{ModelKernels, TrainingBackend};
+use crate::infer::model::Load;
+use crate::infer::sets::EvalSet;
+use crate::infer::vectors::{Pooling, vectors_file};
+use crate::run::RunFolder;
 use crate::train::Plan;
-use crate::train::data::EvalSet;
-use crate::train::vectors::{Pooling, load_encoder, vectors, vectors_file};
 
 #[derive(Args)]
 pub struct EncodeArgs {
@@ -38,91 +37,74 @@ enum PoolingName {
     Mean,
 }
 
-pub fn run(args: EncodeArgs) -> Result<ExitCode> {
-    let checkpoint = args.saved.checkpoint()?;
+impl From<PoolingName> for Pooling {
+    fn from(name: PoolingName) -> Self {
+        match name {
+            PoolingName::First => Self::First,
+            PoolingName::Mean => Self::Mean,
+        }
+    }
+}
+
+pub fn run(args: &EncodeArgs, printer: &Printer) -> Result<()> {
+    let EncodeArgs { saved, pooling, output } = args;
+    let pooling = Pooling::from(*pooling);
+    let checkpoint = saved.checkpoint()?;
     checkpoint.check_weights()?;
-    let encoder = args.saved.encoder(&checkpoint)?;
-    if let Some(file) = args.output.as_ref().filter(|file| file.exists()) {
+    let encoder = saved.encoder(&checkpoint)?;
+    if let Some(file) = output.as_ref().filter(|file| file.exists()) {
         return Err(Error::value("output", "a new file", file.display())
             .hint("name another one, or remove this one"));
     }
-    let backend = args.saved.backend()?;
-    run_on(backend, EncodeJob { args, checkpoint, encoder })
-}
-
-struct EncodeJob {
-    args: EncodeArgs,
-    checkpoint: Checkpoint,
-    encoder: Encoder,
-}
-
-impl Job for EncodeJob {
-    type Output = ExitCode;
-
-    fn run<B: TrainingBackend>(self, device: B::Device) -> Result<ExitCode> {
-        self.encode::<B::InnerBackend>(&device)
-    }
-}
-
-impl EncodeJob {
-    fn encode<B: ModelKernels>(self, device: &B::Device) -> Result<ExitCode> {
-        let Self { args, checkpoint, encoder } = self;
-        let pooling = match args.pooling {
-            PoolingName::First => Pooling::First,
-            PoolingName::Mean => Pooling::Mean,
-        };
-        let bert = checkpoint.config.clone();
-        let width = bert.hidden_size;
-        let net = load_encoder::<B>(checkpoint, device)?;
+    let bert = checkpoint.config.clone();
+    let width = bert.hidden_size;
+    with_model(saved.backend()?, checkpoint, Load::Encoder, |model| {
         let mut all = Vec::new();
-        args.saved.each_chunk(&encoder, &bert, |first, samples| {
-            let rows = vectors(&net, samples, args.saved.batch_size(), pooling, device);
-            if args.output.is_some() {
+        saved.each_chunk(&encoder, &bert, |first, samples| {
+            let rows = model.vectors(samples, saved.batch_size(), pooling);
+            if output.is_some() {
                 all.extend(rows);
                 return Ok(());
             }
             for (n, vector) in rows.chunks(width).enumerate() {
                 let index = (first + n).to_string();
-                output::data(&json!({"index": index, "vector": vector}).to_string());
+                printer.data(&json!({"index": index, "vector": vector}).to_string())?;
             }
             Ok(())
         })?;
-        if let Some(file) = &args.output {
-            let metadata = HashMap::from([("pooling".to_string(), pooling.name().to_string())]);
-            write_whole(file, &vectors_file(&all, width, metadata)?)?;
-            output::log(&format!("{}: {} vectors", file.display(), all.len() / width.max(1)));
-        }
-        Ok(ExitCode::SUCCESS)
-    }
+        let Some(file) = output else { return Ok(()) };
+        let metadata = HashMap::from([("pooling".to_string(), pooling.name().to_string())]);
+        write(file, &all, width, metadata, printer)
+    })
 }
 
-/// `train --encode-mode`: writes the vectors of the evaluation sets into the run folder, and trains
-/// nothing.
-pub struct EncodeSets {
-    pub config: RunConfig,
-    pub plan: Plan,
-}
-
-impl Job for EncodeSets {
-    type Output = ExitCode;
-
-    fn run<B: TrainingBackend>(self, device: B::Device) -> Result<ExitCode> {
-        self.encode::<B::InnerBackend>(&device)
-    }
-}
-
-impl EncodeSets {
-    fn encode<B: ModelKernels>(self, device: &B::Device) -> Result<ExitCode> {
-        let Self { config, plan } = self;
-        let (checkpoint, sets) = plan.into_encoding();
-        let width = checkpoint.config.hidden_size;
-        let net = load_encoder::<B>(checkpoint, device)?;
+/// Writes the vectors of the evaluation sets into the run folder.
+pub fn sets(
+    config: &RunConfig,
+    folder: &RunFolder,
+    (plan, checkpoint): (Plan, Checkpoint),
+    printer: &Printer,
+) -> Result<()> {
+    let sets = plan.into_sets();
+    let width = checkpoint.config.hidden_size;
+    with_model(config.run().backend, checkpoint, Load::Encoder, |model| {
         for EvalSet { about, samples } in sets {
-            let rows = vectors(&net, samples, config.batch_size_eval, Pooling::First, device);
-            let file = config.output_dir.join(format!("{}_encoding.safetensors", about.name));
-            write_whole(&file, &vectors_file(&rows, width, HashMap::new())?)?;
-            output::log(&format!("{}: {} vectors", file.display(), about.uids.len()));
+            let batch_size = config.logging().batch_size_eval;
+            let rows = model.vectors(samples, batch_size, Pooling::First);
+            write(&folder.vectors(&about.name), &rows, width, HashMap::new(), printer)?;
         }
-        Ok(ExitCode::SUCCESS)
-    }
+        Ok(())
+    })
+}
+
+fn write(
+    file: &Path,
+    rows: &[f32],
+    width: usize,
+    metadata: HashMap<String, String>,
+    printer: &Printer,
+) -> Result<()> {
+    write_whole(file, &vectors_file(rows, width, metadata)?)?;
+    printer.log(&format!("{}: {} vectors", file.display(), rows.len() / width.max(1)));
+    Ok(())
 }

@@ -1,20 +1,23 @@
 //! The command line: one file per subcommand.
 
+mod bars;
 mod convert;
 mod demo_data;
 mod download;
 mod encode;
 mod evaluate;
-mod job;
-mod output;
+mod inference;
 mod predict;
 mod prepare;
+mod printer;
 mod refused;
 mod resume;
+mod runs;
 mod saved;
 mod settings;
 mod submit;
 mod train;
+mod training;
 
 use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,8 +25,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use self::printer::Printer;
 use crate::backend::start_threads;
-use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::panics;
 
@@ -65,14 +68,15 @@ enum Command {
 pub fn main() -> ExitCode {
     panics::keep_quiet();
     start_threads();
+    let printer = Printer::new();
     let arguments = match refused::sift(std::env::args_os().map(accept_underscores).collect()) {
         Ok(arguments) => arguments,
         Err(error) => {
-            output::log(&format!("error: {error}"));
+            printer.log(&format!("error: {error}"));
             return ExitCode::from(2);
         }
     };
-    let matches = command().try_get_matches_from(arguments);
+    let matches = Cli::command().try_get_matches_from(arguments);
     let cli = match matches.and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches)) {
         Ok(cli) => cli,
         Err(error) => {
@@ -81,56 +85,36 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    let result = catch_unwind(AssertUnwindSafe(|| run(cli.command)));
+    let result = catch_unwind(AssertUnwindSafe(|| run(cli.command, &printer)));
     let result = result.unwrap_or_else(|_| {
         let cause = panics::take().unwrap_or_default();
         Err(Error::run(format!("internal error: {cause}")).hint("this is a bug; please report it"))
     });
     match result {
         Ok(code) => code,
+        Err(Error::Closed) => ExitCode::SUCCESS,
         Err(error) => {
-            output::log(&format!("error: {error}"));
+            printer.log(&format!("error: {error}"));
             ExitCode::FAILURE
         }
     }
 }
 
-/// The command line with the settings' defaults in the help.
-fn command() -> clap::Command {
-    let defaults = RunConfig::default().to_table().unwrap_or_default();
-    Cli::command().mut_subcommand("train", |train| {
-        train.mut_args(|argument| {
-            if argument.is_positional() {
-                return argument;
-            }
-            let shown = match defaults.get(argument.get_id().as_str()) {
-                Some(toml::Value::String(text)) if text.is_empty() => None,
-                Some(toml::Value::String(text)) => Some(text.clone()),
-                Some(toml::Value::Boolean(_) | toml::Value::Array(_)) | None => None,
-                Some(value) => Some(value.to_string()),
-            };
-            match (shown, argument.get_help().cloned()) {
-                (Some(value), Some(help)) => argument.help(format!("{help} [default: {value}]")),
-                _ => argument,
-            }
-        })
-    })
-}
-
-fn run(command: Command) -> Result<ExitCode> {
+fn run(command: Command, printer: &Printer) -> Result<ExitCode> {
     match command {
-        Command::Train(args) => train::run(&args),
-        Command::Resume(args) => resume::run(&args),
-        Command::Prepare(args) => prepare::run(&args),
-        Command::Evaluate(args) => evaluate::run(&args),
-        Command::Predict(args) => predict::run(args),
-        Command::Encode(args) => encode::run(args),
-        Command::Submit(args) => submit::run(&args),
-        Command::Export(args) => convert::export(&args),
-        Command::Convert(args) => convert::convert(&args),
-        Command::Download(args) => download::run(&args),
-        Command::DemoData(args) => demo_data::run(&args),
+        Command::Train(args) => return train::run(&args, printer),
+        Command::Resume(args) => return resume::run(&args, printer),
+        Command::Prepare(args) => prepare::run(&args, printer),
+        Command::Evaluate(args) => evaluate::run(&args, printer),
+        Command::Predict(args) => predict::run(&args, printer),
+        Command::Encode(args) => encode::run(&args, printer),
+        Command::Submit(args) => submit::run(&args, printer),
+        Command::Export(args) => convert::export(&args, printer),
+        Command::Convert(args) => convert::convert(&args, printer),
+        Command::Download(args) => download::run(&args, printer),
+        Command::DemoData(args) => demo_data::run(&args, printer),
     }
+    .map(|()| ExitCode::SUCCESS)
 }
 
 /// The original spells its options with underscores: `--batch_size` is `--batch-size` here.
@@ -151,7 +135,7 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        command().debug_assert();
+        Cli::command().debug_assert();
     }
 
     #[test]

@@ -1,19 +1,14 @@
 //! `platon predict`
 
-use std::process::ExitCode;
-
 use clap::Args;
 use serde_json::json;
 
-use super::output;
+use super::inference::with_model;
+use super::printer::Printer;
 use super::saved::SavedArgs;
-use crate::backend::{Job, run_on};
-use crate::bert::Checkpoint;
 use crate::error::Result;
-use crate::glue::encode::Encoder;
-use crate::kernels::{ModelKernels, TrainingBackend};
+use crate::infer::model::Load;
 use crate::metrics::scores::{argmax, softmax};
-use crate::train::evaluate::{load_classifier, predict};
 
 #[derive(Args)]
 pub struct PredictArgs {
@@ -24,70 +19,67 @@ pub struct PredictArgs {
     json: bool,
 }
 
-pub fn run(args: PredictArgs) -> Result<ExitCode> {
-    let checkpoint = args.saved.checkpoint()?;
+pub fn run(args: &PredictArgs, printer: &Printer) -> Result<()> {
+    let PredictArgs { saved, json } = args;
+    let checkpoint = saved.checkpoint()?;
     checkpoint.check_weights()?;
-    let encoder = args.saved.encoder(&checkpoint)?;
-    let backend = args.saved.backend()?;
-    run_on(backend, PredictJob { args, checkpoint, encoder })
-}
-
-struct PredictJob {
-    args: PredictArgs,
-    checkpoint: Checkpoint,
-    encoder: Encoder,
-}
-
-impl Job for PredictJob {
-    type Output = ExitCode;
-
-    fn run<B: TrainingBackend>(self, device: B::Device) -> Result<ExitCode> {
-        self.predict::<B::InnerBackend>(&device)
-    }
-}
-
-impl PredictJob {
-    fn predict<B: ModelKernels>(self, device: &B::Device) -> Result<ExitCode> {
-        let Self { args, checkpoint, encoder } = self;
-        let is_regression = checkpoint.is_regression();
-        let names = checkpoint.labels();
-        let bert = checkpoint.config.clone();
-        let (net, outputs) = load_classifier::<B>(checkpoint, None, device)?;
-        let name = |class: usize| names.get(class).cloned().unwrap_or(format!("LABEL_{class}"));
-        if !args.json {
-            let columns =
-                if is_regression { Vec::new() } else { (0..outputs).map(name).collect::<Vec<_>>() };
-            output::data(&[vec!["index".into(), "prediction".into()], columns].concat().join("\t"));
+    let encoder = saved.encoder(&checkpoint)?;
+    let bert = checkpoint.config.clone();
+    let labels = Labels { names: checkpoint.labels(), is_regression: checkpoint.is_regression() };
+    with_model(saved.backend()?, checkpoint, Load::Classifier(None), |model| {
+        let outputs = model.outputs();
+        if !json {
+            printer.data(&labels.header(outputs))?;
         }
-        args.saved.each_chunk(&encoder, &bert, |first, samples| {
-            let all = predict(&net, vec![samples], args.saved.batch_size(), device);
+        saved.each_chunk(&encoder, &bert, |first, samples| {
+            let all = model.predict(vec![samples], saved.batch_size());
             let logits = all.iter().flat_map(|(set, _)| set.logits.chunks(outputs));
             for (n, logits) in logits.enumerate() {
-                let index = (first + n).to_string();
-                let scores = if is_regression { logits.to_vec() } else { softmax(logits, outputs) };
-                let class = argmax(logits);
-                let prediction = if is_regression {
-                    scores.first().map_or(String::new(), |value| format!("{value:.4}"))
-                } else {
-                    name(class)
-                };
-                if args.json {
-                    let label = if is_regression { json!(scores.first()) } else { json!(class) };
-                    output::data(
-                        &json!({"index": index, "prediction": prediction, "label": label,
-                            "scores": scores, "logits": logits})
-                        .to_string(),
-                    );
-                } else {
-                    let mut fields = vec![index, prediction];
-                    if !is_regression {
-                        fields.extend(scores.iter().map(|p| format!("{p:.4}")));
-                    }
-                    output::data(&fields.join("\t"));
-                }
+                printer.data(&labels.row(first + n, logits, *json))?;
             }
             Ok(())
-        })?;
-        Ok(ExitCode::SUCCESS)
+        })
+    })
+}
+
+/// What a model's outputs are called.
+struct Labels {
+    names: Vec<String>,
+    is_regression: bool,
+}
+
+impl Labels {
+    fn name(&self, class: usize) -> String {
+        self.names.get(class).cloned().unwrap_or(format!("LABEL_{class}"))
+    }
+
+    fn header(&self, outputs: usize) -> String {
+        let classes = if self.is_regression { 0 } else { outputs };
+        let columns = ["index", "prediction"].map(String::from).into_iter();
+        columns.chain((0..classes).map(|n| self.name(n))).collect::<Vec<_>>().join("\t")
+    }
+
+    fn row(&self, index: usize, logits: &[f32], json: bool) -> String {
+        let index = index.to_string();
+        let scores = match self.is_regression {
+            true => logits.to_vec(),
+            false => softmax(logits, logits.len()),
+        };
+        let class = argmax(logits);
+        let prediction = match self.is_regression {
+            true => scores.first().map_or(String::new(), |value| format!("{value:.4}")),
+            false => self.name(class),
+        };
+        if json {
+            let label = if self.is_regression { json!(scores.first()) } else { json!(class) };
+            return json!({"index": index, "prediction": prediction, "label": label,
+                "scores": scores, "logits": logits})
+            .to_string();
+        }
+        let mut fields = vec![index, prediction];
+        if !self.is_regression {
+            fields.extend(scores.iter().map(|p| format!("{p:.4}")));
+        }
+        fields.join("\t")
     }
 }

@@ -1,11 +1,11 @@
 //! `platon prepare`
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::Args;
 
-use super::output::PrepareBars;
+use super::bars::PrepareBars;
+use super::printer::Printer;
 use crate::error::{Error, Result};
 use crate::glue::prepare::{Options, prepare};
 use crate::glue::task::{TASKS, Task, task};
@@ -27,7 +27,7 @@ fn is_glue(task: &Task) -> bool {
     task.name != "demo"
 }
 
-pub fn run(args: &PrepareArgs) -> Result<ExitCode> {
+pub fn run(args: &PrepareArgs, printer: &Printer) -> Result<()> {
     let tasks = if args.tasks.is_empty() {
         let present: Vec<_> =
             TASKS.iter().filter(|t| is_glue(t) && args.data_dir.join(t.folder).is_dir()).collect();
@@ -43,9 +43,9 @@ pub fn run(args: &PrepareArgs) -> Result<ExitCode> {
         args.tasks.iter().map(|name| task(name)).collect::<Result<Vec<_>>>()?
     };
     let options = Options { data_dir: &args.data_dir, tokenizer: &args.tokenizer };
-    let bars = PrepareBars::new(true);
+    let bars = PrepareBars::new(printer, true);
     for task in tasks {
         prepare(task, None, &options, &|progress| bars.show(progress))?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }

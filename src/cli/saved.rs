@@ -12,7 +12,8 @@ use crate::error::{Error, Result};
 use crate::glue::encode::{Encoder, has_tokenizer};
 use crate::glue::sample::Sample;
 use crate::glue::tsv::{Label, MAX_LINE_BYTES, Row};
-use crate::train::data::check_ids;
+use crate::infer::sets::check_ids;
+use crate::run::folder::model_in;
 
 /// Rows that are read, encoded and computed at a time.
 const CHUNK: usize = 1024;
@@ -67,7 +68,7 @@ impl SavedArgs {
         let named = self.backend.iter().map(|name| ("backend".to_string(), name.clone().into()));
         let settings = toml::Table::from_iter(named);
         let layer = Layer { origin: "command line".into(), settings };
-        Ok(RunConfig::resolve(&[layer])?.backend)
+        Ok(RunConfig::resolve(&[layer])?.run().backend)
     }
 
     /// Hands the rows of the input, encoded for the model `bert`, to `work`: some at a time with
@@ -108,13 +109,6 @@ impl SavedArgs {
             }
         }
     }
-}
-
-/// The model's folder in a run folder, or else the path itself.
-pub fn model_in(path: &Path) -> PathBuf {
-    let inside = path.join("model");
-    let is_run = path.join("config.toml").is_file() || inside.join("config.json").is_file();
-    if is_run && !path.join("config.json").is_file() { inside } else { path.to_path_buf() }
 }
 
 /// The next line without its end; `None` at the end of the input.

@@ -1,196 +1,175 @@
-//! The flags that override a recipe; their names are the keys of `RunConfig`.
+//! The flags that override a recipe, made from the table of all settings.
 
 use std::path::PathBuf;
 
-use clap::Args;
-use serde::Serialize;
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, value_parser};
+use toml::{Table, Value};
 
-use crate::config::Layer;
-use crate::error::{Error, Result};
+use crate::config::{Flag, Kind, Layer, SETTINGS, Setting};
 
 /// Settings of a run. What is not given comes from the recipe, or else from the default.
-#[derive(Args, Serialize, Default)]
-pub struct Settings {
-    /// Folder with one folder of raw GLUE files per task, or folder of encoded samples.
-    #[arg(long, help_heading = "Data")]
-    data_dir: Option<PathBuf>,
-    /// The original's task table in YAML; its tasks may be your own.
-    #[arg(long, help_heading = "Data")]
-    task_def: Option<PathBuf>,
-    /// Data sets to evaluate, as mnli_matched,mnli_mismatched; without it all of the task's.
-    #[arg(long, help_heading = "Data", value_delimiter = ',')]
-    test_datasets: Option<Vec<String>>,
-    /// The test sets hold true labels (*_test_labeled.json): score them too.
-    #[arg(long, help_heading = "Data", num_args = 0..=1, require_equals = true,
-        default_missing_value = "true", hide_possible_values = true)]
-    with_label: Option<bool>,
-    /// Training samples of more tokens are dropped.
-    #[arg(long, help_heading = "Data")]
-    max_seq_len: Option<usize>,
-    /// Fill batches with samples of like length.
-    #[arg(long, help_heading = "Data", num_args = 0..=1, require_equals = true,
-        default_missing_value = "true", hide_possible_values = true)]
-    bin_on: Option<bool>,
-    /// Length, in tokens, that ends the first bin.
-    #[arg(long, help_heading = "Data")]
-    bin_size: Option<usize>,
-    /// Growth of the bins' widths from one to the next.
-    #[arg(long, help_heading = "Data")]
-    bin_grow_ratio: Option<f64>,
-
-    /// What to start from: a Hugging Face folder, or a .pt file of the original program.
-    #[arg(long, help_heading = "Model")]
-    init_checkpoint: Option<PathBuf>,
-    /// Folder with tokenizer.json or vocab.txt; without it that of the checkpoint.
-    #[arg(long, help_heading = "Model")]
-    tokenizer: Option<PathBuf>,
-    /// Fine-tuned checkpoint to start from with its head (a warm start, with --resume).
-    #[arg(long, help_heading = "Model", requires = "resume")]
-    model_ckpt: Option<PathBuf>,
-    /// Keep the first so many encoder layers; -1 for all.
-    #[arg(long, allow_negative_numbers = true, help_heading = "Model")]
-    num_hidden_layers: Option<i64>,
-    /// Draw the weights afresh; take only sizes and tokenizer from the checkpoint.
-    #[arg(long, help_heading = "Model", num_args = 0..=1, require_equals = true,
-        default_missing_value = "true", hide_possible_values = true)]
-    from_scratch: Option<bool>,
-    /// Dropout before the last layer of the head.
-    #[arg(long, help_heading = "Model")]
-    dropout_p: Option<f64>,
-    /// Dropout inside the encoder.
-    #[arg(long, help_heading = "Model")]
-    bert_dropout_p: Option<f64>,
-
-    /// What decides which weights go: platon, magnitude or none.
-    #[arg(long, help_heading = "Pruning")]
-    pruner: Option<String>,
-    /// Remaining ratio before pruning.
-    #[arg(long, help_heading = "Pruning")]
-    initial_threshold: Option<f64>,
-    /// Remaining ratio at the end.
-    #[arg(long, help_heading = "Pruning")]
-    final_threshold: Option<f64>,
-    /// Unit of the two warm-ups, in updates.
-    #[arg(long, help_heading = "Pruning")]
-    warmup_steps: Option<usize>,
-    /// Updates before pruning, in warmup-steps.
-    #[arg(long, help_heading = "Pruning")]
-    initial_warmup: Option<usize>,
-    /// Updates at the final ratio, in warmup-steps.
-    #[arg(long, help_heading = "Pruning")]
-    final_warmup: Option<usize>,
-    /// Smoothing of the importance, in [0, 1).
-    #[arg(long, help_heading = "Pruning")]
-    beta1: Option<f64>,
-    /// Smoothing of the uncertainty, in [0, 1).
-    #[arg(long, help_heading = "Pruning")]
-    beta2: Option<f64>,
-    /// Window over which sensitivities are averaged, in updates.
-    #[arg(long, alias = "deltaT", help_heading = "Pruning")]
-    delta_t: Option<usize>,
-
-    /// What updates the weights: adamax, adam, adamw, radam or sgd.
-    #[arg(long, help_heading = "Optimisation")]
-    optimizer: Option<String>,
-    /// Samples per batch.
-    #[arg(long, help_heading = "Optimisation")]
-    batch_size: Option<usize>,
-    /// Batches per update, whose gradients add up.
-    #[arg(long, help_heading = "Optimisation")]
-    grad_accumulation_step: Option<usize>,
-    /// Passes over the training set.
-    #[arg(long, help_heading = "Optimisation")]
-    epochs: Option<usize>,
-    /// Full learning rate.
-    #[arg(long, help_heading = "Optimisation")]
-    learning_rate: Option<f64>,
-    /// Share of the updates over which the learning rate rises.
-    #[arg(long, help_heading = "Optimisation")]
-    warmup: Option<f64>,
-    /// Course of the learning rate: warmup_linear, linear, constant or cosine.
-    #[arg(long, help_heading = "Optimisation")]
-    warmup_schedule: Option<String>,
-    /// Decoupled weight decay.
-    #[arg(long, help_heading = "Optimisation")]
-    weight_decay: Option<f64>,
-    /// Epsilon of adamax, adam, adamw and radam.
-    #[arg(long, help_heading = "Optimisation")]
-    adam_eps: Option<f64>,
-    /// Momentum of sgd.
-    #[arg(long, help_heading = "Optimisation")]
-    momentum: Option<f64>,
-    /// Largest norm of all gradients together; 0 for no clipping.
-    #[arg(long, help_heading = "Optimisation")]
-    global_grad_clipping: Option<f64>,
-    /// After that, largest norm of each tensor's gradient; 0 for no clipping.
-    #[arg(long, help_heading = "Optimisation")]
-    grad_clipping: Option<f64>,
-    /// Seeds initial weights, batch order and dropout.
-    #[arg(
-        long,
-        help_heading = "Optimisation",
-        value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64)
-    )]
-    seed: Option<u64>,
-
-    /// Updates between two log lines.
-    #[arg(long, help_heading = "Logging")]
-    log_per_updates: Option<usize>,
-    /// Updates between two evaluations, besides those at each epoch's end; 0 for never.
-    #[arg(long, help_heading = "Logging")]
-    eval_per_updates: Option<usize>,
-    /// Samples per batch of an evaluation.
-    #[arg(long, help_heading = "Logging")]
-    batch_size_eval: Option<usize>,
-    /// Updates between two checkpoints, with --save-per-updates-on.
-    #[arg(long, help_heading = "Logging")]
-    save_per_updates: Option<usize>,
-    /// Save a checkpoint every --save-per-updates updates too.
-    #[arg(long, help_heading = "Logging", num_args = 0..=1, require_equals = true,
-        default_missing_value = "true", hide_possible_values = true)]
-    save_per_updates_on: Option<bool>,
-    /// How many of the latest checkpoints to keep, besides the best one.
-    #[arg(long, help_heading = "Logging")]
-    keep_checkpoints: Option<usize>,
-    /// Name of the log in the run folder.
-    #[arg(long, help_heading = "Logging")]
-    log_file: Option<String>,
-    /// Write TensorBoard event files.
-    #[arg(long, help_heading = "Logging", num_args = 0..=1, require_equals = true,
-        default_missing_value = "true", hide_possible_values = true)]
-    tensorboard: Option<bool>,
-    /// Their folder in the run folder.
-    #[arg(long, help_heading = "Logging")]
-    tensorboard_logdir: Option<String>,
-    /// Predict the test sets too, and write files for the GLUE server.
-    #[arg(long, help_heading = "Logging", num_args = 0..=1, require_equals = true,
-        default_missing_value = "true", hide_possible_values = true)]
-    glue_format_on: Option<bool>,
-
-    /// Run folder; without it checkpoints/runs/TASK-PRUNER-RATIO, numbered where it exists.
-    #[arg(long, help_heading = "Run")]
-    output_dir: Option<PathBuf>,
-    /// flex, ndarray, cuda or wgpu.
-    #[arg(long, help_heading = "Run")]
-    backend: Option<String>,
-    /// Divide each update among all GPUs of the backend.
-    #[arg(long, help_heading = "Run", num_args = 0..=1, require_equals = true,
-        default_missing_value = "true", hide_possible_values = true)]
-    multi_gpu_on: Option<bool>,
-    /// Compute the matrix products of updates in half precision, with loss scaling (for GPUs).
-    #[arg(long, help_heading = "Run", num_args = 0..=1, require_equals = true,
-        default_missing_value = "true", hide_possible_values = true)]
-    fp16: Option<bool>,
-    /// Stop after so many updates, the schedules being those of the full run.
-    #[arg(long, help_heading = "Run")]
-    max_steps: Option<usize>,
-}
+pub struct Settings(Table);
 
 impl Settings {
     /// The flags that were given, as a layer over the recipe.
-    pub fn layer(&self) -> Result<Layer> {
-        let settings =
-            toml::Table::try_from(self).map_err(|e| Error::value("command line", "settings", e))?;
-        Ok(Layer { origin: "command line".into(), settings })
+    pub fn layer(&self) -> Layer {
+        Layer::command_line(self.0.clone())
+    }
+}
+
+/// Numbers in TOML reach no further.
+const LARGEST: u64 = i64::MAX as u64;
+
+impl Args for Settings {
+    fn augment_args(command: Command) -> Command {
+        let flags = SETTINGS.iter().filter(|setting| setting.flag != Flag::Without);
+        command.args(flags.map(argument))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Settings {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let flags = SETTINGS.iter().filter(|setting| setting.flag != Flag::Without);
+        let given = flags.filter_map(|setting| Some((setting.name, given(setting, matches)?)));
+        let table = given.map(|(name, value)| Ok((name.to_string(), value?)));
+        table.collect::<Result<_, clap::Error>>().map(Self)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+fn argument(setting: &Setting) -> Arg {
+    let argument = Arg::new(setting.name)
+        .long(flag(setting))
+        .value_name(setting.name.to_uppercase())
+        .help_heading(setting.group)
+        .help(help(setting));
+    let argument = match setting.kind {
+        Kind::Text => argument,
+        Kind::Path => argument.value_parser(value_parser!(PathBuf)),
+        Kind::Whole => argument.value_parser(value_parser!(u64).range(..=LARGEST)),
+        Kind::Signed => argument.value_parser(value_parser!(i64)).allow_negative_numbers(true),
+        Kind::Number => argument.value_parser(value_parser!(f64)),
+        Kind::Switch => argument
+            .value_parser(value_parser!(bool))
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true")
+            .hide_possible_values(true),
+        Kind::List => argument.value_delimiter(',').action(ArgAction::Append),
+    };
+    match setting.flag {
+        Flag::Alias(name) => argument.alias(name),
+        Flag::Requires(other) => argument.requires(other),
+        Flag::Plain | Flag::Without => argument,
+    }
+}
+
+/// The name of the setting's flag, without the hyphens before it.
+fn flag(setting: &Setting) -> String {
+    setting.name.replace('_', "-")
+}
+
+/// The setting's documentation in one line, with its default where there is something to say.
+fn help(setting: &Setting) -> String {
+    let lines: Vec<&str> = setting.doc.lines().map(str::trim).collect();
+    let text = lines.join(" ").trim_end().trim_end_matches('.').to_string();
+    match (setting.default)() {
+        Ok(Value::String(default)) if !default.is_empty() => format!("{text} [default: {default}]"),
+        Ok(default @ (Value::Integer(_) | Value::Float(_))) => {
+            format!("{text} [default: {default}]")
+        }
+        _ => text,
+    }
+}
+
+/// The value that was given for a setting, as a file would hold it.
+fn given(setting: &Setting, matches: &ArgMatches) -> Option<Result<Value, clap::Error>> {
+    let name = setting.name;
+    Some(Ok(match setting.kind {
+        Kind::Text => matches.get_one::<String>(name)?.clone().into(),
+        Kind::Path => match matches.get_one::<PathBuf>(name)?.to_str() {
+            Some(path) => path.into(),
+            None => {
+                let message = format!("--{}: expected a path in UTF-8\n", flag(setting));
+                return Some(Err(clap::Error::raw(ErrorKind::InvalidUtf8, message)));
+            }
+        },
+        Kind::Whole => i64::try_from(*matches.get_one::<u64>(name)?).unwrap_or(i64::MAX).into(),
+        Kind::Signed => (*matches.get_one::<i64>(name)?).into(),
+        Kind::Number => (*matches.get_one::<f64>(name)?).into(),
+        Kind::Switch => (*matches.get_one::<bool>(name)?).into(),
+        Kind::List => matches.get_many::<String>(name)?.cloned().collect::<Vec<_>>().into(),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(arguments: &[&str]) -> Result<Table, clap::Error> {
+        let command =
+            Settings::augment_args(Command::new("x")).arg(Arg::new("resume").long("resume"));
+        let matches = command.try_get_matches_from([&["x"], arguments].concat())?;
+        Ok(Settings::from_arg_matches(&matches)?.layer().settings)
+    }
+
+    #[test]
+    fn every_setting_but_the_task_has_a_flag_that_takes_what_a_file_holds() {
+        for setting in SETTINGS {
+            let (text, expected): (_, Value) = match setting.kind {
+                Kind::Text | Kind::Path => ("x", "x".into()),
+                Kind::Whole | Kind::Signed => ("3", 3.into()),
+                Kind::Number => ("0.5", 0.5.into()),
+                Kind::Switch => ("true", true.into()),
+                Kind::List => ("a,b", vec!["a", "b"].into()),
+            };
+            let result = parsed(&[&format!("--{}={text}", flag(setting)), "--resume=1"]);
+            if setting.name == "task" {
+                assert!(result.is_err());
+                continue;
+            }
+            assert_eq!(result.unwrap(), Table::from_iter([(setting.name.to_string(), expected)]));
+        }
+    }
+
+    #[test]
+    fn flags_have_their_ways() {
+        let table = |text: &str| text.parse::<Table>().unwrap();
+        assert_eq!(parsed(&[]).unwrap(), Table::new());
+        assert_eq!(parsed(&["--deltaT", "5"]).unwrap(), table("delta_t = 5"));
+        assert_eq!(parsed(&["--bin-on"]).unwrap(), table("bin_on = true"));
+        assert_eq!(parsed(&["--bin-on=false"]).unwrap(), table("bin_on = false"));
+        assert_eq!(
+            parsed(&["--num-hidden-layers", "-1"]).unwrap(),
+            table("num_hidden_layers = -1")
+        );
+        for wrong in ["--epochs=x", "--seed=-1", "--seed=9223372036854775808", "--model-ckpt=x"] {
+            assert!(parsed(&[wrong]).is_err(), "{wrong}");
+        }
+        let text = help(SETTINGS.iter().find(|setting| setting.name == "delta_t").unwrap());
+        assert_eq!(text, "Window over which sensitivities are averaged, in updates [default: 1]");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_path_that_no_file_can_hold_is_refused_by_its_flag() {
+        use std::ffi::OsStr;
+        use std::os::unix::ffi::OsStrExt;
+        let arguments = [OsStr::new("x"), OsStr::new("--data-dir"), OsStr::from_bytes(b"\xff")];
+        let matches = Settings::augment_args(Command::new("x").arg(Arg::new("resume")))
+            .try_get_matches_from(arguments)
+            .unwrap();
+        let error = Settings::from_arg_matches(&matches).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::InvalidUtf8);
+        assert!(error.to_string().contains("--data-dir: expected a path in UTF-8"), "{error}");
     }
 }

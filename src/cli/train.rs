@@ -1,16 +1,16 @@
 //! `platon train`
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 
 use super::download::{checkpoint, default_cache, raw_files};
-use super::encode::EncodeSets;
-use super::job::{go_on, plan, start};
-use super::output;
+use super::encode;
+use super::printer::Printer;
+use super::runs::{begun, check_same};
 use super::settings::Settings;
+use super::training::{go_on, plan, start};
 use crate::backend::{Job, run_on};
 use crate::bert::Checkpoint;
 use crate::config::{Layer, RunConfig};
@@ -19,11 +19,11 @@ use crate::error::{Error, Result};
 use crate::glue::prepare::holds_source;
 use crate::glue::task_def;
 use crate::kernels::TrainingBackend;
-use crate::pruning::Pruner;
-use crate::train::RunLock;
+use crate::run::RunFolder;
 use crate::train::plan::task_of;
 
 const RECIPES: &str = "recipes";
+const RUNS: &str = "checkpoints/runs";
 
 #[derive(Args)]
 pub struct TrainArgs {
@@ -52,68 +52,78 @@ pub struct TrainArgs {
     dry_run: bool,
 }
 
-pub fn run(args: &TrainArgs) -> Result<ExitCode> {
+pub fn run(args: &TrainArgs, printer: &Printer) -> Result<ExitCode> {
+    let config = settings(args)?;
+    if args.resume && config.model().model_ckpt.is_none() {
+        let dir = config.run().output_dir.as_deref().ok_or_else(|| {
+            Error::value("output-dir", "the folder of the run to go on with", "none")
+        })?;
+        let (going_on, folder) = begun(dir)?;
+        check_same(&going_on, &config)?;
+        if args.dry_run || args.encode_mode {
+            let expected = "neither --dry-run nor --encode-mode";
+            return Err(Error::value("resume", expected, "one of them"));
+        }
+        return go_on(&going_on, &folder, args.no_tui, printer);
+    }
+    if args.dry_run {
+        run_on(config.run().backend, DryRun { config: &config, printer })?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let folder = run_folder(&config)?;
+    let path = folder.path().to_string_lossy().into_owned();
+    let config = config.with([("output_dir", path.into())])?;
+    let begun = begin(&config, &folder, args, printer);
+    // A run that could not even start leaves no empty folder; a filled one stays.
+    begun.inspect_err(|_| folder.remove_if_empty())
+}
+
+/// The settings of the new run, the task table's among them.
+fn settings(args: &TrainArgs) -> Result<RunConfig> {
     let mut layers = Vec::new();
     if let Some(task) = &args.task {
         layers.push(recipe(task, args.keep_ratio)?);
     }
-    layers.push(args.settings.layer()?);
+    layers.push(args.settings.layer());
     layers.extend(learned_task(&args.train_datasets)?);
-    let mut config = RunConfig::resolve(&layers)?;
-    if !config.task_def.as_os_str().is_empty() {
-        // As in the original, the table's word goes before the flag's.
-        let defined = task_def::read(&config.task_def, &config.task)?;
-        config.dropout_p = defined.dropout_p.unwrap_or(config.dropout_p);
-        config.check()?;
+    let config = RunConfig::resolve(&layers)?;
+    let Some(table) = &config.data().task_def else { return Ok(config) };
+    // As in the original, the table's word goes before the flag's.
+    match task_def::read(table, &config.data().task)?.dropout_p {
+        Some(rate) => config.with([("dropout_p", rate.into())]),
+        None => Ok(config),
     }
-    if args.resume && config.model_ckpt.as_os_str().is_empty() {
-        let going_on = super::resume::run_config(&config.output_dir)?;
-        super::resume::check_same(&going_on, &config)?;
-        if args.dry_run || args.encode_mode {
-            return Err(Error::value(
-                "resume",
-                "neither --dry-run nor --encode-mode",
-                "one of them",
-            ));
-        }
-        return go_on(going_on, args.no_tui);
-    }
-    if args.dry_run {
-        return run_on(config.backend, DryRun { config });
-    }
-    claim_run_folder(&mut config)?;
-    let dir = config.output_dir.clone();
-    let begun = begin(config, args);
-    begun.inspect_err(|_| {
-        // A run that could not even start leaves no empty folder; a filled one stays.
-        let _ = std::fs::remove_dir(&dir);
-    })
 }
 
-fn begin(config: RunConfig, args: &TrainArgs) -> Result<ExitCode> {
-    bring_what_is_missing(&config)?;
+fn begin(
+    config: &RunConfig,
+    folder: &RunFolder,
+    args: &TrainArgs,
+    printer: &Printer,
+) -> Result<ExitCode> {
+    bring_what_is_missing(config, printer)?;
     if args.encode_mode {
-        let plan = plan(&config)?;
-        return run_on(config.backend, EncodeSets { config, plan });
+        encode::sets(config, folder, plan(config, printer)?, printer)?;
+        return Ok(ExitCode::SUCCESS);
     }
-    start(config, args.no_tui, false)
+    start(config, folder, args.no_tui, printer)
 }
 
 /// Downloads the task's files and a well-known model that are not there.
-fn bring_what_is_missing(config: &RunConfig) -> Result<()> {
-    let (task, data_dir) = (task_of(config)?, &config.data_dir);
+fn bring_what_is_missing(config: &RunConfig, printer: &Printer) -> Result<()> {
+    let (task, data_dir) = (task_of(config)?, &config.data().data_dir);
     let options = Options::new(data_dir, default_cache(data_dir));
     if !holds_source(task, data_dir) && sources::source(task.name).is_ok() {
-        output::log(&format!("{}: not in {}, downloading it", task.name, data_dir.display()));
-        raw_files(task, &options)?;
+        printer.log(&format!("{}: not in {}, downloading it", task.name, data_dir.display()));
+        raw_files(task, &options, printer)?;
     }
-    let folder = &config.init_checkpoint;
+    let folder = &config.model().init_checkpoint;
     let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let usable = Checkpoint::open(folder)
-        .is_ok_and(|found| config.from_scratch || found.check_weights().is_ok());
+        .is_ok_and(|found| config.model().from_scratch || found.check_weights().is_ok());
     if !usable && !folder.is_file() && sources::is_well_known(name) {
-        output::log(&format!("{name}: not in {}, downloading it", folder.display()));
-        checkpoint(name, folder, &options)?;
+        printer.log(&format!("{name}: not in {}, downloading it", folder.display()));
+        checkpoint(name, folder, &options, printer)?;
     }
     Ok(())
 }
@@ -191,55 +201,34 @@ fn recipe_names() -> String {
     if names.is_empty() { "the GLUE tasks".into() } else { names.join(", ") }
 }
 
-/// Makes the folder `output_dir`; where none was given, the first free name under
-/// `checkpoints/runs`, so that two runs that start at once take two folders.
-fn claim_run_folder(config: &mut RunConfig) -> Result<()> {
-    if !config.output_dir.as_os_str().is_empty() {
-        let dir = &config.output_dir;
-        // A process that was killed before it began its run may have left a lock.
-        let is_lock = |entry: std::io::Result<std::fs::DirEntry>| {
-            entry.is_ok_and(|entry| entry.file_name() == RunLock::FILE)
-        };
-        if std::fs::read_dir(dir).is_ok_and(|mut entries| !entries.all(is_lock)) {
-            return Err(Error::value("output-dir", "a new or empty folder", dir.display())
-                .hint("name another folder, or remove this one"));
-        }
-        return std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, "create", e));
+/// The folder of a new run; where none was named, one under `checkpoints/runs`.
+fn run_folder(config: &RunConfig) -> Result<RunFolder> {
+    if let Some(path) = &config.run().output_dir {
+        return RunFolder::new_at(path);
     }
-    let name = match config.pruner {
-        Pruner::None => format!("{}-none", config.task),
-        pruner => format!("{}-{pruner:?}-{}", config.task, config.final_threshold).to_lowercase(),
+    let (task, pruner) = (&config.data().task, config.pruning().pruner.name());
+    let name = match config.pruning().pruner.prunes() {
+        true => format!("{task}-{pruner}-{}", config.pruning().final_threshold).to_lowercase(),
+        false => format!("{task}-{pruner}"),
     };
-    let runs = Path::new("checkpoints/runs");
-    std::fs::create_dir_all(runs).map_err(|e| Error::io(runs, "create", e))?;
-    let mut dir = runs.join(&name);
-    for n in 2.. {
-        match std::fs::create_dir(&dir) {
-            Ok(()) => break,
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => {
-                dir = runs.join(format!("{name}-{n}"))
-            }
-            Err(e) => return Err(Error::io(&dir, "create", e)),
-        }
-    }
-    config.output_dir = dir;
-    Ok(())
+    RunFolder::numbered(Path::new(RUNS), &name)
 }
 
-struct DryRun {
-    config: RunConfig,
+struct DryRun<'a> {
+    config: &'a RunConfig,
+    printer: &'a Printer,
 }
 
-impl Job for DryRun {
-    type Output = ExitCode;
+impl Job for DryRun<'_> {
+    type Output = ();
 
-    fn run<B: TrainingBackend>(self, device: B::Device) -> Result<ExitCode> {
-        let plan = plan(&self.config)?;
-        let settings = toml::to_string(&self.config)
+    fn run<B: TrainingBackend>(self, device: B::Device) -> Result<()> {
+        let Self { config, printer } = self;
+        let (plan, _) = plan(config, printer)?;
+        let settings = toml::to_string(&config.to_table()?)
             .map_err(|e| Error::run(format!("the settings cannot be printed: {e}")))?;
-        output::data(&settings);
-        output::data("");
-        output::data(&plan.describe::<B>(&self.config, &device));
-        Ok(ExitCode::SUCCESS)
+        printer.data(&settings)?;
+        printer.data("")?;
+        printer.data(&plan.describe::<B>(config, &device))
     }
 }

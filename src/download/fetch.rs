@@ -8,7 +8,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use crate::download::Progress;
+use crate::download::DownloadEvent;
 use crate::download::http::{self, Client, Failure, Reply};
 use crate::download::partial::{Note, Partial};
 use crate::error::{Error, Result};
@@ -98,7 +98,7 @@ impl Fetcher {
     pub fn fetch(
         &self,
         request: &Request<'_>,
-        on_progress: &(dyn Fn(Progress<'_>) + Sync),
+        on_progress: &(dyn Fn(DownloadEvent<'_>) + Sync),
     ) -> Result<Outcome> {
         let name = request.target.file_name().unwrap_or_default().to_string_lossy();
         let stale = request.target.is_file();
@@ -108,7 +108,7 @@ impl Fetcher {
                 None => !request.force,
             };
             if valid {
-                on_progress(Progress::Cached { name: &name });
+                on_progress(DownloadEvent::Cached { name: &name });
                 return Ok(Outcome::Cached);
             }
         }
@@ -118,7 +118,7 @@ impl Fetcher {
         match job.run() {
             Ok(sha256) => {
                 finish(job.part, request, sha256.as_deref())?;
-                on_progress(Progress::Finished { name: &name });
+                on_progress(DownloadEvent::Finished { name: &name });
                 Ok(Outcome::Fetched)
             }
             Err(Failure::Absent) if request.optional => {
@@ -150,7 +150,7 @@ struct Job<'a> {
     part: Partial,
     /// The target is there, but its hash is wrong.
     stale: bool,
-    on_progress: &'a (dyn Fn(Progress<'_>) + Sync),
+    on_progress: &'a (dyn Fn(DownloadEvent<'_>) + Sync),
 }
 
 impl Job<'_> {
@@ -219,7 +219,7 @@ impl Job<'_> {
             self.part.begin(Note { url, etag: reply.etag, total }).map_err(Failure::Final)?;
         }
         let done = self.part.done();
-        (self.on_progress)(Progress::Started { name: self.name, total, done });
+        (self.on_progress)(DownloadEvent::Started { name: self.name, total, done });
         self.receive(reply.body, total)?;
         Ok(sha256)
     }
@@ -265,7 +265,7 @@ impl Job<'_> {
                 return Err(self.wrong_size(total, done));
             }
             self.part.write(chunk).map_err(Failure::Final)?;
-            (self.on_progress)(Progress::Advanced { name: self.name, bytes: read as u64 });
+            (self.on_progress)(DownloadEvent::Advanced { name: self.name, bytes: read as u64 });
         }
         match total {
             Some(total) if self.part.done() < total => {

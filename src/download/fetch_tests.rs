@@ -60,10 +60,10 @@ impl Place {
         change(&mut request);
         Fetcher::new(self.settings.clone()).fetch(&request, &|progress| {
             let event = match progress {
-                Progress::Started { name, total, done } => format!("{name} {total:?} {done}"),
-                Progress::Advanced { .. } => return,
-                Progress::Finished { name } => format!("{name} finished"),
-                Progress::Cached { name } => format!("{name} cached"),
+                DownloadEvent::Started { name, total, done } => format!("{name} {total:?} {done}"),
+                DownloadEvent::Advanced { .. } => return,
+                DownloadEvent::Finished { name } => format!("{name} finished"),
+                DownloadEvent::Cached { name } => format!("{name} cached"),
             };
             self.events.lock().unwrap().push(event);
         })

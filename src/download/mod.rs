@@ -33,7 +33,7 @@ const MAX_TEXT_BYTES: u64 = 64 << 20;
 
 /// What is being done, for a progress bar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress<'a> {
+pub enum DownloadEvent<'a> {
     /// Bytes begin to come. It is sent again for each further attempt, which takes up what has come
     /// or starts over.
     Started {
@@ -121,14 +121,14 @@ pub fn glue_task(
     folder: &str,
     files: &[&str],
     options: &Options,
-    on_progress: &(dyn Fn(Progress<'_>) + Sync),
+    on_progress: &(dyn Fn(DownloadEvent<'_>) + Sync),
 ) -> Result<Unpacked> {
     let source = sources::source(name)?;
     let target = options.data_dir.join(folder);
     let (kept, wanted): (Vec<&str>, Vec<&str>) =
         files.iter().partition(|file| !options.force && target.join(file).is_file());
     for file in &kept {
-        on_progress(Progress::Cached { name: &format!("{folder}/{file}") });
+        on_progress(DownloadEvent::Cached { name: &format!("{folder}/{file}") });
     }
     let mut result = Unpacked::default();
     if !wanted.is_empty() {
@@ -184,7 +184,7 @@ impl<'a> Glue<'a> {
     fn fetch(
         &self,
         remote: &Remote,
-        on_progress: &(dyn Fn(Progress<'_>) + Sync),
+        on_progress: &(dyn Fn(DownloadEvent<'_>) + Sync),
     ) -> Result<PathBuf> {
         let target = self.options.cache_dir.join(remote.name);
         let own = self.options.checksums.get(remote.name).map(String::as_str);
@@ -239,7 +239,7 @@ pub fn model(
     name: &str,
     into: &Path,
     options: &Options,
-    on_progress: &(dyn Fn(Progress<'_>) + Sync),
+    on_progress: &(dyn Fn(DownloadEvent<'_>) + Sync),
 ) -> Result<Model> {
     let repository = sources::repository(name)?;
     let base = sources::base_url("hf-url", options.hf_url.as_deref())?;
@@ -248,7 +248,7 @@ pub fn model(
     let complete = there(CONFIG) && TOKENIZERS.into_iter().any(there);
     if let Some(weights) = weights().filter(|_| complete && !options.force) {
         for file in [CONFIG].into_iter().chain(TOKENIZERS).chain(WEIGHTS).filter(|f| there(f)) {
-            on_progress(Progress::Cached { name: file });
+            on_progress(DownloadEvent::Cached { name: file });
         }
         return Ok(Model { repository, weights, fetched: Vec::new() });
     }
@@ -307,7 +307,7 @@ fn check_config(repository: &str, path: &Path) -> Result<()> {
     let found = match &parsed {
         // Old checkpoints do not say what they are.
         Ok(Value::Object(config)) => match config.get("model_type").and_then(Value::as_str) {
-            Some("bert") | None => return Ok(()),
+            None | Some(sources::MODEL_TYPE) => return Ok(()),
             Some(other) => format!("model_type '{other}'"),
         },
         _ => "no JSON object".to_owned(),

@@ -30,11 +30,11 @@ impl Place {
         Self { dir, options, events: Mutex::default() }
     }
 
-    fn on_progress(&self, progress: Progress<'_>) {
+    fn on_progress(&self, progress: DownloadEvent<'_>) {
         let event = match progress {
-            Progress::Started { .. } | Progress::Advanced { .. } => return,
-            Progress::Finished { name } => name.to_owned(),
-            Progress::Cached { name } => format!("({name})"),
+            DownloadEvent::Started { .. } | DownloadEvent::Advanced { .. } => return,
+            DownloadEvent::Finished { name } => name.to_owned(),
+            DownloadEvent::Cached { name } => format!("({name})"),
         };
         self.events.lock().unwrap().push(event);
     }

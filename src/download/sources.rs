@@ -66,7 +66,7 @@ const fn archive(task: &'static str, name: &'static str, sha256: &'static str) -
 }
 
 /// The nine tasks and the diagnostic set.
-pub const SOURCES: &[Source] = &[
+const SOURCES: &[Source] = &[
     archive("cola", "CoLA.zip", "f212fcd832b8f7b435fb991f101abf89f96b933ab400603bf198960dfc32cbff"),
     archive("sst", "SST-2.zip", "d67e16fb55739c1b32cdce9877596db1c127dc322d93c082281f64057c16deaa"),
     Source {
@@ -114,6 +114,10 @@ pub const SOURCES: &[Source] = &[
         )),
     },
 ];
+
+/// The `model_type` of models that can be used; `bert::family`, which this module does not know,
+/// has the same.
+pub const MODEL_TYPE: &str = "bert";
 
 /// The models that go by their short name at Hugging Face.
 const SHORT_NAMES: &[&str] =

@@ -28,8 +28,10 @@ pub struct UpdateBatch<B: Backend> {
 /// Samples as rows of tokens, one sample after the other.
 #[derive(Debug, Clone)]
 pub struct Batch<B: Backend> {
+    /// Which of the model's heads it is for.
+    pub head: usize,
     /// Which of several evaluation sets it is from.
-    pub data_set: usize,
+    pub set: usize,
     /// `[rows]`
     pub token_ids: Tensor<B, 1, Int>,
     /// The place of each token in its sample, `[rows]`.
@@ -56,7 +58,7 @@ pub enum Filling {
 }
 
 impl<B: Backend> Batch<B> {
-    /// A batch of `samples`.
+    /// A batch of `samples`, for the first head.
     pub fn new<'a>(
         samples: impl Iterator<Item = &'a Sample>,
         filling: Filling,
@@ -88,7 +90,8 @@ impl<B: Backend> Batch<B> {
         let [token_ids, position_ids, type_ids] =
             columns.map(|column| Tensor::from_data(TensorData::new(column, [rows]), device));
         Self {
-            data_set: 0,
+            head: 0,
+            set: 0,
             token_ids,
             position_ids,
             type_ids,
@@ -101,6 +104,7 @@ impl<B: Backend> Batch<B> {
 }
 
 /// Hands out the next chunk of the plan at each call of [`DataLoader::iter`].
+#[derive(Clone)]
 pub struct TrainLoader<B: Backend> {
     samples: Arc<InMemDataset<Sample>>,
     updates: Arc<Updates>,
@@ -110,8 +114,6 @@ pub struct TrainLoader<B: Backend> {
     /// Updates done before.
     start: usize,
     next_chunk: Arc<AtomicUsize>,
-    /// The rows of every batch that this loader takes: the share `start..end` of `whole`.
-    share: (usize, usize, usize),
     devices: Vec<B::Device>,
 }
 
@@ -127,8 +129,8 @@ impl<B: Backend> TrainLoader<B> {
         devices: Vec<B::Device>,
     ) -> Self {
         let done = updates.chunks().iter().filter(|chunk| chunk.end <= start).count();
-        let (next_chunk, share) = (Arc::new(AtomicUsize::new(done)), (0, 1, 1));
-        Self { samples, updates, filling, parts, start, next_chunk, share, devices }
+        let next_chunk = Arc::new(AtomicUsize::new(done));
+        Self { samples, updates, filling, parts, start, next_chunk, devices }
     }
 }
 
@@ -146,35 +148,17 @@ impl<B: Backend> DataLoader<B, UpdateBatch<B>> for TrainLoader<B> {
     }
 
     fn num_items(&self) -> usize {
-        self.updates.samples() * (self.share.1 - self.share.0) / self.share.2
+        self.updates.samples()
     }
 
     fn to_device(&self, device: &B::Device) -> Arc<dyn DataLoader<B, UpdateBatch<B>>> {
-        Arc::new(Self {
-            samples: self.samples.clone(),
-            updates: self.updates.clone(),
-            filling: self.filling,
-            parts: self.parts,
-            start: self.start,
-            next_chunk: self.next_chunk.clone(),
-            share: self.share,
-            devices: vec![device.clone()],
-        })
+        Arc::new(Self { devices: vec![device.clone()], ..self.clone() })
     }
 
-    /// A share of every batch, so that several devices work on the same update. Each share counts
-    /// its chunks for itself.
-    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<B, UpdateBatch<B>>> {
-        Arc::new(Self {
-            samples: self.samples.clone(),
-            updates: self.updates.clone(),
-            filling: self.filling,
-            parts: self.parts,
-            start: self.start,
-            next_chunk: Arc::new(AtomicUsize::new(self.next_chunk.load(Ordering::SeqCst))),
-            share: (start, end, self.num_items().max(1)),
-            devices: self.devices.clone(),
-        })
+    /// All of it. Only burn's own strategies for several devices ask for a range of samples; ours
+    /// has one loader, which divides each update among them.
+    fn slice(&self, _start: usize, _end: usize) -> Arc<dyn DataLoader<B, UpdateBatch<B>>> {
+        Arc::new(self.clone())
     }
 }
 
@@ -194,12 +178,9 @@ impl<B: Backend> Iterator for TrainIterator<'_, B> {
             return None;
         }
         let started = (self.next == self.updates.start).then(Instant::now);
-        let TrainLoader { samples, updates, filling, parts, share, devices, .. } = self.loader;
-        let whole_batch = self.batches.get(self.next % updates.per_epoch())?;
-        let (start, end, whole) = *share;
-        let rows = whole_batch.len();
-        let mine = whole_batch.get(rows * start / whole..rows * end / whole)?;
-        let picked: Vec<Sample> = mine.iter().filter_map(|n| samples.get(*n)).collect();
+        let TrainLoader { samples, updates, filling, parts, devices, .. } = self.loader;
+        let batch = self.batches.get(self.next % updates.per_epoch())?;
+        let picked: Vec<Sample> = batch.iter().filter_map(|n| samples.get(*n)).collect();
         let batches = |(samples, device): (&[Sample], &B::Device)| {
             let size = samples.len().div_ceil(*parts).max(1);
             samples.chunks(size).map(|part| Batch::new(part.iter(), *filling, device)).collect()
@@ -222,6 +203,7 @@ type Placed = (usize, Sample);
 
 /// Whole evaluation sets, one after the other, each from its shortest sample to its longest so
 /// that little padding is computed.
+#[derive(Clone)]
 pub struct EvalLoader<B: Backend> {
     sets: Arc<Vec<Vec<Placed>>>,
     batch_size: usize,
@@ -265,18 +247,13 @@ impl<B: Backend> DataLoader<B, Batch<B>> for EvalLoader<B> {
     }
 
     fn to_device(&self, device: &B::Device) -> Arc<dyn DataLoader<B, Batch<B>>> {
-        Arc::new(Self {
-            sets: self.sets.clone(),
-            batch_size: self.batch_size,
-            filling: self.filling,
-            device: device.clone(),
-        })
+        Arc::new(Self { device: device.clone(), ..self.clone() })
     }
 
-    /// Evaluation is not divided among devices: whole-split metrics need every prediction in one
-    /// place.
+    /// All of it: evaluation is not divided among devices, for the scores need every prediction in
+    /// one place.
     fn slice(&self, _start: usize, _end: usize) -> Arc<dyn DataLoader<B, Batch<B>>> {
-        self.to_device(&self.device)
+        Arc::new(self.clone())
     }
 }
 
@@ -291,11 +268,11 @@ impl<B: Backend> Iterator for EvalIterator<'_, B> {
     type Item = Batch<B>;
 
     fn next(&mut self) -> Option<Batch<B>> {
-        let (data_set, samples) = self.chunks.next()?;
+        let (set, samples) = self.chunks.next()?;
         self.progress.items_processed += samples.len();
         let (places, samples): (Vec<_>, Vec<_>) = samples.iter().map(|(n, s)| (*n, s)).unzip();
         let mut batch = Batch::new(samples.into_iter(), self.filling, self.device);
-        batch.data_set = data_set;
+        batch.set = set;
         batch.places = places;
         Some(batch)
     }

@@ -98,16 +98,6 @@ mod loaders {
     }
 
     #[test]
-    fn slices_divide_every_batch() {
-        let whole: Vec<_> = loader(1).iter().flat_map(|b| labels(&b)).collect();
-        let loader = loader(1);
-        let (a, b) = (loader.slice(0, 5), loader.slice(5, 10));
-        let divided: Vec<_> =
-            a.iter().zip(b.iter()).flat_map(|(a, b)| [labels(&a), labels(&b)].concat()).collect();
-        assert_eq!(whole, divided);
-    }
-
-    #[test]
     fn samples_are_packed_or_padded_without_what_their_masks_hide() {
         let mut hidden = sample(2);
         hidden.attention_mask[1] = 0;
@@ -130,7 +120,7 @@ mod loaders {
     fn evaluation_goes_through_every_set_once_by_length() {
         let sets = vec![(0..4).map(sample).collect(), (4..7).map(sample).collect()];
         let loader = EvalLoader::<B>::new(sets, 3, Filling::Padded, Default::default());
-        let seen: Vec<_> = loader.iter().map(|b| (b.data_set, b.labels.len())).collect();
+        let seen: Vec<_> = loader.iter().map(|b| (b.set, b.labels.len())).collect();
         assert_eq!(seen, [(0, 3), (0, 1), (1, 3)]);
         assert_eq!(loader.num_items(), 7);
         let lengths: Vec<_> = loader.iter().map(|b| b.padded_to.unwrap()).collect();

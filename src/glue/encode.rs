@@ -1,27 +1,26 @@
 //! WordPiece encoding of rows with the `tokenizers` crate, as Hugging Face's BERT tokenizer does.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 use tokenizers::utils::truncation::{TruncationParams, truncate_encodings};
-use tokenizers::{ModelWrapper, NormalizerWrapper, PostProcessor, Tokenizer};
+use tokenizers::{Encoding, ModelWrapper, NormalizerWrapper, PostProcessor, Tokenizer};
 
 use crate::error::{Error, Result};
 use crate::files::{write_json, write_whole};
+use crate::glue::marks::{self, Template};
 use crate::glue::read::{read_text, sha256_hex};
 use crate::glue::sample::Sample;
 use crate::glue::trusted;
 use crate::glue::tsv::Row;
+use crate::glue::vocab;
 pub use crate::glue::words::Words;
 
 /// The longest sequence, in tokens, that BERT's position embeddings reach.
 pub const MAX_TOKENS: usize = 512;
 
 /// What a sequence cannot do without.
-const REQUIRED: [&str; 3] = ["[CLS]", "[SEP]", "[UNK]"];
-/// The marks that a text may not spell: they are tokens of their own.
-const SPECIAL: [&str; 5] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
+const REQUIRED: [&str; 3] = marks::BERT.required();
 
 /// Whether the folder `dir` holds a tokenizer.
 #[must_use]
@@ -52,7 +51,7 @@ impl Encoder {
             return Self::from_json(&read_text(&whole)?, whole);
         }
         if vocab.is_file() {
-            let json = wordpiece_json(&vocab, &dir.join("tokenizer_config.json"))?;
+            let json = vocab::tokenizer_json(&vocab, &dir.join("tokenizer_config.json"))?;
             return Self::from_json(&json.to_string(), vocab);
         }
         Err(Error::content(dir, None, "tokenizer.json or vocab.txt", "neither")
@@ -74,9 +73,7 @@ impl Encoder {
         }
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(|e| wrong("no truncation", &e))?;
-        let marks = REQUIRED.map(|mark| (mark, tokenizer.token_to_id(mark)));
-        let id = |mark: &str| marks.iter().find(|(name, _)| *name == mark).and_then(|(_, id)| *id);
-        if let Some((missing, _)) = marks.iter().find(|(_, id)| id.is_none()) {
+        if let Some(missing) = REQUIRED.iter().find(|mark| tokenizer.token_to_id(mark).is_none()) {
             let expected = format!("the token {missing} in the vocabulary");
             return Err(wrong(&expected, &"none"));
         }
@@ -88,22 +85,19 @@ impl Encoder {
             serde_json::from_str(&serialized).map_err(|e| wrong("a serializable tokenizer", &e))?;
         trusted::check(&parsed).map_err(|(expected, found)| wrong(&expected, &found))?;
         // Without a post-processor the marks would be left out, and no other error would tell.
-        let empty =
-            tokenizer.encode_fast("", true).map_err(|e| wrong("a working tokenizer", &e))?;
-        let around: Vec<_> = empty.get_ids().iter().copied().map(Some).collect();
-        if around != [id("[CLS]"), id("[SEP]")] {
-            let found = empty.get_tokens().join(" ");
-            let expected = "[CLS] and [SEP] around an empty text";
-            return Err(wrong(expected, &format!("{found:?}")));
-        }
-        let both = tokenizer.encode_fast(("", ""), true);
-        let both = both.map_err(|e| wrong("a working tokenizer", &e))?;
-        let around: Vec<_> = both.get_ids().iter().copied().map(Some).collect();
-        if around != [id("[CLS]"), id("[SEP]"), id("[SEP]")] {
-            let found = both.get_tokens().join(" ");
-            let expected = "[CLS], [SEP] and [SEP] around two texts";
-            return Err(wrong(expected, &format!("{found:?}")));
-        }
+        let check =
+            |template: &Template<&str>, texts: &str, encoding: tokenizers::Result<Encoding>| {
+                let encoding = encoding.map_err(|e| wrong("a working tokenizer", &e))?;
+                let ids = marks::of(template).map(|mark| tokenizer.token_to_id(mark));
+                if ids.eq(encoding.get_ids().iter().copied().map(Some)) {
+                    return Ok(());
+                }
+                let expected = format!("{} around {texts}", listed(marks::of(template)));
+                let found = encoding.get_tokens().join(" ");
+                Err(wrong(&expected, &format!("{found:?}")))
+            };
+        check(marks::BERT.single, "an empty text", tokenizer.encode_fast("", true))?;
+        check(marks::BERT.pair, "two texts", tokenizer.encode_fast(("", ""), true))?;
         Ok(Self { tokenizer, serialized, source })
     }
 
@@ -209,98 +203,27 @@ impl Encoder {
             _ => (false, None, false),
         };
         let mut config = Map::new();
-        config.insert("tokenizer_class".into(), json!("BertTokenizer"));
+        config.insert("tokenizer_class".into(), json!(marks::BERT.tokenizer_class));
         config.insert("do_lower_case".into(), json!(lowercase));
         config.insert("strip_accents".into(), json!(strip_accents));
         config.insert("tokenize_chinese_chars".into(), json!(chinese));
         config.insert("model_max_length".into(), json!(MAX_TOKENS));
-        for mark in SPECIAL.iter().filter(|mark| self.tokenizer.token_to_id(mark).is_some()) {
-            let name = mark.trim_matches(['[', ']']).to_lowercase();
-            config.insert(format!("{name}_token"), json!(mark));
+        for (name, mark) in marks::BERT.by_name() {
+            if self.tokenizer.token_to_id(mark).is_some() {
+                config.insert(format!("{name}_token"), json!(mark));
+            }
         }
         config.into()
     }
 }
 
-/// The `tokenizer.json` that stands for a `vocab.txt`, one token per line.
-fn wordpiece_json(vocab_path: &Path, config_path: &Path) -> Result<Value> {
-    let config = if config_path.is_file() {
-        serde_json::from_str(&read_text(config_path)?)
-            .map_err(|e| Error::content(config_path, e.line(), "JSON", e))?
-    } else {
-        Value::Null
-    };
-    let flag = |name: &str, default: Option<bool>| match config.get(name) {
-        None | Some(Value::Null) => Ok(default),
-        Some(Value::Bool(flag)) => Ok(Some(*flag)),
-        Some(other) => {
-            Err(Error::content(config_path, None, format!("true or false for {name}"), other))
-        }
-    };
-    let text = read_text(vocab_path)?;
-    let mut seen = HashSet::new();
-    let mut vocab = Map::new();
-    for (id, token) in text.lines().enumerate() {
-        if !seen.insert(token) {
-            return Err(Error::content(
-                vocab_path,
-                id + 1,
-                "each token once",
-                format!("{token:?} again"),
-            ));
-        }
-        vocab.insert(token.to_owned(), json!(id));
+/// As `a, b and c`.
+fn listed<'a>(marks: impl Iterator<Item = &'a str>) -> String {
+    let marks: Vec<&str> = marks.collect();
+    match marks.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} and {last}", others.join(", ")),
+        _ => marks.concat(),
     }
-    for mark in REQUIRED {
-        if !seen.contains(mark) {
-            let expected = format!("the token {mark} in the vocabulary");
-            return Err(Error::content(vocab_path, None, expected, "none")
-                .hint("use the vocab.txt of a BERT checkpoint"));
-        }
-    }
-    // Hugging Face lists the marks by id.
-    let special: Vec<_> = text
-        .lines()
-        .enumerate()
-        .filter(|(_, token)| SPECIAL.contains(token))
-        .map(|(id, token)| {
-            json!({"id": id, "content": token, "single_word": false, "lstrip": false,
-                "rstrip": false, "normalized": false, "special": true})
-        })
-        .collect();
-    let mark = |token: &str, kind: u8| json!({"SpecialToken": {"id": token, "type_id": kind}});
-    let sequence = |name: &str, kind: u8| json!({"Sequence": {"id": name, "type_id": kind}});
-    let single = [mark("[CLS]", 0), sequence("A", 0), mark("[SEP]", 0)];
-    let pair = [single.to_vec(), vec![sequence("B", 1), mark("[SEP]", 1)]].concat();
-    let entry = |token: &str| json!({"id": token, "ids": [vocab.get(token)], "tokens": [token]});
-    Ok(json!({
-        "version": "1.0",
-        "truncation": null,
-        "padding": null,
-        "added_tokens": special,
-        "normalizer": {
-            "type": "BertNormalizer",
-            "clean_text": true,
-            "handle_chinese_chars": flag("tokenize_chinese_chars", Some(true))?,
-            "strip_accents": flag("strip_accents", None)?,
-            "lowercase": flag("do_lower_case", Some(true))?,
-        },
-        "pre_tokenizer": {"type": "BertPreTokenizer"},
-        "post_processor": {
-            "type": "TemplateProcessing",
-            "single": single,
-            "pair": pair,
-            "special_tokens": {"[CLS]": entry("[CLS]"), "[SEP]": entry("[SEP]")},
-        },
-        "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": true},
-        "model": {
-            "type": "WordPiece",
-            "unk_token": "[UNK]",
-            "continuing_subword_prefix": "##",
-            "max_input_chars_per_word": 100,
-            "vocab": vocab,
-        },
-    }))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 pub mod batch;
 pub mod demo;
 pub mod encode;
+mod marks;
 pub mod prepare;
 pub(crate) mod read;
 pub mod sample;
@@ -14,4 +15,5 @@ pub mod task_def;
 mod trusted;
 pub mod tsv;
 pub mod updates;
-pub mod words;
+mod vocab;
+mod words;

@@ -20,7 +20,7 @@ use crate::glue::task::{Part, Split, Task};
 use crate::glue::tsv::{read_canonical, read_raw, write_canonical};
 
 /// The folder of the prepared data inside the data folder.
-pub const CANONICAL: &str = "canonical_data";
+const CANONICAL: &str = "canonical_data";
 
 /// Raise this when the same source and tokenizer would give other files.
 const FORMAT: u32 = 1;
@@ -38,7 +38,7 @@ pub struct Options<'a> {
 
 /// What is being done, for a progress bar. Calls come from several threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress<'a> {
+pub enum PrepareEvent<'a> {
     /// An optional raw file is not there; its split is left out.
     Missing {
         /// `{task}_{split}`.
@@ -157,7 +157,7 @@ pub fn prepare(
     task: &Task,
     splits: Option<&[&str]>,
     options: &Options,
-    on_progress: &(dyn Fn(Progress<'_>) + Sync),
+    on_progress: &(dyn Fn(PrepareEvent<'_>) + Sync),
 ) -> Result<Vec<Prepared>> {
     let named = match splits {
         Some(names) => Some(names.iter().map(|name| task.split(name)).collect::<Result<Vec<_>>>()?),
@@ -181,7 +181,7 @@ pub fn prepare(
             if named.is_some() || split.part != Part::Test {
                 return Err(missing(task, split, &raw));
             }
-            on_progress(Progress::Missing { data_set: &data_set, path: &raw });
+            on_progress(PrepareEvent::Missing { data_set: &data_set, path: &raw });
             continue;
         }
         let job = Job {
@@ -199,7 +199,7 @@ pub fn prepare(
         let skipped = rows.is_some();
         let rows = match rows {
             Some(rows) => {
-                on_progress(Progress::UpToDate { data_set: &job.data_set, rows });
+                on_progress(PrepareEvent::UpToDate { data_set: &job.data_set, rows });
                 rows
             }
             None => job.run(&encoder, on_progress)?,
@@ -244,7 +244,11 @@ impl Job<'_> {
         }
     }
 
-    fn run(&self, encoder: &Encoder, on_progress: &(dyn Fn(Progress<'_>) + Sync)) -> Result<usize> {
+    fn run(
+        &self,
+        encoder: &Encoder,
+        on_progress: &(dyn Fn(PrepareEvent<'_>) + Sync),
+    ) -> Result<usize> {
         // The old key goes first: it must not vouch for files of an interrupted run.
         remove_if_there(&self.key)?;
         let rows = match &self.raw {
@@ -256,7 +260,7 @@ impl Job<'_> {
             None => read_canonical(self.task, &self.canonical)?,
         };
         let data_set = self.data_set.as_str();
-        on_progress(Progress::Started { data_set, rows: rows.len() });
+        on_progress(PrepareEvent::Started { data_set, rows: rows.len() });
         // As many memories of words as threads work at once.
         let memories = Mutex::new(Vec::new());
         let take = || memories.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -266,7 +270,7 @@ impl Job<'_> {
                 let mut words = take().unwrap_or_else(|| encoder.words());
                 let lines = to_lines(&encoder.encode_batch(chunk, MAX_TOKENS, &mut words)?)?;
                 memories.lock().unwrap_or_else(PoisonError::into_inner).push(words);
-                on_progress(Progress::Advanced { data_set, rows: chunk.len() });
+                on_progress(PrepareEvent::Advanced { data_set, rows: chunk.len() });
                 Ok(lines)
             })
             .collect::<Result<Vec<_>>>()?;
@@ -275,7 +279,7 @@ impl Job<'_> {
             fs::metadata(&self.encoded).map_err(|e| Error::io(&self.encoded, "read", e))?.len();
         let key = self.key(rows.len(), encoded_bytes);
         write_json(&self.key, &key)?;
-        on_progress(Progress::Finished { data_set, rows: rows.len() });
+        on_progress(PrepareEvent::Finished { data_set, rows: rows.len() });
         Ok(rows.len())
     }
 }

@@ -110,7 +110,7 @@ fn a_missing_test_file_is_reported_but_a_missing_dev_file_is_an_error() {
     let tokenizer = setup.path("tiny");
     let options = Options { data_dir: setup.0.path(), tokenizer: &tokenizer };
     let seen = Mutex::new(Vec::new());
-    let note = |progress: Progress<'_>| seen.lock().unwrap().push(format!("{progress:?}"));
+    let note = |event: PrepareEvent<'_>| seen.lock().unwrap().push(format!("{event:?}"));
     prepare(task("rte").unwrap(), None, &options, &note).unwrap();
     let seen = seen.into_inner().unwrap();
     let count = |start: &str| seen.iter().filter(|line| line.starts_with(start)).count();

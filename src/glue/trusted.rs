@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use crate::glue::marks;
+
 /// More tokens than any BERT has besides its vocabulary.
 const MOST_ADDED: usize = 10_000;
 
@@ -76,7 +78,7 @@ fn check_vocabulary(json: &Value) -> Result<(), (String, String)> {
     }
     match model.and_then(|m| m.get("unk_token")).and_then(Value::as_str) {
         Some(unknown) if !vocabulary.is_empty() && !vocabulary.contains_key(unknown) => {
-            Err(("unk_token \"[UNK]\"".into(), format!("{unknown:?}")))
+            Err((format!("unk_token {:?}", marks::BERT.unknown), format!("{unknown:?}")))
         }
         _ => Ok(()),
     }

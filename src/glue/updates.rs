@@ -17,10 +17,10 @@ pub struct UpdatesConfig {
     pub epochs: usize,
     /// Seeds the order.
     pub seed: u64,
-    /// The run evaluates at each epoch's end, at its own, and at the multiples of this; 0 for none.
-    pub evaluate_every: usize,
-    /// It saves wherever it evaluates, and at the multiples of this; 0 for none.
-    pub save_every: usize,
+    /// The run evaluates at each epoch's end, at its own, and at the multiples of this.
+    pub evaluate_every: Option<usize>,
+    /// It saves wherever it evaluates, and at the multiples of this.
+    pub save_every: Option<usize>,
     /// The run ends after so many updates, the schedules being those of the full run.
     pub stop_after: Option<usize>,
 }
@@ -74,8 +74,8 @@ impl Updates {
         while start < end {
             let epoch_end = (start / per_epoch + 1) * per_epoch;
             let pauses = [updates.config.evaluate_every, updates.config.save_every];
-            let pauses = pauses.into_iter().filter(|every| *every > 0);
-            let due = pauses.map(|every| (start / every + 1) * every).min().unwrap_or(epoch_end);
+            let next = |every: usize| (start / every + 1) * every;
+            let due = pauses.into_iter().flatten().map(next).min().unwrap_or(epoch_end);
             let stop = epoch_end.min(due).min(end);
             updates.chunks.push(start..stop);
             start = stop;
@@ -121,7 +121,7 @@ impl Updates {
     /// Whether the run evaluates after update `update`, counted from 1.
     pub fn evaluates_after(&self, update: usize) -> bool {
         let every = self.config.evaluate_every;
-        let due = every > 0 && update > 0 && update.is_multiple_of(every);
+        let due = update > 0 && every.is_some_and(|every| update.is_multiple_of(every));
         due || self.ends_epoch(update) || update == self.last()
     }
 
@@ -153,6 +153,8 @@ mod tests {
 
     fn updates([evaluate_every, save_every]: [usize; 2], stop_after: Option<usize>) -> Updates {
         let (batch_size, epochs, seed) = (4, 2, 7);
+        let [evaluate_every, save_every] =
+            [evaluate_every, save_every].map(|every| (every > 0).then_some(every));
         let config =
             UpdatesConfig { batch_size, epochs, seed, evaluate_every, save_every, stop_after };
         Updates::new(one_bin(10), config)

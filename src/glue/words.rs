@@ -1,8 +1,9 @@
 //! A memory of words and their token ids: texts repeat few words many times.
 
 use hashbrown::HashMap;
-use tokenizers::{NormalizerWrapper, PreTokenizerWrapper, Tokenizer};
+use tokenizers::{Encoding, NormalizerWrapper, PreTokenizerWrapper, Tokenizer};
 
+use crate::glue::marks::{self, Piece, Side, Template};
 use crate::glue::sample::Sample;
 use crate::glue::tsv::Row;
 
@@ -16,14 +17,21 @@ const MAX_WORDS: usize = 200_000;
 #[derive(Debug)]
 pub struct Words {
     ids: HashMap<String, Vec<u32>>,
-    /// `[CLS]` and `[SEP]`; `None` for another kind of tokenizer, with which nothing is done here.
-    marks: Option<(u32, u32)>,
+    /// `None` for another kind of tokenizer, with which nothing is done here.
+    templates: Option<Templates>,
+}
+
+/// What is put around one text and around two, the marks as token ids.
+#[derive(Debug)]
+struct Templates {
+    single: Box<Template<u32>>,
+    pair: Box<Template<u32>>,
 }
 
 impl Words {
     /// An empty memory for the words of `tokenizer`.
     pub(super) fn new(tokenizer: &Tokenizer) -> Self {
-        Self { ids: HashMap::new(), marks: marks(tokenizer) }
+        Self { ids: HashMap::new(), templates: Templates::of(tokenizer) }
     }
 
     /// The sample of a row; `None` where `tokenizer` has to see the whole row: it is to be
@@ -34,16 +42,14 @@ impl Words {
         row: &Row,
         max_tokens: usize,
     ) -> Option<Sample> {
-        let (first, separator) = self.marks?;
-        let mut token_id = vec![first];
-        self.add(tokenizer, &row.text_a, &mut token_id)?;
-        token_id.push(separator);
-        let mut type_id = vec![0; token_id.len()];
-        if let Some(text_b) = row.second_text() {
-            self.add(tokenizer, text_b, &mut token_id)?;
-            token_id.push(separator);
-            type_id.resize(token_id.len(), 1);
-        }
+        let Self { ids, templates } = self;
+        let Templates { single, pair } = templates.as_ref()?;
+        let text_b = row.second_text();
+        let template = if text_b.is_some() { pair } else { single };
+        let (token_id, type_id) = marks::fill(template, |side, tokens| match side {
+            Side::A => add(ids, tokenizer, &row.text_a, tokens),
+            Side::B => add(ids, tokenizer, text_b?, tokens),
+        })?;
         let attention_mask = vec![1; token_id.len()];
         let (uid, label) = (row.uid.clone(), row.label);
         (token_id.len() <= max_tokens).then_some(Sample {
@@ -54,47 +60,62 @@ impl Words {
             attention_mask,
         })
     }
-
-    fn add(&mut self, tokenizer: &Tokenizer, text: &str, ids: &mut Vec<u32>) -> Option<()> {
-        for word in text.split(' ').filter(|word| !word.is_empty()) {
-            if let Some(known) = self.ids.get(word) {
-                ids.extend(known);
-                continue;
-            }
-            let encoding = tokenizer.encode_fast(word, false).ok()?;
-            ids.extend(encoding.get_ids());
-            if self.ids.len() < MAX_WORDS {
-                self.ids.insert(word.to_owned(), encoding.get_ids().to_vec());
-            }
-        }
-        Some(())
-    }
 }
 
-/// The ids of `[CLS]` and `[SEP]`, if the tokenizer splits at spaces and encodes texts as
-/// `[CLS] a [SEP]` and `[CLS] a [SEP] b [SEP]`, with the types 0 up to the first `[SEP]` and 1
-/// after it.
-fn marks(tokenizer: &Tokenizer) -> Option<(u32, u32)> {
-    let normalizes =
-        matches!(tokenizer.get_normalizer(), None | Some(NormalizerWrapper::BertNormalizer(_)));
-    let splits =
-        matches!(tokenizer.get_pre_tokenizer(), Some(PreTokenizerWrapper::BertPreTokenizer(_)));
-    let spaced = |token: &tokenizers::AddedToken| token.content.contains(' ');
-    if !normalizes || !splits || tokenizer.get_added_tokens_decoder().values().any(spaced) {
-        return None;
+/// Adds the token ids of `text` to `tokens`, and its words to the memory `known`.
+fn add(
+    known: &mut HashMap<String, Vec<u32>>,
+    tokenizer: &Tokenizer,
+    text: &str,
+    tokens: &mut Vec<u32>,
+) -> Option<()> {
+    for word in text.split(' ').filter(|word| !word.is_empty()) {
+        if let Some(ids) = known.get(word) {
+            tokens.extend(ids);
+            continue;
+        }
+        let encoding = tokenizer.encode_fast(word, false).ok()?;
+        tokens.extend(encoding.get_ids());
+        if known.len() < MAX_WORDS {
+            known.insert(word.to_owned(), encoding.get_ids().to_vec());
+        }
     }
-    let [first, separator] = ["[CLS]", "[SEP]"].map(|mark| tokenizer.token_to_id(mark));
-    let (first, separator) = (first?, separator?);
-    let [a, b] = ["a", "b c"].map(|text| tokenizer.encode_fast(text, false).ok());
-    let (a, b) = (a?, b?);
-    let single = [&[first], a.get_ids(), &[separator]].concat();
-    let pair = [&single[..], b.get_ids(), &[separator]].concat();
-    let types = [vec![0; single.len()], vec![1; pair.len() - single.len()]].concat();
-    let whole = tokenizer.encode_fast("a", true).ok()?;
-    let both = tokenizer.encode_fast(("a", "b c"), true).ok()?;
-    let as_expected = whole.get_ids() == single
-        && whole.get_type_ids().iter().all(|kind| *kind == 0)
-        && both.get_ids() == pair
-        && both.get_type_ids() == types;
-    as_expected.then_some((first, separator))
+    Some(())
+}
+
+impl Templates {
+    /// BERT's, if the tokenizer splits at spaces and marks and types texts as they say.
+    fn of(tokenizer: &Tokenizer) -> Option<Self> {
+        let normalizes =
+            matches!(tokenizer.get_normalizer(), None | Some(NormalizerWrapper::BertNormalizer(_)));
+        let splits =
+            matches!(tokenizer.get_pre_tokenizer(), Some(PreTokenizerWrapper::BertPreTokenizer(_)));
+        let spaced = |token: &tokenizers::AddedToken| token.content.contains(' ');
+        if !normalizes || !splits || tokenizer.get_added_tokens_decoder().values().any(spaced) {
+            return None;
+        }
+        let with_ids = |template: &Template<&str>| {
+            let with_id = |(piece, kind): &(Piece<&str>, u8)| match piece {
+                Piece::Mark(mark) => Some((Piece::Mark(tokenizer.token_to_id(mark)?), *kind)),
+                Piece::Text(side) => Some((Piece::Text(*side), *kind)),
+            };
+            template.iter().map(with_id).collect::<Option<Box<_>>>()
+        };
+        let (single, pair) = (with_ids(marks::BERT.single)?, with_ids(marks::BERT.pair)?);
+        let [a, b] = ["a", "b c"].map(|text| tokenizer.encode_fast(text, false).ok());
+        let (a, b) = (a?, b?);
+        let agrees = |template: &Template<u32>, encoding: &Encoding| {
+            let filled = marks::fill(template, |side, ids| {
+                ids.extend(if side == Side::A { &a } else { &b }.get_ids());
+                Some(())
+            });
+            filled.is_some_and(|(ids, types)| {
+                let types: Vec<u32> = types.into_iter().map(u32::from).collect();
+                encoding.get_ids() == ids && encoding.get_type_ids() == types
+            })
+        };
+        let whole = tokenizer.encode_fast("a", true).ok()?;
+        let both = tokenizer.encode_fast(("a", "b c"), true).ok()?;
+        (agrees(&single, &whole) && agrees(&pair, &both)).then_some(Self { single, pair })
+    }
 }

@@ -19,27 +19,29 @@ use super::operands::{
 };
 use super::sequences::Sequences;
 
+/// A primitive of D dimensions as a tensor of the same shape.
 fn wrap<B: Backend, const D: usize>(primitive: FloatTensor<B>) -> Tensor<B, D> {
     Tensor::from_primitive(TensorPrimitive::Float(primitive))
 }
 
+/// The reverse of [`wrap`].
 fn unwrap<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> FloatTensor<B> {
     tensor.into_primitive().tensor()
 }
 
-/// An operation of N inputs that have gradients.
+/// An operation of N inputs that have gradients; shapes are those of [`LayerKernels`].
 trait Fused<B: LayerKernels, const N: usize>: Clone + Debug + Send + 'static {
     /// What the gradient needs.
     type Saved: Clone + Debug + Send + 'static;
 
-    /// The output, and what the gradient needs where `keep` asks for it.
+    /// The output, `[rows, width]`, and what the gradient needs where `keep` asks for it.
     fn forward(
         &self,
         inputs: [FloatTensor<B>; N],
         keep: bool,
     ) -> (Tensor<B, 2>, Option<Self::Saved>);
 
-    /// The inputs' gradients.
+    /// The inputs' gradients, of their shapes, for the output's, `[rows, width]`.
     fn backward(self, saved: Self::Saved, grad: Tensor<B, 2>) -> [FloatTensor<B>; N];
 }
 
@@ -65,7 +67,7 @@ impl<B: LayerKernels, F: Fused<B, N>, const N: usize> Backward<B, N> for Node<F>
     }
 }
 
-/// Runs `operation` and remembers it in the graph.
+/// Runs `operation` and remembers it in the graph. The output is `[rows, width]`.
 fn apply<B, C, F, const N: usize>(
     operation: F,
     inputs: [FloatTensor<Autodiff<B, C>>; N],

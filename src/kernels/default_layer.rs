@@ -17,6 +17,10 @@ use super::sequences::{Queries, Sequences};
 /// probability is exactly zero in f32, yet finite, so that a row of padding yields no NaN.
 const MASKED_SCORE: f32 = -1e9;
 
+/// The default body of [`LayerKernels::dropout_mask`](super::LayerKernels::dropout_mask).
+///
+/// # Shapes
+/// - output: `shape`
 pub fn dropout_mask<B: Backend>(
     shape: [usize; 2],
     SeededDropout { rate, seed }: SeededDropout,
@@ -32,6 +36,10 @@ pub fn dropout_mask<B: Backend>(
 }
 
 /// x weight + bias.
+///
+/// # Shapes
+/// - `x`: `[rows, inputs]`
+/// - output: `[rows, outputs]`
 pub fn dense_forward<B: Backend>(x: Tensor<B, 2>, dense: Dense<B>) -> Tensor<B, 2> {
     product(x, dense.weight, dense.precision) + dense.bias.unsqueeze()
 }
@@ -59,6 +67,12 @@ fn product<B: Backend, const D: usize>(
     }
 }
 
+/// The gradients of [`dense_forward`].
+///
+/// # Shapes
+/// - `x`: `[rows, inputs]`
+/// - `weight`: `[inputs, outputs]`
+/// - `grad`: `[rows, outputs]`
 pub fn dense_backward<B: Backend>(
     x: Tensor<B, 2>,
     weight: Tensor<B, 2>,
@@ -74,6 +88,9 @@ pub fn dense_backward<B: Backend>(
 }
 
 /// The exact GELU and its slope.
+///
+/// # Shapes
+/// - `x`, outputs: `[rows, width]`
 pub fn gelu<B: Backend>(x: Tensor<B, 2>, keep: bool) -> (Tensor<B, 2>, Option<Tensor<B, 2>>) {
     let phi = x.clone().mul_scalar(FRAC_1_SQRT_2).erf().add_scalar(1.0).mul_scalar(0.5);
     let slope = keep.then(|| {
@@ -84,6 +101,9 @@ pub fn gelu<B: Backend>(x: Tensor<B, 2>, keep: bool) -> (Tensor<B, 2>, Option<Te
 }
 
 /// LayerNorm of each row.
+///
+/// # Shapes
+/// - `x`, output: `[rows, width]`
 pub fn norm_forward<B: Backend>(x: Tensor<B, 2>, norm: Norm<B>) -> (Tensor<B, 2>, NormSaved<B>) {
     let centred = x.clone() - x.mean_dim(1);
     let variance = (centred.clone() * centred.clone()).mean_dim(1);
@@ -94,6 +114,11 @@ pub fn norm_forward<B: Backend>(x: Tensor<B, 2>, norm: Norm<B>) -> (Tensor<B, 2>
 }
 
 /// Gradients of LayerNorm: of its input, of gamma and of beta.
+///
+/// # Shapes
+/// - `grad`: `[rows, width]`
+/// - `gamma`: `[width]`
+/// - output: `[rows, width]`, `[width]`, `[width]`
 pub fn norm_backward<B: Backend>(
     saved: NormSaved<B>,
     gamma: Tensor<B, 1>,
@@ -110,6 +135,10 @@ pub fn norm_backward<B: Backend>(
 }
 
 /// Adds each row of `grad` to the rows of the tables that the ids name.
+///
+/// # Shapes
+/// - `grad`: `[rows, width]`
+/// - output: `[entries, width]` each
 pub fn scatter<B: Backend>(
     entries: Tables<usize>,
     ids: TokenIds<B>,
@@ -201,6 +230,10 @@ impl<'a> Grid<'a> {
     }
 
     /// The reverse of [`spread_queries`](Self::spread_queries).
+    ///
+    /// # Shapes
+    /// - `x`: `[batch, heads, queries, head]`
+    /// - output: `[rows of the queries, width]`
     fn gather_queries<B: Backend>(&self, x: Tensor<B, 4>, queries: Queries) -> Tensor<B, 2> {
         let [batch, heads, _, head] = x.dims();
         match queries {
@@ -210,6 +243,7 @@ impl<'a> Grid<'a> {
     }
 }
 
+/// Numbers of rows as a tensor, `[n]`.
 fn indices<B: Backend>(rows: impl Iterator<Item = usize>, device: &B::Device) -> Tensor<B, 1, Int> {
     let rows: Vec<i64> = rows.map(|row| row as i64).collect();
     let n = rows.len();
@@ -227,6 +261,10 @@ pub fn attention_shape(sequences: &Sequences, setup: Setup) -> [usize; 2] {
 }
 
 /// Multiplies probabilities, or their gradients, by the dropout's mask.
+///
+/// # Shapes
+/// - `x`, output: `[batch, heads, queries, tokens]`
+/// - `mask`: [`attention_shape`]
 fn masked<B: Backend>(x: Tensor<B, 4>, mask: &Option<Tensor<B, 2>>) -> Tensor<B, 4> {
     let shape = x.shape();
     match mask {
@@ -235,6 +273,12 @@ fn masked<B: Backend>(x: Tensor<B, 4>, mask: &Option<Tensor<B, 2>>) -> Tensor<B,
     }
 }
 
+/// The default body of [`LayerKernels::attention_forward`](super::LayerKernels::attention_forward).
+///
+/// # Shapes
+/// - `inputs`: `[rows, width]` each
+/// - `mask`: [`attention_shape`]
+/// - output: `[rows of the queries, width]`, and the probabilities `[n]`
 pub fn attention_forward<B: Backend>(
     inputs: Heads<B>,
     sequences: &Sequences,
@@ -254,6 +298,14 @@ pub fn attention_forward<B: Backend>(
     (grid.gather_queries(context, queries), probabilities.reshape([n]))
 }
 
+/// The default body of
+/// [`LayerKernels::attention_backward`](super::LayerKernels::attention_backward).
+///
+/// # Shapes
+/// - `inputs`, outputs: `[rows, width]` each
+/// - `probabilities`: `[n]`, as [`attention_forward`] gives them
+/// - `grad`: `[rows of the queries, width]`
+/// - `mask`: [`attention_shape`]
 pub fn attention_backward<B: Backend>(
     inputs: Heads<B>,
     probabilities: Tensor<B, 1>,

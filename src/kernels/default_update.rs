@@ -3,10 +3,13 @@
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
-use super::operands::{AdamaxStep, Cut, Observation, ScoreState, Scores};
+use super::operands::{AdamaxStep, Averages, Observation, Scores};
 use super::reduce;
 
-/// Weight, moment and norm.
+/// Weight, moment and norm after one update of Adamax.
+///
+/// # Shapes
+/// - `weight`, `grad`, `moment`, `norm` and outputs: `[n]`
 pub fn adamax<B: Backend>(
     step: AdamaxStep,
     weight: Tensor<B, 1>,
@@ -25,27 +28,35 @@ pub fn adamax<B: Backend>(
     [weight - update.mul_scalar(learning_rate), moment, norm]
 }
 
+/// The default body of [`UpdateKernels::observe`](super::UpdateKernels::observe).
+///
+/// # Shapes
+/// - `weight`, `grad`: `[n]`
 pub fn observe<B: Backend>(
-    scores: ScoreState<B>,
+    averages: Averages<B>,
     weight: Tensor<B, 1>,
     grad: Tensor<B, 1>,
     observation: Observation,
-) -> ScoreState<B> {
+) -> Averages<B> {
     let Observation { position, beta1, beta2 } = observation;
-    let ScoreState { window, importance, uncertainty } = scores;
+    let Averages { window, importance, uncertainty } = averages;
     let sensitivity = (weight * grad).abs();
     if position > 0 {
         let position = position as f64;
         let window = (window.mul_scalar(position) + sensitivity).div_scalar(position + 1.0);
-        return ScoreState { window, importance, uncertainty };
+        return Averages { window, importance, uncertainty };
     }
     let importance = importance.mul_scalar(beta1) + window.clone().mul_scalar(1.0 - beta1);
     let fluctuation = (window - importance.clone()).abs();
     let uncertainty = uncertainty.mul_scalar(beta2) + fluctuation.mul_scalar(1.0 - beta2);
-    ScoreState { window: sensitivity, importance, uncertainty }
+    Averages { window: sensitivity, importance, uncertainty }
 }
 
-pub fn cut<B: Backend>(scores: &[Scores<B>], k: usize) -> Option<Cut> {
+/// The default body of [`UpdateKernels::kth_smallest`](super::UpdateKernels::kth_smallest).
+///
+/// # Shapes
+/// - `scores`: `[n]` each, any n
+pub fn kth_smallest<B: Backend>(scores: &[Scores<B>], k: usize) -> Option<f32> {
     let n: usize = scores.iter().map(Scores::len).sum();
     if k == 0 || k > n {
         return None;
@@ -56,7 +67,7 @@ pub fn cut<B: Backend>(scores: &[Scores<B>], k: usize) -> Option<Cut> {
     };
     let (mut low, mut high) = (0u32, f32::INFINITY.to_bits());
     if at_most(high) < k {
-        return Some(Cut { threshold: f32::NAN, below: 0 });
+        return Some(f32::NAN);
     }
     while low < high {
         let middle = low + (high - low) / 2;
@@ -66,7 +77,5 @@ pub fn cut<B: Backend>(scores: &[Scores<B>], k: usize) -> Option<Cut> {
             low = middle + 1;
         }
     }
-    let threshold = f32::from_bits(low);
-    let below = reduce::count(values.into_iter().map(|v| v.lower_elem(threshold)));
-    Some(Cut { threshold, below })
+    Some(f32::from_bits(low))
 }

@@ -31,11 +31,18 @@ pub trait LayerKernels: Backend {
     }
 
     /// x weight + bias, `[rows, outputs]`.
+    ///
+    /// # Shapes
+    /// - `x`: `[rows, inputs]`
     fn dense_forward(x: Tensor<Self, 2>, dense: Dense<Self>) -> Tensor<Self, 2> {
         default::dense_forward(x, dense)
     }
 
     /// The gradients of [`dense_forward`](Self::dense_forward) for `grad` `[rows, outputs]`.
+    ///
+    /// # Shapes
+    /// - `x`: `[rows, inputs]`
+    /// - `weight`: `[inputs, outputs]`
     fn dense_backward(
         x: Tensor<Self, 2>,
         weight: Tensor<Self, 2>,
@@ -50,6 +57,9 @@ pub trait LayerKernels: Backend {
     ///
     /// burn's own `gelu` has the same value, but on most backends the gradient of its tanh
     /// approximation, off by up to 9e-4.
+    ///
+    /// # Shapes
+    /// - `x`: `[rows, inputs]`
     fn dense_gelu_forward(
         x: Tensor<Self, 2>,
         dense: Dense<Self>,
@@ -59,6 +69,11 @@ pub trait LayerKernels: Backend {
     }
 
     /// The gradients of [`dense_gelu_forward`](Self::dense_gelu_forward).
+    ///
+    /// # Shapes
+    /// - `x`: `[rows, inputs]`
+    /// - `weight`: `[inputs, outputs]`
+    /// - `slope`, `grad`: `[rows, outputs]`
     fn dense_gelu_backward(
         x: Tensor<Self, 2>,
         weight: Tensor<Self, 2>,
@@ -82,6 +97,10 @@ pub trait LayerKernels: Backend {
     }
 
     /// The gradients of [`add_norm_forward`](Self::add_norm_forward).
+    ///
+    /// # Shapes
+    /// - `gamma`: `[width]`
+    /// - `grad`: `[rows, width]`
     fn add_norm_backward(
         saved: NormSaved<Self>,
         gamma: Tensor<Self, 1>,
@@ -95,6 +114,10 @@ pub trait LayerKernels: Backend {
     /// Multi-head attention within each sequence, dropout(softmax(query keyᵀ / sqrt(head))) value
     /// (Vaswani et al., 2017), a row per query, and the probabilities before dropout in an order of
     /// the backend's own. Rows of padding come out as anything finite.
+    ///
+    /// # Shapes
+    /// - `inputs`: `[rows, width]` each
+    /// - output: `[rows of the queries, width]`, and the probabilities `[n]`
     fn attention_forward(
         inputs: Heads<Self>,
         sequences: &Sequences,
@@ -106,6 +129,11 @@ pub trait LayerKernels: Backend {
 
     /// The gradients of [`attention_forward`](Self::attention_forward) for `grad`, a row per query;
     /// rows of padding have no part in them.
+    ///
+    /// # Shapes
+    /// - `inputs`, outputs: `[rows, width]` each
+    /// - `probabilities`: `[n]`
+    /// - `grad`: `[rows of the queries, width]`
     fn attention_backward(
         inputs: Heads<Self>,
         probabilities: Tensor<Self, 1>,
@@ -133,6 +161,10 @@ pub trait LayerKernels: Backend {
     }
 
     /// The gradients of [`embed_forward`](Self::embed_forward); `entries` of each table.
+    ///
+    /// # Shapes
+    /// - `gamma`: `[width]`
+    /// - `grad`: `[rows, width]`
     fn embed_backward(
         entries: Tables<usize>,
         ids: TokenIds<Self>,
@@ -147,6 +179,9 @@ pub trait LayerKernels: Backend {
 }
 
 /// Zeroes and scales `x`; the same seed gives the same zeros, so the gradient goes the same way.
+///
+/// # Shapes
+/// - `x`, output: `[rows, width]`
 pub(super) fn drop_out<B: LayerKernels>(
     x: Tensor<B, 2>,
     dropout: Option<SeededDropout>,
@@ -157,6 +192,9 @@ pub(super) fn drop_out<B: LayerKernels>(
 }
 
 /// The default body of [`LayerKernels::attention_forward`].
+///
+/// # Shapes
+/// As [`LayerKernels::attention_forward`].
 pub(super) fn composed_attention<B: LayerKernels>(
     inputs: Heads<B>,
     sequences: &Sequences,
@@ -169,6 +207,9 @@ pub(super) fn composed_attention<B: LayerKernels>(
 }
 
 /// The default body of [`LayerKernels::attention_backward`].
+///
+/// # Shapes
+/// As [`LayerKernels::attention_backward`].
 pub(super) fn composed_attention_backward<B: LayerKernels>(
     inputs: Heads<B>,
     probabilities: Tensor<B, 1>,
@@ -181,6 +222,9 @@ pub(super) fn composed_attention_backward<B: LayerKernels>(
 }
 
 /// What the probabilities of the default attention are multiplied by.
+///
+/// # Shapes
+/// - output: a row for each sequence, head and query, a column for each token
 fn attention_mask<B: LayerKernels>(
     sequences: &Sequences,
     setup: Setup,

@@ -24,7 +24,7 @@ pub use inner::{InnerOptimizer, Stepped};
 pub use layer::LayerKernels;
 pub use model::ModelKernels;
 pub use operands::{
-    AdamaxStep, Cut, Observation, Pass, Precision, ScoreState, Scores, SeededDropout, Updated,
+    AdamaxStep, Averages, Fusion, Observation, Precision, Scores, SeededDropout, Updated,
 };
 pub use sequences::{Queries, Sequences};
 pub use update::UpdateKernels;

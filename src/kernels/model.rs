@@ -7,7 +7,7 @@ use super::layer::{LayerKernels, drop_out};
 use super::operands::{Dense, Heads, Norm, SeededDropout, Setup, Tables, TokenIds};
 use super::sequences::Sequences;
 
-/// Shapes as in [`LayerKernels`].
+/// Shapes as in [`LayerKernels`]; a matrix has a row per token.
 pub trait ModelKernels: Backend {
     /// Whether a batch of this backend had better hold its real tokens only.
     const PACKS: bool;
@@ -18,13 +18,13 @@ pub trait ModelKernels: Backend {
     /// Dropout, `[rows, width]`.
     fn dropout(x: Tensor<Self, 2>, dropout: Option<SeededDropout>) -> Tensor<Self, 2>;
 
-    /// x weight + bias.
+    /// x weight + bias, `[rows, inputs]` to `[rows, outputs]`.
     fn dense(x: Tensor<Self, 2>, dense: Dense<Self>) -> Tensor<Self, 2>;
 
-    /// The exact GELU of x weight + bias.
+    /// The exact GELU of x weight + bias, `[rows, inputs]` to `[rows, outputs]`.
     fn dense_gelu(x: Tensor<Self, 2>, dense: Dense<Self>) -> Tensor<Self, 2>;
 
-    /// LayerNorm(dropout(x) + residual).
+    /// LayerNorm(dropout(x) + residual), all `[rows, width]`.
     fn dropout_add_norm(
         x: Tensor<Self, 2>,
         residual: Tensor<Self, 2>,
@@ -32,10 +32,10 @@ pub trait ModelKernels: Backend {
         dropout: Option<SeededDropout>,
     ) -> Tensor<Self, 2>;
 
-    /// Multi-head attention within each sequence.
+    /// Multi-head attention within each sequence: `[rows of the queries, width]`.
     fn self_attention(inputs: Heads<Self>, sequences: &Sequences, setup: Setup) -> Tensor<Self, 2>;
 
-    /// dropout(LayerNorm(word + position + segment)).
+    /// dropout(LayerNorm(word + position + segment)), `[rows, width]`.
     fn embed(
         tables: Tables<Tensor<Self, 2>>,
         ids: TokenIds<Self>,

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use burn::record::Record;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Bool, Int, Tensor};
 
@@ -144,14 +143,14 @@ pub struct AdamaxStep {
     pub weight_decay: f64,
 }
 
-/// The score state of one parameter of n weights, flattened to `[n]`.
-#[derive(Record, Clone, Debug)]
-pub struct ScoreState<B: Backend> {
-    /// Mean sensitivity |w g| over the window so far.
+/// Running averages over the sensitivities |w g| of one parameter of n weights, each `[n]`.
+#[derive(Clone, Debug)]
+pub struct Averages<B: Backend> {
+    /// Mean over the window so far.
     pub window: Tensor<B, 1>,
-    /// Smoothed importance I.
+    /// Windows' means, smoothed: the importance I.
     pub importance: Tensor<B, 1>,
-    /// Smoothed uncertainty U.
+    /// How far windows depart from it, smoothed: the uncertainty U.
     pub uncertainty: Tensor<B, 1>,
 }
 
@@ -166,18 +165,25 @@ pub struct Observation {
     pub beta2: f64,
 }
 
-/// What else happens to a parameter of n weights when its optimizer steps.
+/// What is fused with an optimizer's step of one parameter of n weights.
 #[derive(Debug, Clone)]
-pub struct Pass<B: Backend> {
+pub struct Fusion<B: Backend> {
     /// The gradient is multiplied by this first.
     pub grad_scale: f64,
     /// Takes in |w g|, with the new weight and the scaled gradient.
-    pub scores: Option<(ScoreState<B>, Observation)>,
+    pub averages: Option<(Averages<B>, Observation)>,
     /// Weights to set to zero at last, `[n]`.
-    pub drop: Option<Tensor<B, 1, Bool>>,
+    pub mask: Option<Tensor<B, 1, Bool>>,
 }
 
-/// A parameter after an update, all `[n]`.
+impl<B: Backend> Fusion<B> {
+    /// The gradient's scale alone.
+    pub fn scale(grad_scale: f64) -> Self {
+        Self { grad_scale, averages: None, mask: None }
+    }
+}
+
+/// A parameter after an update of Adamax, all `[n]`.
 #[derive(Debug, Clone)]
 pub struct Updated<B: Backend> {
     /// The new weight.
@@ -186,32 +192,23 @@ pub struct Updated<B: Backend> {
     pub moment: Tensor<B, 1>,
     /// The new infinity norm.
     pub norm: Tensor<B, 1>,
-    /// The new scores, where there are any.
-    pub scores: Option<ScoreState<B>>,
-    /// The time that scores and masks took; on a GPU, the time to launch them.
+    /// The new averages, where there are any.
+    pub averages: Option<Averages<B>>,
+    /// The time that averages and mask took; on a GPU, the time to launch them.
     pub pruning: Duration,
 }
 
 /// The scores of one parameter's weights, none of them negative, `[n]`.
 #[derive(Debug, Clone)]
 pub enum Scores<B: Backend> {
-    /// Importance times uncertainty.
+    /// Of two factors, `[n]` each.
     Product(Tensor<B, 1>, Tensor<B, 1>),
-    /// The absolute value.
+    /// The absolute values, `[n]`.
     Absolute(Tensor<B, 1>),
 }
 
-/// The scores of one pruning decision, cut at their k-th smallest.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Cut {
-    /// Weights whose score is strictly below this become zero; ties survive.
-    pub threshold: f32,
-    /// How many scores lie strictly below it.
-    pub below: usize,
-}
-
 impl<B: Backend> Scores<B> {
-    /// The scores themselves.
+    /// The scores themselves, `[n]`.
     pub fn values(self) -> Tensor<B, 1> {
         match self {
             Self::Product(a, b) => a * b,
@@ -220,13 +217,8 @@ impl<B: Backend> Scores<B> {
     }
 
     /// Their number.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         let (Self::Product(values, _) | Self::Absolute(values)) = self;
         values.dims()[0]
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }

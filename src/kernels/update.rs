@@ -1,41 +1,48 @@
 //! What happens to every parameter at every update: norm, optimizer, sensitivities, masks; and the
-//! global threshold.
+//! k-th smallest of all scores.
 
 use std::time::Instant;
 
 use burn::tensor::backend::Backend;
 use burn::tensor::{Bool, Tensor};
 
-use super::operands::{AdamaxStep, Cut, Observation, Pass, ScoreState, Scores, Updated};
+use super::operands::{AdamaxStep, Averages, Fusion, Observation, Scores, Updated};
 use super::{default_update as default, reduce};
 
 /// Operations over whole parameters, flattened to `[n]`. States are taken by value, so that a
 /// backend can write to them in place.
 pub trait UpdateKernels: Backend {
-    /// The sum of the squares of all elements, `[1]`.
+    /// The sum of the squares of all elements.
+    ///
+    /// # Shapes
+    /// - `values`: `[n]`
+    /// - output: `[1]`
     fn sum_of_squares(values: Tensor<Self, 1>) -> Tensor<Self, 1> {
         reduce::sum_of_squares(values)
     }
 
-    /// One update of Adamax without bias correction, and what `pass` asks for.
+    /// One update of Adamax without bias correction, and what `fusion` asks for.
+    ///
+    /// # Shapes
+    /// - `weight`, `grad`, `moment`, `norm`: `[n]`
     fn adamax(
         step: AdamaxStep,
         weight: Tensor<Self, 1>,
         grad: Tensor<Self, 1>,
         moment: Tensor<Self, 1>,
         norm: Tensor<Self, 1>,
-        pass: Pass<Self>,
+        fusion: Fusion<Self>,
     ) -> Updated<Self> {
-        let Pass { grad_scale, scores, drop } = pass;
+        let Fusion { grad_scale, averages, mask } = fusion;
         let grad = if grad_scale == 1.0 { grad } else { grad.mul_scalar(grad_scale) };
         let [weight, moment, norm] = default::adamax(step, weight, grad.clone(), moment, norm);
         let started = Instant::now();
-        let scores = scores.map(|(scores, o)| Self::observe(scores, weight.clone(), grad, o));
-        let weight = match drop {
-            Some(drop) => weight.mask_fill(drop, 0.0),
+        let averages = averages.map(|(a, o)| Self::observe(a, weight.clone(), grad, o));
+        let weight = match mask {
+            Some(mask) => weight.mask_fill(mask, 0.0),
             None => weight,
         };
-        Updated { weight, moment, norm, scores, pruning: started.elapsed() }
+        Updated { weight, moment, norm, averages, pruning: started.elapsed() }
     }
 
     /// Takes in the sensitivities s = |w g| of one update (PLATON, equations 6 to 8). Where a
@@ -46,32 +53,44 @@ pub trait UpdateKernels: Backend {
     /// ```
     ///
     /// Otherwise `window <- (window * position + s) / (position + 1)`.
+    ///
+    /// # Shapes
+    /// - `weight`, `grad`: `[n]`
     fn observe(
-        scores: ScoreState<Self>,
+        averages: Averages<Self>,
         weight: Tensor<Self, 1>,
         grad: Tensor<Self, 1>,
         observation: Observation,
-    ) -> ScoreState<Self> {
-        default::observe(scores, weight, grad, observation)
+    ) -> Averages<Self> {
+        default::observe(averages, weight, grad, observation)
     }
 
     /// How many elements of all `parameters` together are zero.
+    ///
+    /// # Shapes
+    /// - `parameters`: `[n]` each, any n
     fn count_zeros(parameters: Vec<Tensor<Self, 1>>) -> usize {
         reduce::count(parameters.into_iter().map(|values| values.equal_elem(0.0)))
     }
 
-    /// Cuts all `scores` together at their `k`-th smallest, counted from 1, exactly; `None` for `k`
-    /// = 0 or above their number: nothing is to be masked. Undefined scores (NaN) count as larger
-    /// than all others, so that a weight whose score is undefined survives.
+    /// The `k`-th smallest of all `scores` together, counted from 1, exactly; `None` for `k` = 0 or
+    /// above their number. Undefined scores (NaN) count as larger than all others.
     ///
     /// The default neither sorts nor concatenates nor copies the scores to the host: it halves the
     /// range of the floats' bit patterns, which for numbers that are not negative are in the order
     /// of the numbers, 31 times.
-    fn cut(scores: &[Scores<Self>], k: usize) -> Option<Cut> {
-        default::cut(scores, k)
+    ///
+    /// # Shapes
+    /// - `scores`: `[n]` each, any n
+    fn kth_smallest(scores: &[Scores<Self>], k: usize) -> Option<f32> {
+        default::kth_smallest(scores, k)
     }
 
-    /// Which scores lie strictly below `threshold`, `[n]`.
+    /// Which scores lie strictly below `threshold`.
+    ///
+    /// # Shapes
+    /// - `scores`: `[n]`
+    /// - output: `[n]`
     fn below(scores: Scores<Self>, threshold: f32) -> Tensor<Self, 1, Bool> {
         scores.values().lower_elem(threshold)
     }

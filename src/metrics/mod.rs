@@ -1,4 +1,3 @@
-//! Quality measures over whole splits, and the adapters that show them in burn-train.
+//! Scores over whole sets: plain slices in, numbers out.
 
-pub mod learner;
 pub mod scores;

@@ -1,16 +1,22 @@
 //! PLATON (Zhang et al., ICML 2022): schedule, scores, threshold, and the optimizer decorator that
-//! applies them. Generic over the module and the inner optimizer.
+//! applies them. Generic over the criterion, the module and the inner optimizer.
 
-pub mod importance;
+pub mod criterion;
+mod decision;
 pub mod monitor;
 pub mod optimizer;
+pub mod record;
 pub mod schedule;
 pub mod scope;
 pub mod threshold;
+mod update;
 pub mod visit;
 
-pub use importance::Smoothing;
+pub use criterion::Criterion;
+pub use criterion::any::{AnyCriterion, CriterionConfig, Pruner};
+pub use criterion::platon::Smoothing;
 pub use monitor::{PruningMonitor, PruningStatus};
-pub use optimizer::{PlatonOptimizer, Pruner, PruningConfig};
+pub use optimizer::{PlatonOptimizer, PruningConfig};
+pub use record::{PlatonRecord, RECORD_FORMAT, StateRecord};
 pub use schedule::RatioSchedule;
 pub use scope::Scope;

@@ -18,6 +18,8 @@ pub struct PruningStatus {
     /// Share of the prunable weights that are zero after the update; 0 before the first masking.
     /// Between maskings they may grow again.
     pub sparsity: f64,
+    /// Learning rate of the update.
+    pub learning_rate: f64,
     /// Global gradient norm before clipping.
     pub grad_norm: f64,
     /// Seconds spent on scores, threshold and masks, this update's and those before it.

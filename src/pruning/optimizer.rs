@@ -3,103 +3,83 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use burn::module::{AutodiffModule, ModuleMapper, Param, ParamId};
+use burn::module::{AutodiffModule, ParamId};
 use burn::optim::record::AdaptorRecord;
 use burn::optim::{
     GradientsParams, LearningRate, MultiGradientsParams, Optimizer, SimpleOptimizer,
 };
-use burn::tensor::backend::{AutodiffBackend, Backend};
-use burn::tensor::{Bool, Tensor};
-use hashbrown::HashMap;
-use serde::{Deserialize, Serialize};
+use burn::tensor::Tensor;
+use burn::tensor::backend::AutodiffBackend;
+use hashbrown::{HashMap, HashSet};
 
-use super::importance::{ScoreState, Smoothing};
+use super::criterion::Criterion;
+use super::decision::{Decision, Due};
 use super::monitor::{PruningMonitor, PruningStatus};
+use super::record::{PlatonRecord, RECORD_FORMAT};
 use super::schedule::{RatioSchedule, Target};
 use super::scope::Scope;
 use super::threshold;
-use super::visit::{Gather, Mask, clip, clip_factor, norm_of, prunable};
+use super::update::{Masking, Update, Weights};
+use super::visit::{Gather, clip};
 use crate::error::{Error, Result};
-use crate::kernels::{Cut, InnerOptimizer, Observation, Pass, Scores, Stepped, UpdateKernels};
-
-/// The version of [`PlatonOptimizer`]'s record.
-pub const RECORD_FORMAT: usize = 2;
-
-/// What decides which weights go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Pruner {
-    /// Importance times uncertainty.
-    Platon,
-    /// The weight's absolute value after the step.
-    Magnitude,
-    /// Nothing is pruned.
-    None,
-}
+use crate::kernels::{InnerOptimizer, Scores, UpdateKernels};
 
 /// Configuration of [`PlatonOptimizer`].
 #[derive(Debug, Clone, PartialEq)]
-pub struct PruningConfig {
-    /// What decides which weights go.
-    pub pruner: Pruner,
+pub struct PruningConfig<C> {
+    /// What decides which weights go; without it nothing is pruned.
+    pub criterion: Option<C>,
     /// How many go, and when.
     pub schedule: RatioSchedule,
-    /// Smoothing of the scores.
-    pub smoothing: Smoothing,
-    /// Gradients are scaled so that the norm of all of them together is at most this; 0 for never.
-    pub max_grad_norm: f64,
-    /// After that, each tensor's gradient is scaled so that its own norm is at most this; 0 for
-    /// never.
-    pub max_tensor_norm: f64,
-    /// Updates between two counts of what remains of each parameter; 0 for never.
-    pub count_every: usize,
+    /// Gradients are scaled so that the norm of all of them together is at most this.
+    pub max_grad_norm: Option<f64>,
+    /// After that, each tensor's gradient is scaled so that its own norm is at most this.
+    pub max_tensor_norm: Option<f64>,
+    /// Updates between two counts of what remains of each parameter.
+    pub count_every: Option<usize>,
 }
 
-/// Decorates the optimizer `O`: clips gradients by their global norm, lets `O` step, updates the
-/// scores with the new weights and the clipped gradients, and sets the weights of lowest score to
-/// zero as the schedule demands (PLATON, algorithm 1).
+/// Decorates the optimizer `O`: clips gradients by their global norm, lets `O` step, lets the
+/// criterion `C` observe the new weights and the clipped gradients, and sets the weights of lowest
+/// score to zero as the schedule demands (PLATON, algorithm 1).
 ///
 /// All of this happens in one pass over the parameters; a new threshold takes a second one.
 #[derive(Clone)]
-pub struct PlatonOptimizer<O: SimpleOptimizer<B::InnerBackend>, B: AutodiffBackend> {
+pub struct PlatonOptimizer<O, C, B>
+where
+    B: AutodiffBackend<InnerBackend: UpdateKernels>,
+    O: SimpleOptimizer<B::InnerBackend>,
+    C: Criterion<B::InnerBackend>,
+{
     inner: O,
     records: HashMap<ParamId, AdaptorRecord<O, B>>,
-    config: PruningConfig,
+    config: PruningConfig<C>,
     scope: Scope,
+    /// The scope's parameters in the module that is trained, found at the first step: loading a
+    /// checkpoint into it changes them.
+    ids: Option<HashSet<ParamId>>,
     step: usize,
-    states: HashMap<ParamId, ScoreState<B::InnerBackend>>,
+    states: HashMap<ParamId, C::State>,
     decision: Option<Decision<B::InnerBackend>>,
     /// The threshold of the last masking.
     threshold: Option<f32>,
     monitor: PruningMonitor,
 }
 
-/// The record of [`PlatonOptimizer`]: format version, updates done, the inner optimizer's records,
-/// the score states, and the last threshold's bits (0 for none yet, else one more).
-pub type PlatonRecord<O, B> =
-    (usize, usize, HashMap<ParamId, AdaptorRecord<O, B>>, HashMap<ParamId, ScoreState<B>>, usize);
-
-/// Masks that hold as long as neither the scores nor the rank change.
-#[derive(Clone)]
-struct Decision<B: Backend> {
-    window: usize,
-    k: usize,
-    cut: Option<Cut>,
-    masks: HashMap<ParamId, Tensor<B, 1, Bool>>,
-}
-
-impl<O, B> PlatonOptimizer<O, B>
+impl<O, C, B> PlatonOptimizer<O, C, B>
 where
     B: AutodiffBackend<InnerBackend: UpdateKernels>,
     O: InnerOptimizer<B::InnerBackend>,
+    C: Criterion<B::InnerBackend>,
 {
     /// Decorates `inner`; `scope` names the parameters to prune.
-    pub fn new(inner: O, config: PruningConfig, scope: Scope) -> Self {
+    pub fn new(inner: O, config: PruningConfig<C>, scope: Scope) -> Self {
         Self {
             inner,
             records: HashMap::new(),
             config,
             scope,
+            ids: None,
             step: 0,
             states: HashMap::new(),
             decision: None,
@@ -116,17 +96,22 @@ where
     /// Goes on from a record of update `update`.
     ///
     /// # Errors
-    /// The record is of another version, of another update, or has not the scores of this scope.
+    /// The record is of another version, of another update, or has not the states that the criterion
+    /// keeps of this scope.
     pub fn restored<M: AutodiffModule<B>>(
         self,
         record: PlatonRecord<O, B>,
         update: usize,
     ) -> Result<Self> {
+        let observes = self.config.criterion.as_ref().is_some_and(C::observes);
+        let scored = if observes && update > 0 { self.scope.members().len() } else { 0 };
+        let expected = (RECORD_FORMAT, update, scored);
         let (format, step, _, states, _) = &record;
-        let scored = self.config.pruner == Pruner::Platon && update > 0;
-        let parameters = if scored { self.scope.members().len() } else { 0 };
-        let expected = (RECORD_FORMAT, update, parameters);
-        let found = (*format, *step, states.len());
+        let (format, step, recorded) = (*format, *step, states.len());
+        let restored = Optimizer::<M, B>::load_record(self, record);
+        // Another criterion's states do not count.
+        let scored = if observes { restored.states.len() } else { recorded };
+        let found = (format, step, scored);
         if found != expected {
             let words = |(format, update, scored): (usize, usize, usize)| {
                 format!("format {format} of update {update} with {scored} scored parameters")
@@ -135,148 +120,126 @@ where
                 "resume with the settings and the version of platon that the run began with",
             ));
         }
-        Ok(Optimizer::<M, B>::load_record(self, record))
+        Ok(restored)
     }
 
-    /// The score state of one parameter, once it has been updated.
-    pub fn state(&self, id: ParamId) -> Option<&ScoreState<B::InnerBackend>> {
-        self.states.get(&id)
-    }
-
-    /// What the masks of this update depend on: window and rank; `None` if none are due.
-    fn due(&self, target: Target) -> Option<(usize, usize)> {
-        let masks = target.mask && self.config.pruner != Pruner::None;
-        let window = match self.config.pruner {
-            // PLATON's scores change at window boundaries only; magnitudes with every step.
-            Pruner::Platon => self.step / self.config.schedule.delta_t(),
-            _ => self.step,
-        };
-        masks.then(|| (window, threshold::rank(self.scope.size(), target.ratio)))
-    }
-
-    /// Lets the inner optimizer update every parameter that has a gradient; scores, and masks
-    /// that are known beforehand, are taken along.
-    fn update<M: AutodiffModule<B>>(
-        &mut self,
-        lr: LearningRate,
-        module: M,
-        grads: GradientsParams,
-        grad_scale: f64,
-        masks: Option<&HashMap<ParamId, Tensor<B::InnerBackend, 1, Bool>>>,
-    ) -> (M, Duration) {
-        let Smoothing { beta1, beta2 } = self.config.smoothing;
-        let position = self.step % self.config.schedule.delta_t();
-        let mut update = Update {
-            lr,
-            grads,
-            grad_scale,
-            max_tensor_norm: self.config.max_tensor_norm,
-            masks,
-            inner: &self.inner,
-            records: &mut self.records,
-            scope: &self.scope,
-            states: &mut self.states,
-            observation: (self.config.pruner == Pruner::Platon).then_some(Observation {
-                position,
-                beta1,
-                beta2,
-            }),
-            pruning: Duration::ZERO,
-            path: Vec::new(),
-        };
-        (module.map(&mut update), update.pruning)
-    }
-
-    fn zeros<M: AutodiffModule<B>>(&self, module: &M) -> usize {
-        let weights =
-            prunable::<B, M>(&self.scope, module).into_iter().map(|(_, weight)| weight).collect();
-        B::InnerBackend::count_zeros(weights)
-    }
-
-    /// How many weights of each parameter of the scope are not zero, in its order.
-    fn remaining<M: AutodiffModule<B>>(&self, module: &M) -> Arc<[usize]> {
-        let parameters = prunable::<B, M>(&self.scope, module).into_iter();
-        parameters
-            .map(|(_, weight)| {
-                let size = weight.shape().num_elements();
-                size - B::InnerBackend::count_zeros(vec![weight])
-            })
-            .collect()
-    }
-
-    fn decide<M: AutodiffModule<B>>(
+    /// The scores of one parameter of the scope, whose weights are `weight`, once it has any.
+    ///
+    /// # Shapes
+    /// - `weight` and the scores: `[n]`
+    #[doc(hidden)]
+    pub fn scores(
         &self,
-        module: &M,
-        (window, k): (usize, usize),
-    ) -> Decision<B::InnerBackend> {
-        let scores =
-            prunable::<B, M>(&self.scope, module).into_iter().filter_map(|(id, weight)| {
-                let scores = match self.config.pruner {
-                    Pruner::Magnitude => Scores::Absolute(weight),
-                    _ => {
-                        let state = self.states.get(&id)?;
-                        Scores::Product(state.importance.clone(), state.uncertainty.clone())
-                    }
-                };
-                Some((id, scores))
+        id: ParamId,
+        weight: Tensor<B::InnerBackend, 1>,
+    ) -> Option<Scores<B::InnerBackend>> {
+        self.config.criterion.as_ref()?.scores(self.states.get(&id), weight)
+    }
+
+    /// What the masks of this update depend on; `None` if none are due.
+    fn due(&self, target: Target) -> Option<Due> {
+        let criterion = self.config.criterion.as_ref().filter(|_| target.mask)?;
+        let generation = criterion.generation(self.step);
+        Some(Due { generation, rank: threshold::rank(self.scope.size(), target.ratio) })
+    }
+
+    fn decide(&self, due: Due, weights: Weights<B::InnerBackend>) -> Decision<B::InnerBackend> {
+        let scores = weights.into_iter();
+        Decision::new(due, scores.filter_map(|(id, weight)| Some((id, self.scores(id, weight)?))))
+    }
+
+    /// Notes how update `self.step` ended, which left the scope's weights as they are here, or
+    /// empty where nobody needs them.
+    fn report(
+        &self,
+        (learning_rate, grad_norm): (LearningRate, f64),
+        ratio: f64,
+        pruning: Duration,
+        weights: Weights<B::InnerBackend>,
+    ) {
+        let weights: Vec<_> = weights.into_iter().map(|(_, weight)| weight).collect();
+        let remaining = self.counts().then(|| {
+            let remaining = weights.iter().map(|weight| {
+                let size = weight.shape().num_elements();
+                size - B::InnerBackend::count_zeros(vec![weight.clone()])
             });
-        let (ids, scores): (Vec<_>, Vec<_>) = scores.unzip();
-        let cut = B::InnerBackend::cut(&scores, k);
-        let masks = cut.map_or_else(HashMap::new, |cut| {
-            let masks = scores.into_iter().map(|s| B::InnerBackend::below(s, cut.threshold));
-            ids.into_iter().zip(masks).collect()
+            remaining.collect::<Arc<[usize]>>()
         });
-        Decision { window, k, cut, masks }
+        // Between maskings pruned weights grow again, so what is zero now has to be counted.
+        let zeros = self.threshold.map_or(0, |_| B::InnerBackend::count_zeros(weights));
+        self.monitor.record(PruningStatus {
+            step: self.step,
+            ratio: self.config.criterion.as_ref().map_or(1.0, |_| ratio),
+            threshold: self.threshold,
+            sparsity: zeros as f64 / self.scope.size().max(1) as f64,
+            learning_rate,
+            grad_norm,
+            pruning_seconds: self.monitor.seconds() + pruning.as_secs_f64(),
+            remaining,
+        });
+    }
+
+    /// Whether what remains of each parameter is counted at this update.
+    fn counts(&self) -> bool {
+        self.config.count_every.is_some_and(|every| self.step.is_multiple_of(every))
     }
 }
 
-impl<M, B, O> Optimizer<M, B> for PlatonOptimizer<O, B>
+impl<M, B, O, C> Optimizer<M, B> for PlatonOptimizer<O, C, B>
 where
     M: AutodiffModule<B>,
     B: AutodiffBackend<InnerBackend: UpdateKernels>,
     O: InnerOptimizer<B::InnerBackend>,
+    C: Criterion<B::InnerBackend>,
 {
     type Record = PlatonRecord<O, B>;
 
     fn step(&mut self, lr: LearningRate, module: M, grads: GradientsParams) -> M {
         self.step += 1;
+        let ids = self.ids.take().unwrap_or_else(|| self.scope.ids(&module));
         let (grad_norm, grad_scale) = clip::<B, M>(&module, &grads, self.config.max_grad_norm);
         let target = self.config.schedule.at(self.step);
         let due = self.due(target);
+        let wanted = due.is_some() || self.threshold.is_some() || self.counts();
         let decision = self.decision.take();
-        let known = decision.as_ref().filter(|d| due == Some((d.window, d.k)));
-        // A window's end changes the scores, so its masks are known after the pass only.
-        let masks = known.map(|d| &d.masks);
-        let (mut module, mut seconds) = self.update(lr, module, grads, grad_scale, masks);
+        let known = decision.as_ref().filter(|d| due == Some(d.due));
+        let mut update = Update {
+            step: self.step,
+            lr,
+            grads,
+            grad_scale,
+            max_tensor_norm: self.config.max_tensor_norm,
+            inner: &self.inner,
+            records: &mut self.records,
+            criterion: self.config.criterion.as_ref(),
+            states: &mut self.states,
+            scope: &ids,
+            // Where the scores change with this update, its masks are known after the pass only.
+            masks: known.map(|d| &d.masks),
+            weights: wanted.then(Vec::new),
+            pruning: Duration::ZERO,
+        };
+        let mut module = module.map(&mut update);
+        let Update { weights, mut pruning, .. } = update;
+        let mut weights = weights.unwrap_or_default();
 
-        let started = Instant::now();
-        self.decision = match due {
-            Some(due) if known.is_none() => {
-                let decision = self.decide(&module, due);
-                module = module.map(&mut Mask::<B> { masks: &decision.masks });
-                seconds += started.elapsed();
+        self.decision = match (&self.config.criterion, due) {
+            (Some(criterion), Some(due)) if known.is_none() => {
+                let started = Instant::now();
+                let decision = self.decide(due, weights);
+                let masks = &decision.masks;
+                let mut masking =
+                    Masking::<C, B> { criterion, scope: &ids, masks, weights: vec![] };
+                module = module.map(&mut masking);
+                weights = masking.weights;
+                pruning += started.elapsed();
                 Some(decision)
             }
             _ => decision,
         };
-        let cut = self.decision.as_ref().and_then(|d| d.cut);
-        self.threshold = cut.map(|cut| cut.threshold).or(self.threshold);
-        // Between maskings pruned weights grow again, so what is zero now has to be counted.
-        let zeros = self.threshold.map_or(0, |_| self.zeros(&module));
-        let every = self.config.count_every;
-        let counted = every > 0 && self.step.is_multiple_of(every);
-        let remaining = counted.then(|| self.remaining(&module));
-        let sparsity = zeros as f64 / self.scope.size().max(1) as f64;
-        let status = PruningStatus {
-            step: self.step,
-            ratio: if self.config.pruner == Pruner::None { 1.0 } else { target.ratio },
-            threshold: self.threshold,
-            sparsity,
-            grad_norm,
-            pruning_seconds: self.monitor.seconds() + seconds.as_secs_f64(),
-            remaining,
-        };
-        self.monitor.record(status);
+        self.threshold = self.decision.as_ref().and_then(|d| d.threshold).or(self.threshold);
+        self.report((lr, grad_norm), target.ratio, pruning, weights);
+        self.ids = Some(ids);
         module
     }
 
@@ -289,15 +252,7 @@ where
     }
 
     fn to_record(&self) -> Self::Record {
-        let states = self.states.iter().map(|(id, s)| {
-            let wrap = |t: &Tensor<B::InnerBackend, 1>| Tensor::from_inner(t.clone());
-            let state = ScoreState {
-                window: wrap(&s.window),
-                importance: wrap(&s.importance),
-                uncertainty: wrap(&s.uncertainty),
-            };
-            (*id, state)
-        });
+        let states = self.states.iter().map(|(id, state)| (*id, C::to_record(state).lifted()));
         let threshold = self.threshold.map_or(0, |value| 1 + value.to_bits() as usize);
         (RECORD_FORMAT, self.step, self.records.clone(), states.collect(), threshold)
     }
@@ -309,76 +264,12 @@ where
         self.records = records;
         self.step = step;
         self.decision = None;
-        let states = states.into_iter().map(|(id, s)| {
-            let state = ScoreState {
-                window: s.window.inner(),
-                importance: s.importance.inner(),
-                uncertainty: s.uncertainty.inner(),
-            };
-            (id, state)
-        });
+        self.ids = None;
+        let criterion = self.config.criterion.as_ref();
+        let states = states
+            .into_iter()
+            .filter_map(|(id, state)| Some((id, criterion?.restore(state.inner())?)));
         self.states = states.collect();
         self
-    }
-}
-
-struct Update<'a, O: SimpleOptimizer<B::InnerBackend>, B: AutodiffBackend> {
-    lr: LearningRate,
-    grads: GradientsParams,
-    grad_scale: f64,
-    max_tensor_norm: f64,
-    masks: Option<&'a HashMap<ParamId, Tensor<B::InnerBackend, 1, Bool>>>,
-    inner: &'a O,
-    records: &'a mut HashMap<ParamId, AdaptorRecord<O, B>>,
-    scope: &'a Scope,
-    states: &'a mut HashMap<ParamId, ScoreState<B::InnerBackend>>,
-    observation: Option<Observation>,
-    pruning: Duration,
-    path: Vec<String>,
-}
-
-impl<O, B> ModuleMapper<B> for Update<'_, O, B>
-where
-    B: AutodiffBackend<InnerBackend: UpdateKernels>,
-    O: InnerOptimizer<B::InnerBackend>,
-{
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.push(name.to_string());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
-        let Some(grad) = self.grads.remove::<B::InnerBackend, D>(param.id) else { return param };
-        let (id, tensor, mapper) = param.consume();
-        let requires_grad = tensor.is_require_grad();
-        let weight = tensor.inner();
-        let (n, device) = (weight.shape().num_elements(), weight.device());
-        // Taken out of the maps, so that nothing else holds the states while they are updated in
-        // place.
-        let scores =
-            self.observation.filter(|_| self.scope.contains(&self.path)).map(|observation| {
-                let state = self.states.remove(&id).map(|state| state.to_device(&device));
-                (state.unwrap_or_else(|| ScoreState::new(n, &device)), observation)
-            });
-        let drop = self.masks.and_then(|masks| masks.get(&id)).cloned();
-        let mut grad_scale = self.grad_scale;
-        if self.max_tensor_norm > 0.0 {
-            let norm = grad_scale * norm_of(grad.clone());
-            grad_scale *= clip_factor(norm, self.max_tensor_norm);
-        }
-        let pass = Pass { grad_scale, scores, drop };
-        // A restored state is on the default device.
-        let state = self.records.remove(&id).map(AdaptorRecord::into_state);
-        let state = state.map(|state| O::to_device(state, &device));
-        let Stepped { weight, state, scores, pruning } =
-            self.inner.step_with(self.lr, weight, grad, state, pass);
-        self.pruning += pruning;
-        self.records.extend(state.map(|state| (id, AdaptorRecord::from_state(state))));
-        self.states.extend(scores.map(|scores| (id, scores)));
-        let tensor = Tensor::from_inner(weight).set_require_grad(requires_grad);
-        Param::from_mapped_value(id, tensor, mapper)
     }
 }

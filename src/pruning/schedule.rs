@@ -24,7 +24,7 @@ pub struct Target {
 
 /// The three phases of a pruning run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
+enum Phase {
     /// Nothing is pruned yet.
     Before,
     /// The ratio falls; masks are applied every `delta_t` updates.
@@ -81,6 +81,12 @@ impl RatioSchedule {
     }
 
     /// Refuses ratios outside (0, 1] and a final ratio above the initial one.
+    ///
+    /// # Errors
+    /// As it says.
+    ///
+    /// # Errors
+    /// Names the ratio at fault.
     pub fn check_ratios(initial_ratio: f64, final_ratio: f64) -> Result<()> {
         for (name, ratio) in
             [("initial_threshold", initial_ratio), ("final_threshold", final_ratio)]
@@ -115,7 +121,7 @@ impl RatioSchedule {
     }
 
     /// The phase that update `step`, counted from 1, belongs to.
-    pub fn phase(&self, step: usize) -> Phase {
+    fn phase(&self, step: usize) -> Phase {
         if step <= self.first {
             Phase::Before
         } else if step > self.total - self.last {
@@ -128,11 +134,6 @@ impl RatioSchedule {
     /// The last update before pruning, and the last one while the ratio falls.
     pub fn boundaries(&self) -> (usize, usize) {
         (self.first, self.total - self.last)
-    }
-
-    /// Length of the window over which sensitivities are averaged, in updates.
-    pub fn delta_t(&self) -> usize {
-        self.delta_t
     }
 }
 

@@ -1,8 +1,9 @@
 //! Which parameters of a module are pruned.
 
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
+use hashbrown::HashSet;
 
 /// One parameter that is pruned.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,9 +29,11 @@ impl Scope {
         module: &M,
         name_of: impl Fn(&[String]) -> Option<String>,
     ) -> Self {
-        let mut finder = Finder { path: Vec::new(), name_of, members: Vec::new() };
-        module.visit(&mut finder);
-        Self { members: finder.members }
+        let mut members = Vec::new();
+        walk(module, |path, _, size| {
+            members.extend(name_of(path).map(|name| Member { path: path.to_vec(), name, size }));
+        });
+        Self { members }
     }
 
     /// The same parameters as seen from a module that holds this one in its field `field`.
@@ -52,20 +55,31 @@ impl Scope {
         self.members.iter().map(|m| m.size).sum()
     }
 
-    /// Whether the parameter at `path` is pruned. Identities would not do: loading a checkpoint
-    /// changes them.
-    pub fn contains(&self, path: &[String]) -> bool {
-        self.members.iter().any(|m| m.path == path)
+    /// The identities of these parameters in `module`. They hold until another checkpoint is loaded
+    /// into it, which brings its own.
+    pub(super) fn ids<B: Backend, M: Module<B>>(&self, module: &M) -> HashSet<ParamId> {
+        let paths: HashSet<&[String]> = self.members.iter().map(|m| m.path.as_slice()).collect();
+        let mut ids = HashSet::with_capacity(paths.len());
+        walk(module, |path, id, _| {
+            if paths.contains(path) {
+                ids.insert(id);
+            }
+        });
+        ids
     }
 }
 
-struct Finder<F> {
-    path: Vec<String>,
-    name_of: F,
-    members: Vec<Member>,
+/// Calls `each` with path, identity and size of every parameter of `module`, in its order.
+fn walk<B: Backend, M: Module<B>>(module: &M, each: impl FnMut(&[String], ParamId, usize)) {
+    module.visit(&mut Walk { path: Vec::new(), each });
 }
 
-impl<B: Backend, F: Fn(&[String]) -> Option<String>> ModuleVisitor<B> for Finder<F> {
+struct Walk<F> {
+    path: Vec<String>,
+    each: F,
+}
+
+impl<B: Backend, F: FnMut(&[String], ParamId, usize)> ModuleVisitor<B> for Walk<F> {
     fn enter_module(&mut self, name: &str, _container: &str) {
         self.path.push(name.to_string());
     }
@@ -75,12 +89,6 @@ impl<B: Backend, F: Fn(&[String]) -> Option<String>> ModuleVisitor<B> for Finder
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-        if let Some(name) = (self.name_of)(&self.path) {
-            self.members.push(Member {
-                path: self.path.clone(),
-                name,
-                size: param.lazy_shape().num_elements(),
-            });
-        }
+        (self.each)(&self.path, param.id, param.lazy_shape().num_elements());
     }
 }

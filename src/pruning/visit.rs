@@ -1,12 +1,10 @@
 //! Walks over a module's parameters.
 
-use burn::module::{AutodiffModule, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::module::{AutodiffModule, ModuleVisitor, Param};
 use burn::optim::{GradientsParams, MultiGradientsParams};
+use burn::tensor::Tensor;
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use burn::tensor::{Bool, Tensor};
-use hashbrown::HashMap;
 
-use super::scope::Scope;
 use crate::kernels::UpdateKernels;
 
 /// The norm of all gradients together.
@@ -43,14 +41,15 @@ impl<B: AutodiffBackend> ModuleVisitor<B> for Scale {
     }
 }
 
-/// The norm of all gradients together, and the factor min(1, max / (norm + 1e-6)) that clips them.
+/// The norm of all gradients together, and the factor min(1, max / (norm + 1e-6)) that clips them,
+/// 1 without a maximum.
 pub(super) fn clip<B: AutodiffBackend<InnerBackend: UpdateKernels>, M: AutodiffModule<B>>(
     module: &M,
     grads: &GradientsParams,
-    max: f64,
+    max: Option<f64>,
 ) -> (f64, f64) {
     let norm = norm_of_all::<B, M>(module, grads);
-    (norm, if max > 0.0 { clip_factor(norm, max) } else { 1.0 })
+    (norm, max.map_or(1.0, |max| clip_factor(norm, max)))
 }
 
 /// The factor that scales gradients of norm `norm` to the norm `max`, if they exceed it.
@@ -58,11 +57,12 @@ pub(super) fn clip_factor(norm: f64, max: f64) -> f64 {
     (max / (norm + 1e-6)).min(1.0)
 }
 
-/// The norm of one tensor.
+/// The norm of one tensor of any shape.
 pub(super) fn norm_of<B: UpdateKernels, const D: usize>(tensor: Tensor<B, D>) -> f64 {
     scalar(B::sum_of_squares(flat(tensor))).sqrt()
 }
 
+/// The number in `tensor`, `[1]`.
 fn scalar<B: Backend>(tensor: Tensor<B, 1>) -> f64 {
     tensor.into_data().iter::<f64>().next().unwrap_or(0.0)
 }
@@ -84,46 +84,6 @@ impl<B: AutodiffBackend<InnerBackend: UpdateKernels>> ModuleVisitor<B> for SumSq
     }
 }
 
-/// The prunable parameters, flattened, in the module's order.
-struct Prunable<'a, B: AutodiffBackend> {
-    scope: &'a Scope,
-    found: Vec<(ParamId, Tensor<B::InnerBackend, 1>)>,
-    path: Vec<String>,
-}
-
-impl<B: AutodiffBackend> ModuleVisitor<B> for Prunable<'_, B> {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.push(name.to_string());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-        if self.scope.contains(&self.path) {
-            self.found.push((param.id, flat(param.val().inner())));
-        }
-    }
-}
-
-/// Sets weights to zero.
-pub(super) struct Mask<'a, B: AutodiffBackend> {
-    pub masks: &'a HashMap<ParamId, Tensor<B::InnerBackend, 1, Bool>>,
-}
-
-impl<B: AutodiffBackend> ModuleMapper<B> for Mask<'_, B> {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
-        let Some(mask) = self.masks.get(&param.id) else { return param };
-        let (id, tensor, mapper) = param.consume();
-        let requires_grad = tensor.is_require_grad();
-        let shape = tensor.shape();
-        let masked = tensor.inner().mask_fill(mask.clone().reshape(shape), 0.0);
-        let tensor = Tensor::from_inner(masked).set_require_grad(requires_grad);
-        Param::from_mapped_value(id, tensor, mapper)
-    }
-}
-
 /// Takes the mean of the gradients of several devices.
 pub(super) struct Gather {
     pub devices: usize,
@@ -140,18 +100,8 @@ impl<B: AutodiffBackend> ModuleVisitor<B> for Gather {
     }
 }
 
-/// A tensor as one row of numbers.
-fn flat<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Tensor<B, 1> {
+/// A tensor of n elements as one row of numbers, `[n]`.
+pub(super) fn flat<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Tensor<B, 1> {
     let n = tensor.shape().num_elements();
     tensor.reshape([n])
-}
-
-/// The prunable parameters of `module`, flattened, in its order.
-pub(super) fn prunable<B: AutodiffBackend, M: AutodiffModule<B>>(
-    scope: &Scope,
-    module: &M,
-) -> Vec<(ParamId, Tensor<B::InnerBackend, 1>)> {
-    let mut prunable = Prunable::<B> { scope, found: Vec::new(), path: Vec::new() };
-    module.visit(&mut prunable);
-    prunable.found
 }

@@ -3,8 +3,6 @@
 use burn::module::Module;
 use burn::tensor::backend::Backend;
 
-use super::evaluate::score_name;
-use super::journal::Journal;
 use super::terminal;
 use crate::bert::BertConfig;
 use crate::bert::config::Dropouts;
@@ -15,8 +13,9 @@ use crate::export;
 use crate::files::write_json;
 use crate::glue::encode::Encoder;
 use crate::glue::task::Task;
-use crate::pruning::Pruner;
+use crate::infer::scores::score_name;
 use crate::report::{self, Report};
+use crate::run::{Journal, RunFolder};
 
 /// What is known at the end of a run besides its model.
 pub struct Finished<'a> {
@@ -28,19 +27,8 @@ pub struct Finished<'a> {
     pub bert: &'a BertConfig,
     /// The tokenizer, if there is one.
     pub encoder: Option<&'a Encoder>,
-    /// How long it took.
-    pub timing: Timing,
-}
-
-/// How long a run took.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Timing {
-    /// Mean seconds per update.
-    pub seconds_per_step: f64,
-    /// Seconds of the pruning in all updates.
-    pub pruning_seconds: f64,
-    /// Seconds of the whole run.
-    pub seconds: f64,
+    /// Where it goes.
+    pub folder: &'a RunFolder,
 }
 
 /// Writes `model/` and `report.json` into the run folder.
@@ -52,24 +40,24 @@ pub fn finish<B: Backend, M: Module<B>>(
     journal: &Journal,
     finished: &Finished,
 ) -> Result<Report> {
-    let Finished { config, task, bert, encoder, timing } = finished;
-    let dir = config.output_dir.as_path();
+    let Finished { config, task, bert, encoder, folder } = finished;
     let tensors = weights::collect(net)?;
-    let dropouts = Dropouts { encoder: config.bert_dropout_p, head: config.dropout_p };
-    let folder = dir.join("model");
-    export::save_hugging_face(&folder, &tensors, bert, task, dropouts, *encoder)?;
+    let dropouts =
+        Dropouts { encoder: config.model().bert_dropout_p, head: config.model().dropout_p };
+    let model = folder.model();
+    export::save_hugging_face(&model, &tensors, bert, task, dropouts, *encoder)?;
     let layers = report::count(&tensors);
-    let (scores, steps) = (journal.scores(), journal.step());
+    let (scores, steps, timing) = (journal.scores(), journal.step(), journal.timing());
     let dev = scores.iter().flat_map(|set| {
         set.scores
             .iter()
-            .map(|(tag, value)| (score_name(tag, &set.data_set, scores.len()), (*value).into()))
+            .map(|(tag, value)| (score_name(tag, &set.name, scores.len()), (*value).into()))
     });
     let report = Report {
         format: report::FORMAT,
-        task: config.task.clone(),
-        pruner: config.pruner,
-        final_ratio: if config.pruner == Pruner::None { 1.0 } else { config.final_threshold },
+        task: config.data().task.clone(),
+        pruner: config.pruning().pruner,
+        final_ratio: config.pruning().final_ratio(),
         sparsity: report::sparsity(&layers),
         prunable: layers.iter().map(|l| l.weights).sum(),
         parameters: tensors.values().map(|t| t.values.len()).sum(),
@@ -79,9 +67,9 @@ pub fn finish<B: Backend, M: Module<B>>(
         pruning_seconds_per_step: timing.pruning_seconds / steps.max(1) as f64,
         seconds: timing.seconds,
         peak_rss_bytes: terminal::peak_rss_bytes(),
-        model_bytes: std::fs::metadata(folder.join("model.safetensors")).map_or(0, |m| m.len()),
+        model_bytes: std::fs::metadata(model.join(export::WEIGHTS)).map_or(0, |m| m.len()),
         layers,
     };
-    write_json(&dir.join("report.json"), &report)?;
+    write_json(&folder.report(), &report)?;
     Ok(report)
 }

@@ -3,43 +3,36 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde::{Deserialize, Serialize};
+use crate::run::record::LossScaleRecord;
 
 /// Updates without an overflow after which the factor doubles.
 const PATIENCE: usize = 2000;
 const FIRST: f64 = 65_536.0;
 const LARGEST: f64 = 16_777_216.0;
 
-/// The factor, a power of two so that it can be taken back exactly, and what it depends on.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ScaleState {
-    factor: f64,
-    /// Updates since the factor changed.
-    updates: usize,
-}
-
-impl Default for ScaleState {
-    fn default() -> Self {
-        Self { factor: FIRST, updates: 0 }
-    }
-}
+const BEGINNING: LossScaleRecord = LossScaleRecord { factor: FIRST, updates: 0 };
 
 /// What losses are multiplied by before their gradients are computed.
-#[derive(Debug, Clone, Default)]
-pub struct LossScale(Arc<Mutex<ScaleState>>);
+#[derive(Debug, Clone)]
+pub struct LossScale(Arc<Mutex<LossScaleRecord>>);
+
+impl Default for LossScale {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(BEGINNING)))
+    }
+}
 
 impl LossScale {
     /// Goes on from a checkpoint's state.
-    pub fn resume(&self, state: ScaleState) {
+    pub fn resume(&self, state: LossScaleRecord) {
         // A file may say anything.
         let factor =
             if state.factor.is_finite() { state.factor.clamp(1.0, LARGEST) } else { FIRST };
-        *self.lock() = ScaleState { factor, updates: state.updates.min(PATIENCE) };
+        *self.lock() = LossScaleRecord { factor, updates: state.updates.min(PATIENCE) };
     }
 
     /// For a checkpoint.
-    pub fn state(&self) -> ScaleState {
+    pub fn state(&self) -> LossScaleRecord {
         *self.lock()
     }
 
@@ -53,7 +46,7 @@ impl LossScale {
         let mut state = self.lock();
         state.updates += 1;
         if state.updates >= PATIENCE {
-            *state = ScaleState { factor: (state.factor * 2.0).min(LARGEST), updates: 0 };
+            *state = LossScaleRecord { factor: (state.factor * 2.0).min(LARGEST), updates: 0 };
         }
     }
 
@@ -61,11 +54,11 @@ impl LossScale {
     pub fn overflowed(&self) -> bool {
         let mut state = self.lock();
         let smaller = state.factor > 1.0;
-        *state = ScaleState { factor: (state.factor / 2.0).max(1.0), updates: 0 };
+        *state = LossScaleRecord { factor: (state.factor / 2.0).max(1.0), updates: 0 };
         smaller
     }
 
-    fn lock(&self) -> MutexGuard<'_, ScaleState> {
+    fn lock(&self) -> MutexGuard<'_, LossScaleRecord> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -102,7 +95,7 @@ mod tests {
         other.resume(scale.state());
         assert_eq!(other.state(), scale.state());
         for (factor, expected) in [(-3.0, 1.0), (1e300, LARGEST), (f64::NAN, FIRST)] {
-            other.resume(ScaleState { factor, updates: usize::MAX });
+            other.resume(LossScaleRecord { factor, updates: usize::MAX });
             assert_eq!(other.factor(), expected);
             other.held();
         }

@@ -1,26 +1,25 @@
-//! Fine-tuning with burn-train: the step, the run around it, and the evaluation.
+//! Fine-tuning with burn-train: the plan, the step, the loop, and the run around them.
 
-pub mod checkpoint;
+mod assemble;
+mod checkpointer;
+#[doc(hidden)]
 pub mod clock;
-pub mod data;
-pub mod display;
-pub mod evaluate;
-pub mod finish;
-pub mod journal;
-pub mod lock;
+mod dashboard;
+mod describe;
+mod finish;
+mod gauges;
+#[doc(hidden)]
 pub mod loss_scale;
-pub mod outcome;
-pub mod outputs;
+mod objective;
 pub mod plan;
-pub mod progress;
-pub mod replicas;
-pub mod run;
+mod replicas;
+mod run;
+mod samples;
+mod start;
+#[doc(hidden)]
 pub mod step;
-pub mod strategy;
 pub mod terminal;
-pub mod vectors;
+mod update_loop;
 
-pub use lock::RunLock;
-pub use outcome::{Outcome, StoppedBy};
 pub use plan::Plan;
 pub use run::{Console, train};

@@ -1,40 +1,28 @@
-//! A whole run: data, model, training, and what it leaves in the run folder.
+//! A whole run: its parts, its training, and how it ends.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use burn::lr_scheduler::LrScheduler;
-use burn::module::Module;
-use burn::tensor::DType;
-use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn_dataset::InMemDataset;
 use burn_train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
 
-use super::checkpoint::{Checkpoints, PARTS};
-use super::clock::Clock;
-use super::display::{NoMetricFiles, Renderer, dashboard_renderer, gauges};
-use super::evaluate::split_scores;
-use super::finish::{Finished, Timing, finish};
-use super::journal::{Journal, Lines, Setup};
-use super::loss_scale::LossScale;
-use super::outcome::{Outcome, StoppedBy};
-use super::outputs::{Outputs, remove_events};
-use super::plan::{Plan, scope_of};
-use super::progress::Progress;
-use super::step::{Basket, StepContext, Trainee, filling};
-use super::strategy::Chunks;
-use super::terminal;
-use crate::bert::weights::{self, Loaded, Parts};
-use crate::bert::{BertClassifier, Checkpoint, ClassifierConfig};
+use super::assemble::{Assembled, Surroundings, assemble};
+use super::dashboard::{NoMetricFiles, Renderer, dashboard_renderer};
+use super::finish::{Finished, finish};
+use super::gauges::{GaugeMetric, split_scores};
+use super::plan::Plan;
+use super::start::Start;
+use super::terminal::TerminalState;
+use super::update_loop::UpdateLoop;
+use crate::bert::{BertClassifier, Checkpoint};
 use crate::config::{BackendName, RunConfig};
 use crate::error::{Error, Result, one_line};
 use crate::glue::batch::{EvalLoader, TrainLoader};
+use crate::infer::forward::filling;
 use crate::kernels::TrainingBackend;
-use crate::learning_rate::WarmupSchedule;
-use crate::optimizer::OptimizerConfig;
 use crate::panics;
-use crate::pruning::{PlatonOptimizer, Pruner, PruningConfig, Smoothing};
-use crate::seed::mix;
+use crate::run::journal::Lines;
+use crate::run::{Journal, Outcome, RunFolder, StoppedBy};
 
 /// How a run talks to its user.
 pub struct Console {
@@ -46,182 +34,49 @@ pub struct Console {
     pub interrupter: Interrupter,
 }
 
-/// Trains as `config` says and fills the run folder `config.output_dir`, which must exist. With
-/// `resume` it goes on from the newest whole checkpoint there, or from the beginning without one.
-/// Updates are divided among `devices`; the weights are on the first.
+/// Trains as `config` says and fills the run folder, which must exist. With `resume` it goes on from
+/// the newest whole checkpoint there, or from the beginning without one. Updates are divided among
+/// `devices`; the weights, at first those of the checkpoint beside the plan, are on the first.
 ///
 /// # Errors
 /// A model that cannot be loaded, before anything is written; a journal or checkpoint that cannot
 /// be written; a loss that is not finite.
 pub fn train<B: TrainingBackend>(
     config: &RunConfig,
-    plan: Plan,
+    folder: &RunFolder,
+    (mut plan, checkpoint): (Plan, Checkpoint),
     devices: &[B::Device],
     console: Console,
     resume: bool,
 ) -> Result<Outcome> {
-    let device = &devices.first().cloned().unwrap_or_default();
-    let loss_scale = loss_scale::<B>(config, devices)?;
     let Console { lines, dashboard, interrupter } = console;
-    let dir = config.output_dir.as_path();
-    let checkpoints = Checkpoints::new(dir, config.keep_checkpoints);
-    let (whole, skipped) = if resume {
-        checkpoints.settle()?;
-        checkpoints.newest()?
-    } else {
-        (None, Vec::new())
-    };
-    let start = whole.as_ref().map_or(0, |whole| whole.update);
-    let progress = whole.as_ref().map(|whole| whole.progress.clone()).unwrap_or_default();
-    if let (Some(scale), Some(state)) = (&loss_scale, progress.loss_scale) {
-        scale.resume(state);
-    }
+    let start = Start::find(folder, config.logging().keep_checkpoints, resume)?;
     let data = plan.fingerprint()?;
-    check_same(&plan, &data, &progress)?;
+    start.check_same(&plan, &data)?;
     let notes = notes(config, &plan, devices.len());
-    let classifier = plan.classifier(config);
-    let Plan { task, bert, updates, schedule, encoder, checkpoint, samples, sets, .. } = plan;
-    let Loaded { model: net, unused } = match whole {
-        Some(_) => Loaded { model: classifier.init::<B>(device), unused: Vec::new() },
-        None => initial_model::<B>(config, &classifier, checkpoint, device)?,
-    };
-    let scope = scope_of(&net).within("net");
-    let events = config.tensorboard.then_some(config.tensorboard_logdir.as_str());
-    if resume && start == 0 {
-        // What there is will be written again.
-        remove_events(&dir.join(&config.tensorboard_logdir))?;
-    }
-    let resumed = progress.events.as_ref();
-    let outputs = Outputs::new(dir, task, events, config.glue_format_on, &scope, resumed)?;
-    let inner = OptimizerConfig {
-        name: config.optimizer,
-        epsilon: config.adam_eps,
-        weight_decay: config.weight_decay,
-        momentum: config.momentum,
-    };
-    let pruning = PruningConfig {
-        pruner: config.pruner,
-        schedule,
-        smoothing: Smoothing { beta1: config.beta1, beta2: config.beta2 },
-        max_grad_norm: config.global_grad_clipping,
-        max_tensor_norm: config.grad_clipping,
-        // They are for the events only.
-        count_every: if config.tensorboard { config.log_per_updates } else { 0 },
-    };
-    let optimizer = PlatonOptimizer::<_, B>::new(inner.init(), pruning, scope);
-    let monitor = optimizer.monitor();
-    let (clock, basket) = (Clock::default(), Basket::default());
-    let journal = Journal::open(Setup {
-        dir: dir.to_path_buf(),
-        log_file: config.log_file.clone(),
-        plan: updates.clone(),
-        log_every: config.log_per_updates,
-        task,
-        sets: sets.iter().map(|set| set.about.clone()).collect(),
-        basket: basket.clone(),
-        outputs,
-        interrupter: interrupter.clone(),
-        clock: clock.clone(),
-        monitor: monitor.clone(),
-        lines: (!dashboard).then_some(lines),
-        final_ratio: if config.pruner == Pruner::None { 1.0 } else { config.final_threshold },
-        progress,
-    })?;
-
-    journal.line(&format!("run folder {}", dir.display()));
-    for error in skipped {
+    let lines = (!dashboard).then_some(lines);
+    let surroundings = Surroundings { config, folder, interrupter: &interrupter, lines };
+    let parts = assemble::<B>(surroundings, &plan, checkpoint, &start, devices)?;
+    let journal = parts.journal.clone();
+    journal.line(&format!("run folder {}", folder.path().display()));
+    for error in &start.skipped {
         journal.line(&format!("checkpoint skipped: {error}"));
     }
     if resume {
-        journal.line(&format!("going on after update {start}"));
+        journal.line(&format!("going on after update {}", start.update()));
     }
-    if !unused.is_empty() {
-        let checkpoint = config.init_checkpoint.display();
-        let names = unused.join(", ");
+    if !parts.unused.is_empty() {
+        let checkpoint = config.model().init_checkpoint.display();
+        let names = parts.unused.join(", ");
         journal.line(&one_line(format!("{checkpoint}: tensors not used: {names}")));
     }
     for note in notes {
         journal.line(&note);
     }
-    let context = StepContext {
-        seed: config.seed,
-        monitor: monitor.clone(),
-        clock: clock.clone(),
-        basket,
-        loss_scale: loss_scale.clone(),
-    };
-    let rate = WarmupSchedule {
-        learning_rate: config.learning_rate,
-        warmup: config.warmup,
-        schedule: config.warmup_schedule,
-        total: updates.total(),
-        update: 0,
-    };
-    let mut trainee = Trainee::new(net, context);
-    let (mut optimizer, mut rate) = (optimizer, rate);
-    if let Some(whole) = &whole {
-        let [model, state, schedule] = PARTS;
-        trainee = trainee.load_record(whole.record::<B, _>(model, device)?);
-        let record = whole.record::<B, _>(state, device)?;
-        optimizer = optimizer.restored::<Trainee<B>>(record, start)?;
-        rate = LrScheduler::load_record::<B>(rate, whole.record::<B, usize>(schedule, device)?);
-    }
-    let learner = Learner::new(trainee, optimizer, rate);
 
-    let scores = split_scores(task, &sets.iter().map(|s| s.about.clone()).collect::<Vec<_>>());
-    let train_loader = TrainLoader::<B>::new(
-        Arc::new(InMemDataset::new(samples)),
-        updates.clone(),
-        filling::<B>(),
-        config.grad_accumulation_step,
-        start,
-        devices.to_vec(),
-    );
-    let valid_loader = EvalLoader::<B::InnerBackend>::new(
-        sets.into_iter().map(|set| set.samples).collect(),
-        config.batch_size_eval,
-        filling::<B>(),
-        device.clone(),
-    );
-    let saved_terminal = terminal::TerminalState::save();
-    let mut training = SupervisedTraining::new(dir, Arc::new(train_loader), Arc::new(valid_loader))
-        .num_epochs(updates.chunks().len())
-        .with_application_logger(None)
-        .with_metric_logger(NoMetricFiles)
-        .with_interrupter(interrupter.clone())
-        .with_training_strategy(TrainingStrategy::Custom(Arc::new(Chunks {
-            updates: updates.clone(),
-            start,
-            journal: journal.clone(),
-            checkpoints,
-            loss_scale,
-            data,
-            device: device.clone(),
-        })))
-        .renderer(Renderer::new(journal.clone(), dashboard_renderer(dashboard, &interrupter)));
-    for gauge in gauges() {
-        training = training.metric_train_numeric(gauge);
-    }
-    for score in scores {
-        training = training.metric_valid_numeric(score);
-    }
-    // burn panics where it cannot go on; a killed dashboard is one such case.
-    let result = catch_unwind(AssertUnwindSafe(move || training.launch(learner)));
-    if result.is_err() {
-        saved_terminal.restore();
-    }
-    if let Some(error) = journal.take_error() {
-        return Err(error);
-    }
-    let result = result.map_err(|_| {
-        let cause = panics::take().unwrap_or_default();
-        let message = ended_abnormally(&cause, journal.step());
-        journal.line(&message);
-        Error::run(message).hint(format!("go on with: platon resume {}", dir.display()))
-    })?;
-    // Dropping the renderer closes the dashboard, so that what follows can be seen.
-    drop(result.renderer);
-    let (step, of) = (journal.step(), updates.last());
+    let course = Course { config, folder, start, data, dashboard, interrupter: &interrupter };
+    let net = course.launch(parts, &mut plan, devices)?;
+    let (step, of) = (journal.step(), plan.updates.last());
     if let Some(reason) = interrupter.get_message() {
         journal.line(&format!("stopped after update {step} of {of}: {reason}"));
         // Nothing was left to stop once the last evaluation was in.
@@ -229,32 +84,92 @@ pub fn train<B: TrainingBackend>(
             return Ok(Outcome::Stopped { step, of, by: StoppedBy::of(&reason) });
         }
     }
-
-    let timing = Timing {
-        seconds_per_step: clock.mean(),
-        pruning_seconds: monitor.seconds(),
-        seconds: journal.seconds(),
-    };
-    let finished = Finished { config, task, bert: &bert, encoder: encoder.as_ref(), timing };
-    let report = finish(&result.model.net, &journal, &finished)?;
-    Ok(Outcome::Finished(Box::new(report)))
+    let Plan { task, bert, encoder, .. } = &plan;
+    let finished = Finished { config, task, bert, encoder: encoder.as_ref(), folder };
+    Ok(Outcome::Finished(Box::new(finish(&net, &journal, &finished)?)))
 }
 
-/// Refuses to go on where a checkpoint belongs to other data.
-fn check_same(plan: &Plan, data: &str, progress: &Progress) -> Result<()> {
-    if let Some(begun) = progress.data.as_ref().filter(|begun| *begun != data) {
-        let words = |hash: &str| format!("data of SHA-256 {}...", hash.get(..16).unwrap_or(hash));
-        return Err(Error::value("data-dir", words(begun), words(data)).hint(
-            "the files have changed since the run began; go on with those that it began with",
-        ));
+/// What the training needs besides the run's parts.
+struct Course<'a> {
+    config: &'a RunConfig,
+    folder: &'a RunFolder,
+    start: Start,
+    /// The fingerprint of the samples.
+    data: String,
+    dashboard: bool,
+    interrupter: &'a Interrupter,
+}
+
+/// The model after its training, without autodiff.
+type Trained<B> = BertClassifier<<B as burn::tensor::backend::AutodiffBackend>::InnerBackend>;
+
+impl Course<'_> {
+    /// Hands the parts to burn-train. Takes the samples out of `plan`.
+    fn launch<B: TrainingBackend>(
+        self,
+        parts: Assembled<B>,
+        plan: &mut Plan,
+        devices: &[B::Device],
+    ) -> Result<Trained<B>> {
+        let Self { config, folder, start, data, dashboard, interrupter } = self;
+        let Assembled { trainee, optimizer, rate, journal, loss_scale, .. } = parts;
+        let (device, updates) = (devices.first().cloned().unwrap_or_default(), &plan.updates);
+        let (sets, evaluated): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut plan.sets).into_iter().map(|set| (set.about, set.samples)).unzip();
+        let train_loader = TrainLoader::<B>::new(
+            Arc::new(InMemDataset::new(std::mem::take(&mut plan.samples))),
+            updates.clone(),
+            filling::<B>(),
+            config.optimisation().grad_accumulation_step,
+            start.update(),
+            devices.to_vec(),
+        );
+        let valid_loader = EvalLoader::<B::InnerBackend>::new(
+            evaluated,
+            config.logging().batch_size_eval,
+            filling::<B>(),
+            device.clone(),
+        );
+        let shown = dashboard_renderer(dashboard, interrupter);
+        let renderer = Renderer::new(journal.clone(), updates.clone(), shown);
+        let update_loop = UpdateLoop {
+            updates: updates.clone(),
+            start: start.update(),
+            journal: journal.clone(),
+            checkpoints: start.checkpoints,
+            loss_scale,
+            data,
+            device,
+        };
+        let mut training =
+            SupervisedTraining::new(folder.path(), Arc::new(train_loader), Arc::new(valid_loader))
+                .num_epochs(updates.chunks().len())
+                .with_application_logger(None)
+                .with_metric_logger(NoMetricFiles)
+                .with_interrupter(interrupter.clone())
+                .with_training_strategy(TrainingStrategy::Custom(Arc::new(update_loop)))
+                .renderer(renderer);
+        for gauge in GaugeMetric::all() {
+            training = training.metric_train_numeric(gauge);
+        }
+        for score in split_scores(plan.task, &sets) {
+            training = training.metric_valid_numeric(score);
+        }
+        let learner = Learner::new(trainee, optimizer, rate);
+        let saved_terminal = TerminalState::save();
+        // burn panics where it cannot go on; a killed dashboard is one such case.
+        let result = catch_unwind(AssertUnwindSafe(move || training.launch(learner)));
+        if result.is_err() {
+            saved_terminal.restore();
+        }
+        if let Some(error) = journal.take_error() {
+            return Err(error);
+        }
+        let result = result.map_err(|_| ended_abnormally(&journal, folder))?;
+        // Dropping the renderer closes the dashboard, so that what follows can be seen.
+        drop(result.renderer);
+        Ok(result.model.net)
     }
-    let last = plan.updates.last();
-    if progress.update > last {
-        let expected = format!("at most update {last}");
-        return Err(Error::value("checkpoint", expected, progress.update)
-            .hint("the settings of this run have changed since"));
-    }
-    Ok(())
 }
 
 /// What there is to know about a run before its first update.
@@ -266,62 +181,35 @@ fn notes(config: &RunConfig, plan: &Plan, devices: usize) -> Vec<String> {
     if plan.encoder.is_none() {
         notes.push("no tokenizer: model/ will lack one; --tokenizer FOLDER names one".to_string());
     }
-    if config.multi_gpu_on {
+    if config.run().multi_gpu_on {
         notes.push(match devices {
             0 | 1 => "one device only: --multi-gpu-on changes nothing".to_string(),
             n => format!("each update is divided among {n} devices"),
         });
     }
-    if config.fp16 && config.backend == BackendName::Flex {
+    if config.run().fp16 && config.run().backend == BackendName::Flex {
         notes.push("--fp16 is for GPUs: processors take longer with it".to_string());
     }
+    let settings = config.optimisation();
     notes.push(format!(
         "{} updates of {} on {} training samples, seed {}",
         plan.updates.last(),
-        config.batch_size * config.grad_accumulation_step,
+        settings.batch_size * settings.grad_accumulation_step,
         plan.task.name,
-        config.seed
+        settings.seed
     ));
     notes
 }
 
-/// What a run in half precision scales its losses by.
-fn loss_scale<B: Backend>(config: &RunConfig, devices: &[B::Device]) -> Result<Option<LossScale>> {
-    if config.fp16 && !devices.iter().all(|device| B::supports_dtype(device, DType::F16)) {
-        let expected = "a backend and device that compute in half precision";
-        let found = format!("{:?}", config.backend).to_lowercase();
-        return Err(Error::value("fp16", expected, found)
-            .hint("use --backend cuda on an NVIDIA GPU, or leave --fp16 out"));
-    }
-    Ok(config.fp16.then(LossScale::default))
-}
-
-fn initial_model<B: AutodiffBackend>(
-    config: &RunConfig,
-    classifier: &ClassifierConfig,
-    checkpoint: Checkpoint,
-    device: &B::Device,
-) -> Result<Loaded<BertClassifier<B>>> {
-    // Read first: a model of sizes that its file does not have would only take memory.
-    let (tensors, parts) = if !config.model_ckpt.as_os_str().is_empty() {
-        (Some(Checkpoint::open(&config.model_ckpt)?.into_tensors()?), Parts::All)
-    } else if config.from_scratch {
-        (None, Parts::Encoder)
-    } else {
-        (Some(checkpoint.into_tensors()?), Parts::Encoder)
-    };
-    B::seed(device, mix(config.seed, u64::MAX));
-    let net = classifier.init::<B>(device);
-    match tensors {
-        Some(tensors) => weights::load(net, tensors, parts, device),
-        None => Ok(Loaded { model: net, unused: Vec::new() }),
-    }
-}
-
-fn ended_abnormally(cause: &str, step: usize) -> String {
+/// The error of a training that panicked.
+fn ended_abnormally(journal: &Journal, folder: &RunFolder) -> Error {
+    let (cause, step) = (panics::take().unwrap_or_default(), journal.step());
     // burn's dashboard ends a run by a panic of this text when its user asks for that.
-    if cause.starts_with("Killing training from user input") {
-        return format!("killed from the dashboard after update {step}");
-    }
-    format!("the training ended abnormally after update {step}: {cause}")
+    let message = if cause.starts_with("Killing training from user input") {
+        format!("killed from the dashboard after update {step}")
+    } else {
+        format!("the training ended abnormally after update {step}: {cause}")
+    };
+    journal.line(&message);
+    Error::run(message).hint(format!("go on with: platon resume {}", folder.path().display()))
 }

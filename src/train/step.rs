@@ -1,27 +1,25 @@
 //! One training and one evaluation step, as burn-train calls them.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
 use burn::module::{AutodiffModule, Module};
-use burn::nn::loss::{CrossEntropyLossConfig, MseLoss, Reduction};
 use burn::optim::{GradientsAccumulator, GradientsParams, LearningRate, Optimizer};
+use burn::tensor::Tensor;
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use burn::tensor::{Int, Tensor, TensorData};
 use burn_train::metric::ItemLazy;
 use burn_train::{InferenceStep, TrainOutput, TrainStep};
 
 use super::clock::Clock;
+use super::gauges::{Answered, Shown};
 use super::loss_scale::LossScale;
+use super::objective;
 use super::replicas::{carried, gathered, replica};
 use crate::bert::{BertClassifier, Training};
-use crate::glue::batch::{Batch, Filling, UpdateBatch};
-use crate::glue::tsv::Label;
-use crate::kernels::operands::TokenIds;
-use crate::kernels::{ModelKernels, Precision, Sequences, TrainingBackend};
-use crate::metrics::learner::{Predictions, TrainPoint};
-use crate::metrics::scores::argmax;
+use crate::glue::batch::{Batch, UpdateBatch};
+use crate::infer::forward::{Answers, infer};
+use crate::infer::loss::first;
+use crate::kernels::{ModelKernels, Precision, TrainingBackend};
 use crate::pruning::PruningMonitor;
 use crate::pruning::visit::{self, norm_of_all};
+use crate::run::{Journal, Point};
 use crate::seed::mix;
 
 /// The classifier with what its training step needs besides the batch.
@@ -42,8 +40,8 @@ pub struct StepContext {
     pub monitor: PruningMonitor,
     /// Times the updates.
     pub clock: Clock,
-    /// Takes the predictions of evaluations.
-    pub basket: Basket,
+    /// Is told of updates and evaluations; `None` where nobody wants to know.
+    pub journal: Option<Journal>,
     /// Updates compute their products in half precision and scale their losses by it; `None` for
     /// single precision.
     pub loss_scale: Option<LossScale>,
@@ -52,29 +50,6 @@ pub struct StepContext {
 impl StepContext {
     fn precision(&self) -> Precision {
         if self.loss_scale.is_some() { Precision::Half } else { Precision::Single }
-    }
-}
-
-/// Collects the predictions of an evaluation, batch by batch.
-#[derive(Debug, Clone, Default)]
-pub struct Basket(Arc<Mutex<Vec<Predictions>>>);
-
-impl Basket {
-    fn put(&self, predictions: Predictions) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(predictions);
-    }
-
-    /// Takes what has been collected, set by set.
-    pub fn empty(&self, sets: usize) -> Vec<Predictions> {
-        let batches = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut all: Vec<Predictions> =
-            (0..sets).map(|data_set| Predictions { data_set, ..Predictions::default() }).collect();
-        for batch in &batches {
-            if let Some(set) = all.get_mut(batch.data_set) {
-                set.extend(batch);
-            }
-        }
-        all.into_iter().map(Predictions::in_order).collect()
     }
 }
 
@@ -157,10 +132,8 @@ impl<B: TrainingBackend> Trainee<B> {
             // The first part of an update draws what an undivided one would.
             let noise = if n == 0 { noise } else { mix(noise, u64::MAX - n as u64) };
             let training = Training { noise, precision: self.context.precision() };
-            let ((ids, sequences), labels) = inputs(part);
-            let weight = labels.len() as f64 / samples as f64;
-            let loss = loss(self.net.forward(ids, &sequences, Some(training)), &labels);
-            let loss = loss.mul_scalar(weight);
+            let weight = part.labels.len() as f64 / samples as f64;
+            let loss = objective::loss(&self.net, part, training).mul_scalar(weight);
             let value = loss.clone().inner();
             sum = Some(sum.map_or_else(|| value.clone(), |sum| sum + value.clone()));
             let loss = if factor == 1.0 { loss } else { loss.mul_scalar(factor) };
@@ -209,7 +182,7 @@ impl<B: TrainingBackend> TrainStep for Trainee<B> {
     }
 }
 
-/// What one update leaves for the metrics.
+/// What one update leaves for journal and dashboard.
 pub struct StepOutput<B: Backend> {
     step: usize,
     loss: Tensor<B, 1>,
@@ -217,19 +190,30 @@ pub struct StepOutput<B: Backend> {
 }
 
 impl<B: Backend> ItemLazy for StepOutput<B> {
-    type ItemSync = TrainPoint;
+    type ItemSync = Shown;
 
     /// burn calls this once the optimizer has stepped, so the status of this update is there.
-    fn sync(self) -> TrainPoint {
-        let status = self.context.monitor.at(self.step);
-        let seconds = self.context.clock.recent();
-        TrainPoint {
-            loss: first(&self.loss.into_data()),
+    fn sync(self) -> Shown {
+        let Self { step, loss, context } = self;
+        let status = context.monitor.at(step);
+        let recent = context.clock.recent();
+        let point = Point {
+            step,
+            loss: first(&loss.into_data()),
             ratio: status.as_ref().map_or(1.0, |s| s.ratio),
             sparsity: status.as_ref().map_or(0.0, |s| s.sparsity),
-            threshold: status.and_then(|s| s.threshold).map_or(0.0, f64::from),
-            speed: if seconds > 0.0 { 1.0 / seconds } else { 0.0 },
+            threshold: status.as_ref().and_then(|s| s.threshold).map_or(0.0, f64::from),
+            learning_rate: status.as_ref().map_or(0.0, |s| s.learning_rate),
+            grad_norm: status.as_ref().map_or(0.0, |s| s.grad_norm),
+            speed: if recent > 0.0 { 1.0 / recent } else { 0.0 },
+            seconds: context.clock.total_at(step).unwrap_or(f64::NAN),
+            pruning_seconds: status.as_ref().map_or(f64::NAN, |s| s.pruning_seconds),
+            remaining: status.and_then(|s| s.remaining),
+        };
+        if let Some(journal) = &context.journal {
+            journal.trained(&point);
         }
+        Shown(point)
     }
 }
 
@@ -238,100 +222,24 @@ impl<B: ModelKernels> InferenceStep for Trainee<B> {
     type Output = EvalOutput<B>;
 
     fn step(&self, batch: Batch<B>) -> EvalOutput<B> {
-        EvalOutput { basket: Some(self.context.basket.clone()), ..infer(&self.net, batch) }
+        EvalOutput { answers: infer(&self.net, batch), journal: self.context.journal.clone() }
     }
 }
 
-/// The model's answers to one batch of an evaluation.
+/// What one batch of an evaluation leaves for journal and dashboard.
 pub struct EvalOutput<B: Backend> {
-    data_set: usize,
-    places: Vec<usize>,
-    logits: Tensor<B, 2>,
-    loss: Tensor<B, 1>,
-    labels: Vec<Label>,
-    basket: Option<Basket>,
+    answers: Answers<B>,
+    journal: Option<Journal>,
 }
 
 impl<B: Backend> ItemLazy for EvalOutput<B> {
-    type ItemSync = Predictions;
+    type ItemSync = Answered;
 
-    fn sync(self) -> Predictions {
-        let [_, outputs] = self.logits.dims();
-        let logits: Vec<f32> = self.logits.into_data().iter::<f32>().collect();
-        let (predicted, expected) = logits
-            .chunks(outputs.max(1))
-            .zip(&self.labels)
-            .map(|(row, label)| match label {
-                Label::Class(class) => (argmax(row) as f32, *class as f32),
-                Label::Score(score) => (row.first().copied().unwrap_or(f32::NAN), *score),
-            })
-            .unzip();
-        let predictions = Predictions {
-            data_set: self.data_set,
-            places: self.places,
-            predicted,
-            expected,
-            logits,
-            loss_sum: first(&self.loss.into_data()) * self.labels.len() as f64,
-        };
-        if let Some(basket) = self.basket {
-            basket.put(predictions.clone());
+    fn sync(self) -> Answered {
+        let predictions = self.answers.read();
+        if let Some(journal) = &self.journal {
+            journal.predicted(&predictions);
         }
-        predictions
+        Answered(predictions)
     }
-}
-
-/// The answers of `net` to one batch.
-pub fn infer<B: ModelKernels>(net: &BertClassifier<B>, mut batch: Batch<B>) -> EvalOutput<B> {
-    let (data_set, places) = (batch.data_set, std::mem::take(&mut batch.places));
-    let ((ids, sequences), labels) = inputs(batch);
-    let logits = net.forward(ids, &sequences, None);
-    let loss = loss(logits.clone(), &labels);
-    EvalOutput { data_set, places, logits, loss, labels, basket: None }
-}
-
-/// What the model reads of a batch, and the labels.
-pub fn inputs<B: Backend>(batch: Batch<B>) -> ((TokenIds<B>, Sequences), Vec<Label>) {
-    let Batch { token_ids, position_ids, type_ids, lengths, padded_to, labels, .. } = batch;
-    let ids = TokenIds::<B> { word: token_ids, position: position_ids, segment: type_ids };
-    ((ids, Sequences::new(lengths, padded_to)), labels)
-}
-
-/// How batches are filled for the backend `B`.
-pub fn filling<B: ModelKernels>() -> Filling {
-    if B::PACKS { Filling::Packed } else { Filling::Padded }
-}
-
-/// Cross-entropy for classes, mean squared error for scores; the mean over the batch.
-///
-/// # Shapes
-/// - `logits`: `[batch, outputs]`
-/// - output: `[1]`
-fn loss<B: Backend>(logits: Tensor<B, 2>, labels: &[Label]) -> Tensor<B, 1> {
-    let device = logits.device();
-    let rows = labels.len();
-    let classes: Option<Vec<i64>> = labels
-        .iter()
-        .map(|label| match label {
-            Label::Class(class) => Some(*class as i64),
-            Label::Score(_) => None,
-        })
-        .collect();
-    if let Some(classes) = classes {
-        let targets = Tensor::<B, 1, Int>::from_data(TensorData::new(classes, [rows]), &device);
-        return CrossEntropyLossConfig::new().init(&device).forward(logits, targets);
-    }
-    let scores: Vec<f32> = labels
-        .iter()
-        .map(|label| match label {
-            Label::Class(class) => *class as f32,
-            Label::Score(score) => *score,
-        })
-        .collect();
-    let targets = Tensor::<B, 1>::from_data(TensorData::new(scores, [rows]), &device);
-    MseLoss::new().forward(logits.reshape([rows]), targets, Reduction::Mean)
-}
-
-fn first(data: &TensorData) -> f64 {
-    data.iter::<f64>().next().unwrap_or(f64::NAN)
 }

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
 use burn_ndarray::NdArray;
-use platon::kernels::{AdamaxStep, Observation, Pass, ScoreState, UpdateKernels};
+use platon::kernels::{AdamaxStep, Averages, Fusion, Observation, UpdateKernels};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -73,9 +73,8 @@ fn adamax_equals_its_default_body<B: UpdateKernels>() {
             let (m, u) = (random(n, -0.5, 0.5), random(n, 0.0, 1.0));
             fn run<B: UpdateKernels>(step: AdamaxStep, inputs: [&[f32]; 4]) -> [Tensor<B, 1>; 3] {
                 let [w, g, m, u] = inputs.map(on);
-                let pass = Pass { grad_scale: 0.3, scores: None, drop: None };
-                let updated = B::adamax(step, w, g, m, u, pass);
-                assert!(updated.scores.is_none());
+                let updated = B::adamax(step, w, g, m, u, Fusion::scale(0.3));
+                assert!(updated.averages.is_none());
                 [updated.weight, updated.moment, updated.norm]
             }
             let inputs: [&[f32]; 4] = [&w, &g, &m, &u];
@@ -84,12 +83,12 @@ fn adamax_equals_its_default_body<B: UpdateKernels>() {
     }
 }
 
-fn scores<B: Backend>([v, i, u]: &[Vec<f32>; 3]) -> ScoreState<B> {
-    ScoreState { window: on(v), importance: on(i), uncertainty: on(u) }
+fn averages<B: Backend>([v, i, u]: &[Vec<f32>; 3]) -> Averages<B> {
+    Averages { window: on(v), importance: on(i), uncertainty: on(u) }
 }
 
-fn parts<B: Backend>(scores: ScoreState<B>) -> [Tensor<B, 1>; 3] {
-    [scores.window, scores.importance, scores.uncertainty]
+fn parts<B: Backend>(averages: Averages<B>) -> [Tensor<B, 1>; 3] {
+    [averages.window, averages.importance, averages.uncertainty]
 }
 
 fn sensitivities_equal_their_default_body<B: UpdateKernels>() {
@@ -99,8 +98,8 @@ fn sensitivities_equal_their_default_body<B: UpdateKernels>() {
         for position in [0, 3] {
             let observation = Observation { position, beta1: 0.85, beta2: 0.95 };
             same(
-                parts(B::observe(scores(&state), on(&w), on(&g), observation)),
-                parts(Reference::observe(scores(&state), on(&w), on(&g), observation)),
+                parts(B::observe(averages(&state), on(&w), on(&g), observation)),
+                parts(Reference::observe(averages(&state), on(&w), on(&g), observation)),
             );
         }
     }
@@ -116,20 +115,21 @@ fn one_pass_equals_its_parts<B: UpdateKernels>() {
             let observation = Observation { position, beta1: 0.85, beta2: 0.95 };
             let device = B::Device::default();
             let zeros = || Tensor::<B, 1>::zeros([n], &device);
-            let pass = Pass {
+            let fusion = Fusion {
                 grad_scale: 0.3,
-                scores: Some((scores(&state), observation)),
-                drop: Some(Tensor::from_data(TensorData::new(drop.clone(), [n]), &device)),
+                averages: Some((averages(&state), observation)),
+                mask: Some(Tensor::from_data(TensorData::new(drop.clone(), [n]), &device)),
             };
-            let got = B::adamax(STEP, on(&w), on(&g), zeros(), zeros(), pass);
+            let got = B::adamax(STEP, on(&w), on(&g), zeros(), zeros(), fusion);
 
             let zeros = || Tensor::<Reference, 1>::zeros([n], &Default::default());
-            let pass = Pass { grad_scale: 1.0, scores: None, drop: None };
+            let plain = Fusion::scale(1.0);
             let scaled = on::<Reference>(&g).mul_scalar(0.3);
-            let stepped = Reference::adamax(STEP, on(&w), scaled.clone(), zeros(), zeros(), pass);
+            let stepped = Reference::adamax(STEP, on(&w), scaled.clone(), zeros(), zeros(), plain);
             let weight = stepped.weight;
-            let expected = Reference::observe(scores(&state), weight.clone(), scaled, observation);
-            same(parts(got.scores.unwrap()), parts(expected));
+            let expected =
+                Reference::observe(averages(&state), weight.clone(), scaled, observation);
+            same(parts(got.averages.unwrap()), parts(expected));
             let weight: Vec<f32> = weight.into_data().to_vec().unwrap();
             let masked: Vec<f32> =
                 weight.iter().zip(&drop).map(|(w, d)| if *d { 0.0 } else { *w }).collect();
@@ -145,7 +145,7 @@ fn a_view_into_a_larger_tensor_is_not_written_beyond<B: UpdateKernels>() {
     let whole = on::<B>(&[9.0, 1.0, 2.0, 9.0]);
     let window = whole.clone().slice(1..3);
     let ones = on::<B>(&[1.0, 1.0]);
-    let state = ScoreState { window, importance: ones.clone(), uncertainty: ones.clone() };
+    let state = Averages { window, importance: ones.clone(), uncertainty: ones.clone() };
     let observation = Observation { position: 1, beta1: 0.85, beta2: 0.95 };
     let got = B::observe(state, ones.clone(), ones, observation).window;
     assert_eq!(got.into_data().to_vec::<f32>().unwrap(), [1.0, 1.5]);

@@ -14,6 +14,7 @@ mod cli;
 mod corpus;
 #[cfg(feature = "flex")]
 mod crash;
+mod criterion;
 mod dir;
 mod fixtures;
 mod glue;

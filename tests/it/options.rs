@@ -9,7 +9,7 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use burn_train::TrainStep;
 use burn_train::metric::ItemLazy;
-use platon::bert::{BertConfig, ClassifierConfig};
+use platon::bert::{Checkpoint, ClassifierConfig, HeadConfig};
 use platon::glue::batch::{Batch, Filling, UpdateBatch};
 use platon::glue::sample::Sample;
 use platon::glue::tsv::Label;
@@ -17,7 +17,7 @@ use platon::kernels::{LayerKernels, ModelKernels, UpdateKernels};
 use platon::pruning::{PlatonOptimizer, PruningConfig};
 use platon::train::clock::Clock;
 use platon::train::loss_scale::LossScale;
-use platon::train::step::{Basket, StepContext, Trainee};
+use platon::train::step::{StepContext, Trainee};
 
 use crate::backends::{alone_with_random_numbers, on_every_backend};
 use crate::dir::Dir;
@@ -59,8 +59,9 @@ where
     B: LayerKernels + ModelKernels + UpdateKernels,
 {
     let device = devices[0].clone();
-    let bert = BertConfig::from_dir(&fixture("tiny_bert")).unwrap();
-    let config = ClassifierConfig { bert, outputs: 3, bert_dropout: 0.0, head_dropout: 0.0 };
+    let bert = Checkpoint::open(&fixture("tiny_bert")).unwrap().config;
+    let heads = vec![HeadConfig { outputs: 3, dropout: 0.0 }];
+    let config = ClassifierConfig { bert, bert_dropout: 0.0, heads };
     let net = {
         let _alone = alone_with_random_numbers();
         B::seed(&device, 5);
@@ -70,7 +71,7 @@ where
         seed: 1,
         monitor: Default::default(),
         clock: Clock::default(),
-        basket: Basket::default(),
+        journal: None,
         loss_scale,
     };
     let trainee = Trainee::new(net, context);
@@ -90,7 +91,7 @@ where
     let output = trainee.step(UpdateBatch { update: 1, started: None, shares });
     let mut flat = Flat(&output.grads, Vec::new());
     burn::module::Module::visit(&trainee, &mut flat);
-    (output.item.sync().loss, flat.1)
+    (output.item.sync().0.loss, flat.1)
 }
 
 fn parts_of_an_update_give_the_gradients_of_the_whole<B>()
@@ -127,11 +128,11 @@ fn each_gradient_is_clipped_by_its_own_norm<B: UpdateKernels>() {
     const MAX: f64 = 0.3;
     let case = Case::read("default");
     let (toy, _) = start::<B>(&case);
-    let optimizer = |max_tensor_norm: f64| {
-        let config = PruningConfig { max_grad_norm: 0.0, max_tensor_norm, ..case.config() };
+    let optimizer = |max_tensor_norm: Option<f64>| {
+        let config = PruningConfig { max_grad_norm: None, max_tensor_norm, ..case.config() };
         PlatonOptimizer::new(case.adamax().init(), config, case.scope::<B>(&toy))
     };
-    let (mut clipping, mut plain) = (optimizer(MAX), optimizer(0.0));
+    let (mut clipping, mut plain) = (optimizer(Some(MAX)), optimizer(None));
     // Each gradient divided by its own norm, computed here.
     let shrink = |(name, array): (&String, &Array)| {
         let mut array = array.clone();

@@ -11,13 +11,13 @@ use burn::optim::GradientsParams;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorData};
 use platon::bert::weights::{self, Parts, Tensors};
-use platon::bert::{BertClassifier, BertConfig, ClassifierConfig};
+use platon::bert::{BertClassifier, Checkpoint, ClassifierConfig, HeadConfig};
 use platon::glue::batch::{Batch, Filling};
 use platon::glue::sample::Sample;
 use platon::glue::tsv::Label;
+use platon::infer::forward;
 use platon::kernels::operands::TokenIds;
 use platon::kernels::{LayerKernels, ModelKernels, Queries, Sequences};
-use platon::train::step;
 
 use crate::backends::{alone_with_random_numbers, on_every_backend};
 use crate::fixtures::{Array, distance, external, fixture, read};
@@ -25,6 +25,7 @@ use crate::fixtures::{Array, distance, external, fixture, read};
 on_every_backend!(
     outputs_equal_those_of_transformers,
     gradients_equal_those_of_transformers,
+    a_batch_is_answered_by_its_head,
     old_names_load_and_what_is_left_over_is_named,
     a_missing_or_misshapen_tensor_is_named,
     saved_weights_load_bit_for_bit,
@@ -42,8 +43,9 @@ fn tensors(path: &Path) -> Tensors {
 }
 
 fn fresh<B: ModelKernels>(dir: &Path, outputs: usize) -> BertClassifier<B> {
-    let bert = BertConfig::from_dir(dir).unwrap();
-    let config = ClassifierConfig { bert, outputs, bert_dropout: 0.0, head_dropout: 0.0 };
+    let bert = Checkpoint::open(dir).unwrap().config;
+    let heads = vec![HeadConfig { outputs, dropout: 0.0 }];
+    let config = ClassifierConfig { bert, bert_dropout: 0.0, heads };
     let _alone = alone_with_random_numbers();
     config.init(&B::Device::default())
 }
@@ -64,7 +66,7 @@ fn inputs<B: Backend>(
             attention_mask: mask.row(n).iter().map(|v| *v as u8).collect(),
         })
         .collect();
-    step::inputs(Batch::new(samples.iter(), filling, &B::Device::default())).0
+    forward::inputs(Batch::new(samples.iter(), filling, &B::Device::default())).0
 }
 
 const FILLINGS: [Filling; 2] = [Filling::Packed, Filling::Padded];
@@ -100,7 +102,7 @@ fn outputs_equal_those_of_transformers<B: LayerKernels + ModelKernels>() {
     for filling in FILLINGS {
         let hidden = hidden_distance(&net, &arrays, filling);
         let (ids, sequences) = inputs::<B>(&arrays, filling);
-        let logits = values(net.forward(ids, &sequences, None));
+        let logits = values(net.forward(ids, &sequences, 0, None));
         let logits = distance(&logits, &arrays["logits"].f32());
         assert!(hidden < 1e-5, "last hidden state differs by {hidden}, {filling:?}");
         assert!(logits < 1e-5, "logits differ by {logits}, {filling:?}");
@@ -119,7 +121,7 @@ fn gradients_equal_those_of_transformers<B: LayerKernels + ModelKernels>() {
         let (ids, sequences) = inputs::<Autodiff<B>>(&arrays, filling);
         let loss = CrossEntropyLossConfig::new()
             .init(&device)
-            .forward(net.forward(ids, &sequences, None), labels.clone());
+            .forward(net.forward(ids, &sequences, 0, None), labels.clone());
         let grads = GradientsParams::from_grads(loss.backward(), &net);
         let found = named_gradients::<B>(&net, &grads);
         let mut compared = 0;
@@ -152,6 +154,34 @@ fn named_gradients<B: Backend>(
         }
     }
     weights::collect(&burn::module::Module::map(net.clone(), &mut Replace(grads))).unwrap()
+}
+
+fn a_batch_is_answered_by_its_head<B: LayerKernels + ModelKernels>() {
+    let device = B::Device::default();
+    let sample = |n: u32| Sample {
+        uid: n.to_string(),
+        label: Label::Class(1),
+        token_id: vec![5 + n, 7, 9],
+        type_id: vec![0; 3],
+        attention_mask: vec![1; 3],
+    };
+    let samples: Vec<Sample> = (0..2).map(sample).collect();
+    let logits = |outputs: &[usize], head| {
+        let bert = Checkpoint::open(&fixture("tiny_bert")).unwrap().config;
+        let heads = outputs.iter().map(|n| HeadConfig { outputs: *n, dropout: 0.0 }).collect();
+        let net: BertClassifier<B> = {
+            let _alone = alone_with_random_numbers();
+            B::seed(&device, 5);
+            ClassifierConfig { bert, bert_dropout: 0.0, heads }.init(&device)
+        };
+        let batch = Batch::new(samples.iter(), Filling::Packed, &device);
+        forward::infer(&net, Batch { head, ..batch }).read().logits
+    };
+    let (first, second) = (logits(&[2, 3], 0), logits(&[2, 3], 1));
+    assert_eq!((first.len(), second.len()), (2 * 2, 2 * 3));
+    assert_eq!(first, logits(&[2], 0), "another head changes neither encoder nor first head");
+    assert!(second.iter().all(|logit| logit.is_finite()));
+    assert!(logits(&[2, 3], 2).iter().all(|logit| logit.is_nan()), "a head that is not there");
 }
 
 fn old_names_load_and_what_is_left_over_is_named<B: LayerKernels + ModelKernels>() {

@@ -10,10 +10,12 @@ use burn::optim::adaptor::OptimizerAdaptor;
 use burn::optim::{AdamWConfig, GradientsParams, MultiGradientsParams, Optimizer, SimpleOptimizer};
 use burn::tensor::backend::{Backend, DeviceOps};
 use burn::tensor::{Device, Tensor, TensorData};
-use platon::adamax::{Adamax, AdamaxConfig, AdamaxState};
-use platon::learning_rate::{Schedule, WarmupSchedule};
+use platon::optim::{Adamax, AdamaxConfig, AdamaxState, Schedule, WarmupSchedule};
 use platon::pruning::threshold::rank;
-use platon::pruning::{PlatonOptimizer, Pruner, PruningConfig, RatioSchedule, Scope, Smoothing};
+use platon::pruning::{
+    AnyCriterion, CriterionConfig, PlatonOptimizer, Pruner, PruningConfig, RatioSchedule, Scope,
+    Smoothing,
+};
 
 use platon::kernels::{InnerOptimizer, UpdateKernels};
 
@@ -127,7 +129,7 @@ impl Case {
         Self { arrays, inputs, settings }
     }
 
-    fn number(&self, key: &str) -> f64 {
+    pub fn number(&self, key: &str) -> f64 {
         self.settings[key].parse().unwrap_or_else(|e| panic!("{key}: {e}"))
     }
 
@@ -135,13 +137,18 @@ impl Case {
         self.number(key) as usize
     }
 
-    pub fn config(&self) -> PruningConfig {
-        PruningConfig {
+    pub fn config(&self) -> PruningConfig<AnyCriterion> {
+        let criterion = CriterionConfig {
             pruner: match self.settings["pruner"].as_str() {
                 "platon" => Pruner::Platon,
                 "magnitude" => Pruner::Magnitude,
                 other => panic!("{other}"),
             },
+            smoothing: Smoothing { beta1: self.number("beta1"), beta2: self.number("beta2") },
+            window: self.count("delta_t"),
+        };
+        PruningConfig {
+            criterion: criterion.init(),
             schedule: RatioSchedule::new(
                 (self.number("initial_threshold"), self.number("final_threshold")),
                 self.count("warmup_steps"),
@@ -151,10 +158,9 @@ impl Case {
                 self.count("steps"),
             )
             .unwrap(),
-            smoothing: Smoothing { beta1: self.number("beta1"), beta2: self.number("beta2") },
-            max_grad_norm: self.number("global_grad_clipping"),
-            max_tensor_norm: 0.0,
-            count_every: 1,
+            max_grad_norm: Some(self.number("global_grad_clipping")).filter(|norm| *norm > 0.0),
+            max_tensor_norm: None,
+            count_every: Some(1),
         }
     }
 
@@ -188,7 +194,7 @@ impl Case {
     }
 }
 
-pub type Platon<B> = PlatonOptimizer<Adamax, Autodiff<B>>;
+pub type Platon<B> = PlatonOptimizer<Adamax, AnyCriterion, Autodiff<B>>;
 
 pub fn start<B: UpdateKernels>(case: &Case) -> (Toy<Autodiff<B>>, Platon<B>) {
     let toy = Toy::<Autodiff<B>>::new(&case.inputs);
@@ -229,8 +235,9 @@ fn follow<B: UpdateKernels>(name: &str) {
             let boundary = boundaries.iter().position(|b| *b as usize == update + 1);
             if let (Some(n), "platon") = (boundary, case.settings["pruner"].as_str()) {
                 let expected = case.arrays[&format!("score.{name}")].row(n);
-                let score: Vec<f32> =
-                    optimizer.state(*id).unwrap().score().into_data().to_vec().unwrap();
+                let weight = Tensor::from_floats(values.as_slice(), &B::Device::default());
+                let score = optimizer.scores(*id, weight).unwrap().values();
+                let score: Vec<f32> = score.into_data().to_vec().unwrap();
                 // All parameters compete, so the largest score of all is the measure.
                 let largest = NAMES[..4]
                     .iter()
@@ -353,7 +360,7 @@ fn without_a_pruner_only_the_inner_optimizer_acts<B: UpdateKernels>() {
     let (toy, _) = start::<B>(&case);
     let adamax = case.adamax().init();
     let mut inner = OptimizerAdaptor::<_, Toy<Autodiff<B>>, Autodiff<B>>::from(adamax.clone());
-    let config = PruningConfig { pruner: Pruner::None, max_grad_norm: 0.0, ..case.config() };
+    let config = PruningConfig { criterion: None, max_grad_norm: None, ..case.config() };
     let mut decorated = PlatonOptimizer::new(adamax, config, case.scope::<B>(&toy));
     let (mut a, mut b) = (toy.clone(), toy);
     for update in 0..60 {

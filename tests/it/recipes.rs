@@ -44,10 +44,10 @@ const PUBLISHED: [Published; 12] = [
 ];
 
 fn fits(config: &RunConfig, rows: usize) {
-    let (batch_size, epochs) = (config.batch_size, config.epochs);
+    let (batch_size, epochs) = (config.optimisation().batch_size, config.optimisation().epochs);
     let updates = UpdatesConfig { batch_size, epochs, ..UpdatesConfig::default() };
     let updates = Updates::new(one_bin(rows), updates).total();
-    assert_eq!(config.pruner, Pruner::Platon, "without one, every schedule would fit");
+    assert_eq!(config.pruning().pruner, Pruner::Platon, "without one, every schedule would fit");
     config.ratio_schedule(updates).unwrap();
 }
 
@@ -56,18 +56,31 @@ fn published_recipes_hold_the_published_values_and_fit_their_data() {
     for (name, rows, ratio, steps, warmups, beta2, batches, rate, epochs, seed, every) in PUBLISHED
     {
         let c = recipe(name);
-        assert_eq!(c.task, name.split('-').next().unwrap());
-        assert_eq!((c.initial_threshold, c.final_threshold), (1.0, ratio), "{name}");
+        assert_eq!(c.data().task, name.split('-').next().unwrap());
         assert_eq!(
-            (c.warmup_steps, (c.initial_warmup, c.final_warmup)),
+            (c.pruning().initial_threshold, c.pruning().final_threshold),
+            (1.0, ratio),
+            "{name}"
+        );
+        assert_eq!(
+            (c.pruning().warmup_steps, (c.pruning().initial_warmup, c.pruning().final_warmup)),
             (steps, warmups),
             "{name}"
         );
-        assert_eq!((c.beta1, c.beta2, c.delta_t), (0.85, beta2, 10), "{name}");
-        assert_eq!((c.batch_size, c.batch_size_eval), batches, "{name}");
-        assert_eq!((c.learning_rate, c.epochs, c.seed), (rate, epochs, seed), "{name}");
-        assert_eq!((c.log_per_updates, c.eval_per_updates), every, "{name}");
-        assert_eq!(c.dropout_p, if name == "cola" { 0.05 } else { 0.1 }, "{name}");
+        assert_eq!(
+            (c.pruning().beta1, c.pruning().beta2, c.pruning().delta_t),
+            (0.85, beta2, 10),
+            "{name}"
+        );
+        assert_eq!((c.optimisation().batch_size, c.logging().batch_size_eval), batches, "{name}");
+        assert_eq!(
+            (c.optimisation().learning_rate, c.optimisation().epochs, c.optimisation().seed),
+            (rate, epochs, seed),
+            "{name}"
+        );
+        let (log, evaluate) = (c.logging().log_per_updates, c.logging().eval_per_updates);
+        assert_eq!((log, evaluate), (every.0, Some(every.1)), "{name}");
+        assert_eq!(c.model().dropout_p, if name == "cola" { 0.05 } else { 0.1 }, "{name}");
         fits(&c, rows);
     }
 }

@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use burn_flex::{Flex, FlexTensor};
 use rayon::prelude::*;
 
-use super::dropout::Drop;
+use super::dropout::DropoutMask;
 use super::math::exp;
 use super::matmul::{ALONE, Target, View, multiply};
 use super::memory::{Fresh, clear, written};
@@ -25,15 +25,15 @@ struct Rows {
     length: usize,
 }
 
-/// One sequence's share of the work.
-struct Part {
+/// The rows of one sequence, and its place among the probabilities.
+struct SequenceRows {
     queries: Rows,
     tokens: Rows,
     /// Where its probabilities begin.
     offset: usize,
 }
 
-impl Part {
+impl SequenceRows {
     /// Number of probabilities of one head.
     fn square(&self) -> usize {
         self.queries.length * self.tokens.length
@@ -74,20 +74,20 @@ impl Shape {
     }
 }
 
-fn parts(sequences: &Sequences, heads: usize, queries: Queries) -> Vec<Part> {
+fn sequence_rows(sequences: &Sequences, heads: usize, queries: Queries) -> Vec<SequenceRows> {
     let mut offset = 0;
     let spans = sequences.spans().zip(sequences.lengths()).enumerate();
-    let parts = spans.map(|(n, (span, length))| {
+    let all = spans.map(|(n, (span, length))| {
         let tokens = Rows { start: span.start, span: span.len(), length: *length };
         let queries = match queries {
             Queries::All => Rows { ..tokens },
             Queries::First => Rows { start: n, span: 1, length: 1 },
         };
-        let part = Part { queries, tokens, offset };
-        offset += heads * part.square();
-        part
+        let sequence = SequenceRows { queries, tokens, offset };
+        offset += heads * sequence.square();
+        sequence
     });
-    parts.collect()
+    all.collect()
 }
 
 /// Cuts `room` into pieces of the given sizes.
@@ -113,6 +113,11 @@ fn check(inputs: &Heads<Flex>, sequences: &Sequences, heads: usize, queries: Que
 }
 
 /// Context and, where `keep` asks for it, probabilities: sequence by sequence, head by head.
+///
+/// # Shapes
+/// - `inputs`: `[rows, width]` each
+/// - output: `[rows of the queries, width]`; probabilities `[n]`, queries times tokens of every
+///   sequence and head
 pub fn forward(
     inputs: Heads<Flex>,
     sequences: &Sequences,
@@ -123,35 +128,35 @@ pub fn forward(
     let rows = check(&inputs, sequences, heads, queries);
     let [_, width] = inputs.query.dims();
     let shape = Shape::new(width, heads);
-    let drop = Drop::new(dropout);
+    let mask = DropoutMask::new(dropout);
     let (query, key, value) = (take(inputs.query), take(inputs.key), take(inputs.value));
-    let parts = parts(sequences, heads, queries);
-    let kept_of = |part: &Part| if keep { heads * part.square() } else { 0 };
-    let kept = parts.iter().map(kept_of).sum();
+    let all = sequence_rows(sequences, heads, queries);
+    let kept_of = |sequence: &SequenceRows| if keep { heads * sequence.square() } else { 0 };
+    let kept = all.iter().map(kept_of).sum();
     let (mut context, mut probabilities) = (Fresh::new(rows * width), Fresh::new(kept));
-    let contexts = cut(context.room(rows * width), parts.iter().map(|p| p.queries.span * width));
-    let squares = cut(probabilities.room(kept), parts.iter().map(kept_of));
-    (&parts, contexts, squares).into_par_iter().for_each(|(part, context, kept)| {
-        let n = part.square();
+    let contexts = cut(context.room(rows * width), all.iter().map(|p| p.queries.span * width));
+    let squares = cut(probabilities.room(kept), all.iter().map(kept_of));
+    (&all, contexts, squares).into_par_iter().for_each(|(sequence, context, kept)| {
+        let n = sequence.square();
         let (mut scratch, mut dropped) = (Fresh::new(n), Fresh::new(n));
-        clear(&mut context[part.queries.length * width..]);
+        clear(&mut context[sequence.queries.length * width..]);
         let mut kept = kept.chunks_mut(n.max(1));
         for head in 0..heads {
             let room = kept.next().unwrap_or_else(|| scratch.room(n));
-            let keys = shape.view(&key, &part.tokens, head).transposed();
-            let queries = shape.view(&query, &part.queries, head);
-            multiply(part.target(room), queries, keys, shape.scale, ALONE);
+            let keys = shape.view(&key, &sequence.tokens, head).transposed();
+            let queries = shape.view(&query, &sequence.queries, head);
+            multiply(sequence.target(room), queries, keys, shape.scale, ALONE);
             // SAFETY: a product writes the whole of its target.
             let scores = unsafe { written(room) };
-            softmax(scores, part.tokens.length);
-            let weights = if drop.active() {
-                drop_out(drop, part.offset + head * n, scores, dropped.room(n))
+            softmax(scores, sequence.tokens.length);
+            let weights = if mask.active() {
+                drop_out(mask, sequence.offset + head * n, scores, dropped.room(n))
             } else {
                 scores
             };
-            let target = shape.target(context, &part.queries, head);
-            let values = shape.view(&value, &part.tokens, head);
-            multiply(target, part.matrix(weights), values, 1.0, ALONE);
+            let target = shape.target(context, &sequence.queries, head);
+            let values = shape.view(&value, &sequence.tokens, head);
+            multiply(target, sequence.matrix(weights), values, 1.0, ALONE);
         }
     });
     // SAFETY: the heads cover every column of the context's tokens, its padding was cleared, and
@@ -162,6 +167,11 @@ pub fn forward(
 }
 
 /// Gradients of queries, keys and values.
+///
+/// # Shapes
+/// - `inputs` and outputs: `[rows, width]` each
+/// - `probabilities`: `[n]`, as [`forward`] gives them
+/// - `grad`: `[rows of the queries, width]`
 pub fn backward(
     inputs: Heads<Flex>,
     probabilities: Vector,
@@ -174,49 +184,51 @@ pub fn backward(
     let [_, width] = inputs.query.dims();
     assert_eq!(grad.dims(), [rows, width], "shapes do not fit");
     let shape = Shape::new(width, heads);
-    let drop = Drop::new(dropout);
+    let mask = DropoutMask::new(dropout);
     let (query, key, value) = (take(inputs.query), take(inputs.key), take(inputs.value));
     let (probabilities, grad) = (take(probabilities), take(grad));
-    let parts = parts(sequences, heads, queries);
+    let all = sequence_rows(sequences, heads, queries);
     let sizes = [rows, sequences.rows(), sequences.rows()].map(|rows| rows * width);
     let mut outputs = sizes.map(Fresh::new);
     let [d_query, d_key, d_value] = &mut outputs;
-    let queries = cut(d_query.room(sizes[0]), parts.iter().map(|p| p.queries.span * width));
-    let keys = cut(d_key.room(sizes[1]), parts.iter().map(|p| p.tokens.span * width));
-    let values = cut(d_value.room(sizes[2]), parts.iter().map(|p| p.tokens.span * width));
-    (&parts, queries, keys, values).into_par_iter().for_each(|(part, d_query, d_key, d_value)| {
-        let n = part.square();
-        clear(&mut d_query[part.queries.length * width..]);
-        clear(&mut d_key[part.tokens.length * width..]);
-        clear(&mut d_value[part.tokens.length * width..]);
-        let (mut scratch, mut dropped) = (Fresh::new(n), Fresh::new(n));
-        for head in 0..heads {
-            let first = part.offset + head * n;
-            let weights = &read(&probabilities)[first..][..n];
-            let d_context = shape.view(&grad, &part.queries, head);
-            let used: &[f32] = if drop.active() {
-                drop_out(drop, first, weights, dropped.room(n))
-            } else {
-                weights
-            };
-            let target = shape.target(d_value, &part.tokens, head);
-            multiply(target, part.matrix(used).transposed(), d_context, 1.0, ALONE);
+    let queries = cut(d_query.room(sizes[0]), all.iter().map(|p| p.queries.span * width));
+    let keys = cut(d_key.room(sizes[1]), all.iter().map(|p| p.tokens.span * width));
+    let values = cut(d_value.room(sizes[2]), all.iter().map(|p| p.tokens.span * width));
+    (&all, queries, keys, values).into_par_iter().for_each(
+        |(sequence, d_query, d_key, d_value)| {
+            let n = sequence.square();
+            clear(&mut d_query[sequence.queries.length * width..]);
+            clear(&mut d_key[sequence.tokens.length * width..]);
+            clear(&mut d_value[sequence.tokens.length * width..]);
+            let (mut scratch, mut dropped) = (Fresh::new(n), Fresh::new(n));
+            for head in 0..heads {
+                let first = sequence.offset + head * n;
+                let weights = &read(&probabilities)[first..][..n];
+                let d_context = shape.view(&grad, &sequence.queries, head);
+                let used: &[f32] = if mask.active() {
+                    drop_out(mask, first, weights, dropped.room(n))
+                } else {
+                    weights
+                };
+                let target = shape.target(d_value, &sequence.tokens, head);
+                multiply(target, sequence.matrix(used).transposed(), d_context, 1.0, ALONE);
 
-            let room = scratch.room(n);
-            let values = shape.view(&value, &part.tokens, head).transposed();
-            multiply(part.target(room), d_context, values, 1.0, ALONE);
-            // SAFETY: a product writes the whole of its target.
-            let d_scores = unsafe { written(room) };
-            softmax_backward(weights, used, d_scores, part.tokens.length, drop.scale());
-            let d_scores = part.matrix(d_scores);
-            let target = shape.target(d_query, &part.queries, head);
-            let keys = shape.view(&key, &part.tokens, head);
-            multiply(target, d_scores, keys, shape.scale, ALONE);
-            let target = shape.target(d_key, &part.tokens, head);
-            let queries = shape.view(&query, &part.queries, head);
-            multiply(target, d_scores.transposed(), queries, shape.scale, ALONE);
-        }
-    });
+                let room = scratch.room(n);
+                let values = shape.view(&value, &sequence.tokens, head).transposed();
+                multiply(sequence.target(room), d_context, values, 1.0, ALONE);
+                // SAFETY: a product writes the whole of its target.
+                let d_scores = unsafe { written(room) };
+                softmax_backward(weights, used, d_scores, sequence.tokens.length, mask.scale());
+                let d_scores = sequence.matrix(d_scores);
+                let target = shape.target(d_query, &sequence.queries, head);
+                let keys = shape.view(&key, &sequence.tokens, head);
+                multiply(target, d_scores, keys, shape.scale, ALONE);
+                let target = shape.target(d_key, &sequence.tokens, head);
+                let queries = shape.view(&query, &sequence.queries, head);
+                multiply(target, d_scores.transposed(), queries, shape.scale, ALONE);
+            }
+        },
+    );
     let [query, key, value] = outputs;
     let token_rows = sequences.rows();
     // SAFETY: the heads cover every column of the queries and tokens, and the padding was cleared.
@@ -268,13 +280,9 @@ fn largest(values: &[f32]) -> f32 {
 }
 
 /// `values` after dropout, whose index begins at `first`.
-fn drop_out<'a>(drop: Drop, first: usize, values: &[f32], room: Room<'a>) -> &'a mut [f32] {
+fn drop_out<'a>(mask: DropoutMask, first: usize, values: &[f32], room: Room<'a>) -> &'a mut [f32] {
     assert_eq!(values.len(), room.len(), "shapes do not fit");
-    simd(|| {
-        for ((y, v), i) in room.iter_mut().zip(values).zip(first as u32..) {
-            y.write(*v * drop.factor(i));
-        }
-    });
+    simd(|| mask.apply(first as u32, values, room));
     // SAFETY: there are as many values as places.
     unsafe { written(room) }
 }

@@ -1,18 +1,20 @@
 //! Dropout as a function of the element's place.
 
+use std::mem::MaybeUninit;
+
 use super::math::random_bits;
 use crate::kernels::operands::SeededDropout;
 
 /// Keeps or drops the element at an index.
 #[derive(Clone, Copy)]
-pub struct Drop {
+pub struct DropoutMask {
     seed: u64,
     /// Random bits below this mean zero.
     limit: u32,
     scale: f32,
 }
 
-impl Drop {
+impl DropoutMask {
     /// `None` keeps everything.
     pub fn new(dropout: Option<SeededDropout>) -> Self {
         let (rate, seed) = dropout.map_or((0.0, 0), |d| (d.rate, d.seed));
@@ -34,5 +36,14 @@ impl Drop {
     #[inline(always)]
     pub fn factor(self, index: u32) -> f32 {
         if random_bits(self.seed, index) < self.limit { 0.0 } else { self.scale }
+    }
+
+    /// Writes `values`, whose indices begin at `first`, to `room` after dropout, as far as both
+    /// reach.
+    #[inline(always)]
+    pub fn apply(self, first: u32, values: &[f32], room: &mut [MaybeUninit<f32>]) {
+        for ((y, v), i) in room.iter_mut().zip(values).zip(first..) {
+            y.write(*v * self.factor(i));
+        }
     }
 }

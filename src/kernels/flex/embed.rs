@@ -17,6 +17,10 @@ pub struct Lookup {
 
 impl Lookup {
     /// Reads the ids.
+    ///
+    /// # Shapes
+    /// - `tables`: `[entries, width]` each
+    /// - `ids`: `[rows]` each
     pub fn new(tables: Tables<Matrix>, ids: TokenIds<Flex>) -> Self {
         let [_, width] = tables.word.dims();
         let tables = [tables.word, tables.position, tables.segment].map(take);
@@ -43,6 +47,11 @@ fn indices(ids: TokenIds<Flex>) -> [Vec<usize>; 3] {
 }
 
 /// Adds each row of `grad` to the rows of the tables that `ids` names.
+///
+/// # Shapes
+/// - `ids`: `[rows]` each
+/// - `grad`: `[rows, width]`
+/// - output: `[entries, width]` each
 pub fn scatter(entries: Tables<usize>, ids: TokenIds<Flex>, grad: Matrix) -> Tables<Matrix> {
     let [_, width] = grad.dims();
     let grad = take(grad);

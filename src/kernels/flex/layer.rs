@@ -4,7 +4,7 @@
 use burn::tensor::Tensor;
 use burn_flex::Flex;
 
-use super::dropout::Drop;
+use super::dropout::DropoutMask;
 use super::embed::{self, Lookup};
 use super::memory::Fresh;
 use super::{Matrix, Vector, attention, linear, new, norm, read, simd, take};
@@ -25,15 +25,15 @@ impl LayerKernels for Flex {
         _device: &burn_flex::FlexDevice,
     ) -> Matrix {
         let n = shape[0] * shape[1];
-        let drop = Drop::new(Some(dropout));
-        let mut mask = Fresh::new(n);
+        let mask = DropoutMask::new(Some(dropout));
+        let mut factors = Fresh::new(n);
         simd(|| {
-            for (place, i) in mask.room(n).iter_mut().zip(0u32..) {
-                place.write(drop.factor(i));
+            for (place, i) in factors.room(n).iter_mut().zip(0u32..) {
+                place.write(mask.factor(i));
             }
         });
         // SAFETY: written just now.
-        new(unsafe { mask.filled(n) }, shape)
+        new(unsafe { factors.filled(n) }, shape)
     }
 
     fn dense_forward(x: Matrix, dense: Dense<Flex>) -> Matrix {
@@ -79,24 +79,24 @@ impl LayerKernels for Flex {
         let shape @ [_, width] = x.dims();
         assert_eq!(residual.dims(), shape, "shapes do not fit");
         let (x, residual) = (take(x), take(residual));
-        let drop = Drop::new(dropout);
+        let mask = DropoutMask::new(dropout);
         let input = |row: usize, sum: &mut [f32]| {
             let first = row * width;
             let (x, residual) = (&read(&x)[first..], &read(&residual)[first..]);
             simd(|| {
                 let inputs = x.iter().zip(residual);
-                if !drop.active() {
+                if !mask.active() {
                     for (s, (x, r)) in sum.iter_mut().zip(inputs) {
                         *s = *x + *r;
                     }
                     return;
                 }
                 for ((s, (x, r)), i) in sum.iter_mut().zip(inputs).zip(first as u32..) {
-                    *s = *x * drop.factor(i) + *r;
+                    *s = *x * mask.factor(i) + *r;
                 }
             });
         };
-        norm::forward(shape, norm, keep, input, Drop::new(None))
+        norm::forward(shape, norm, keep, input, DropoutMask::new(None))
     }
 
     fn add_norm_backward(
@@ -105,9 +105,9 @@ impl LayerKernels for Flex {
         grad: Matrix,
         dropout: Option<SeededDropout>,
     ) -> AddNormGradients<Flex> {
-        let (residual, gamma, beta) = norm::backward(saved, gamma, grad, Drop::new(None));
+        let (residual, gamma, beta) = norm::backward(saved, gamma, grad, DropoutMask::new(None));
         let x = match dropout.filter(|d| d.rate > 0.0) {
-            Some(dropout) => norm::drop_out(residual.clone(), Drop::new(Some(dropout))),
+            Some(dropout) => norm::drop_out(residual.clone(), DropoutMask::new(Some(dropout))),
             None => residual.clone(),
         };
         AddNormGradients { x, residual, gamma, beta }
@@ -149,7 +149,7 @@ impl LayerKernels for Flex {
         let shape = [ids.word.dims()[0], tables.word.dims()[1]];
         let lookup = Lookup::new(tables, ids);
         let input = |row: usize, sum: &mut [f32]| lookup.sum(row, sum);
-        norm::forward(shape, norm, keep, input, Drop::new(dropout))
+        norm::forward(shape, norm, keep, input, DropoutMask::new(dropout))
     }
 
     fn embed_backward(
@@ -160,7 +160,7 @@ impl LayerKernels for Flex {
         grad: Tensor<Flex, 2>,
         dropout: Option<SeededDropout>,
     ) -> EmbedGradients<Flex> {
-        let (sum, gamma, beta) = norm::backward(saved, gamma, grad, Drop::new(dropout));
+        let (sum, gamma, beta) = norm::backward(saved, gamma, grad, DropoutMask::new(dropout));
         EmbedGradients { tables: embed::scatter(entries, ids, sum), gamma, beta }
     }
 }

@@ -12,6 +12,10 @@ use super::{CHUNK, Matrix, ROWS, Vector, add_up, new, read, simd, take};
 use crate::kernels::operands::{Dense, DenseGradients};
 
 /// x weight + bias.
+///
+/// # Shapes
+/// - `x`: `[rows, inputs]`
+/// - output: `[rows, outputs]`
 pub fn forward(x: Matrix, dense: Dense<burn_flex::Flex>) -> Matrix {
     let [rows, inputs] = x.dims();
     let [_, outputs] = dense.weight.dims();
@@ -42,6 +46,11 @@ pub fn forward(x: Matrix, dense: Dense<burn_flex::Flex>) -> Matrix {
 }
 
 /// The gradients of [`forward`].
+///
+/// # Shapes
+/// - `x`: `[rows, inputs]`
+/// - `weight`: `[inputs, outputs]`
+/// - `grad`: `[rows, outputs]`
 pub fn backward(x: Matrix, weight: Matrix, grad: &FlexTensor) -> DenseGradients<burn_flex::Flex> {
     let ([rows, inputs], [_, outputs]) = (x.dims(), weight.dims());
     let (x, weight) = (take(x), take(weight));
@@ -55,6 +64,7 @@ pub fn backward(x: Matrix, weight: Matrix, grad: &FlexTensor) -> DenseGradients<
     }
 }
 
+/// a b, of the shape `[rows, columns]`.
 fn product(a: View<'_>, b: View<'_>, shape: [usize; 2]) -> Matrix {
     let [rows, columns] = shape;
     let mut output = Fresh::new(rows * columns);
@@ -86,6 +96,10 @@ fn product_by_rows(a: View<'_>, b: View<'_>, shape: [usize; 2]) -> Matrix {
 }
 
 /// The sums of the columns of a matrix of `width` columns.
+///
+/// # Shapes
+/// - `values`: `[rows, width]`
+/// - output: `[width]`
 fn column_sums(values: &[f32], width: usize) -> Vector {
     let partial = values
         .par_chunks(ROWS * width)
@@ -105,6 +119,9 @@ fn column_sums(values: &[f32], width: usize) -> Vector {
 }
 
 /// The exact GELU, and its slope where `keep` asks for it.
+///
+/// # Shapes
+/// - `x`, outputs: `[rows, width]`
 pub fn gelu(x: Matrix, keep: bool) -> (Matrix, Option<Matrix>) {
     /// 1 / sqrt(2 pi)
     const DENSITY: f32 = 0.398_942_3;
@@ -143,6 +160,9 @@ pub fn gelu(x: Matrix, keep: bool) -> (Matrix, Option<Matrix>) {
 }
 
 /// a * b, element by element.
+///
+/// # Shapes
+/// - `a`, `b`, output: `[rows, width]`
 pub fn hadamard(a: Matrix, b: Matrix) -> Matrix {
     let shape = a.dims();
     assert_eq!(b.dims(), shape, "shapes do not fit");

@@ -37,7 +37,7 @@ fn simd<R>(work: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(work)
 }
 
-/// The tensor's storage, which is all of it, in order.
+/// The storage of a tensor of any shape, which is all of it, in order.
 fn take<const D: usize>(tensor: Tensor<Flex, D>) -> FlexTensor {
     let tensor = tensor.into_primitive().tensor().to_contiguous();
     // Kernels write as much as they read, to memory that was not cleared.
@@ -45,11 +45,12 @@ fn take<const D: usize>(tensor: Tensor<Flex, D>) -> FlexTensor {
     tensor
 }
 
+/// The tensor, of the shape that its storage has.
 fn give<const D: usize>(tensor: FlexTensor) -> Tensor<Flex, D> {
     Tensor::from_primitive(TensorPrimitive::Float(tensor))
 }
 
-/// A tensor of freshly computed values.
+/// A tensor of freshly computed values, of the shape `shape`.
 fn new<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> Tensor<Flex, D> {
     give(FlexTensor::from_data(TensorData::new(values, shape)))
 }

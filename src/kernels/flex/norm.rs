@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use burn_flex::Flex;
 use rayon::prelude::*;
 
-use super::dropout::Drop;
+use super::dropout::DropoutMask;
 use super::memory::Fresh;
 use super::{CHUNK, Matrix, ROWS, Vector, add_up, new, read, simd, take, total};
 use crate::kernels::operands::{Norm, NormSaved};
@@ -20,12 +20,16 @@ struct Block<'a> {
 
 /// Normalises rows that `input` writes, one after the other, to the place it is given; `after`
 /// gives what the normalised element at an index is multiplied by at last.
+///
+/// # Shapes
+/// - `norm`: `[width]`
+/// - output: `[rows, width]`
 pub fn forward(
     [rows, width]: [usize; 2],
     norm: Norm<Flex>,
     keep: bool,
     input: impl Fn(usize, &mut [f32]) + Sync,
-    after: Drop,
+    after: DropoutMask,
 ) -> (Matrix, Option<NormSaved<Flex>>) {
     let n = rows * width;
     let kept = if keep { n } else { 0 };
@@ -97,11 +101,16 @@ pub fn forward(
 
 /// Gradients of the normalised input, of gamma and of beta, for gradients `grad` that are first
 /// multiplied by `before`.
+///
+/// # Shapes
+/// - `gamma`: `[width]`
+/// - `grad`: `[rows, width]`
+/// - output: `[rows, width]`, `[width]`, `[width]`
 pub fn backward(
     saved: NormSaved<Flex>,
     gamma: Vector,
     grad: Matrix,
-    before: Drop,
+    before: DropoutMask,
 ) -> (Matrix, Vector, Vector) {
     let [rows, width] = grad.dims();
     assert_eq!(saved.normalized.dims(), [rows, width], "shapes do not fit");
@@ -167,18 +176,17 @@ pub fn backward(
 }
 
 /// Dropout of a matrix.
-pub fn drop_out(x: Matrix, drop: Drop) -> Matrix {
+///
+/// # Shapes
+/// - `x`, output: `[rows, width]`
+pub fn drop_out(x: Matrix, mask: DropoutMask) -> Matrix {
     let [rows, width] = x.dims();
     let n = rows * width;
     let x = take(x);
     let mut output = Fresh::new(n);
     let chunks = output.room(n).par_chunks_mut(CHUNK).zip(read(&x).par_chunks(CHUNK));
     chunks.enumerate().for_each(|(chunk, (output, x))| {
-        simd(|| {
-            for ((y, v), i) in output.iter_mut().zip(x).zip((chunk * CHUNK) as u32..) {
-                y.write(*v * drop.factor(i));
-            }
-        });
+        simd(|| mask.apply((chunk * CHUNK) as u32, x, output));
     });
     // SAFETY: every chunk was written.
     new(unsafe { output.filled(n) }, [rows, width])

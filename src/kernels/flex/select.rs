@@ -9,21 +9,21 @@ use burn_flex::{Flex, FlexTensor};
 use rayon::prelude::*;
 
 use super::{CHUNK, read, simd, take};
-use crate::kernels::operands::{Cut, Scores};
+use crate::kernels::operands::Scores;
 
 const BINS: usize = 1 << 16;
 
 /// Elements per unit of work: enough to pay for a histogram of its own.
 const SHARE: usize = 1 << 19;
 
-/// Part of one parameter's scores.
+/// Some of one parameter's scores.
 #[derive(Clone, Copy)]
-enum Part<'a> {
+enum ScoreChunk<'a> {
     Product(&'a [f32], &'a [f32]),
     Absolute(&'a [f32]),
 }
 
-impl<'a> Part<'a> {
+impl<'a> ScoreChunk<'a> {
     /// Calls `each` with the bit pattern of every score, block by block.
     #[inline(always)]
     fn for_each(self, mut each: impl FnMut(u32)) {
@@ -61,32 +61,35 @@ impl Held {
         }
     }
 
-    fn parts(&self, size: usize) -> Vec<Part<'_>> {
+    fn chunks(&self, size: usize) -> Vec<ScoreChunk<'_>> {
         match self {
             Self::Product(a, b) => {
                 let pairs = read(a).chunks(size).zip(read(b).chunks(size));
-                pairs.map(|(a, b)| Part::Product(a, b)).collect()
+                pairs.map(|(a, b)| ScoreChunk::Product(a, b)).collect()
             }
-            Self::Absolute(values) => read(values).chunks(size).map(Part::Absolute).collect(),
+            Self::Absolute(values) => read(values).chunks(size).map(ScoreChunk::Absolute).collect(),
         }
     }
 }
 
-/// As [`UpdateKernels::cut`](crate::kernels::UpdateKernels::cut).
-pub fn cut(scores: &[Scores<Flex>], k: usize) -> Option<Cut> {
+/// As [`UpdateKernels::kth_smallest`](crate::kernels::UpdateKernels::kth_smallest).
+///
+/// # Shapes
+/// - `scores`: `[n]` each, any n
+pub fn kth_smallest(scores: &[Scores<Flex>], k: usize) -> Option<f32> {
     let n: usize = scores.iter().map(Scores::len).sum();
     if k == 0 || k > n {
         return None;
     }
     let held: Vec<Held> = scores.iter().map(Held::new).collect();
-    let parts: Vec<Part<'_>> = held.iter().flat_map(|h| h.parts(SHARE)).collect();
-    let (bin, before) = bin_of(&histogram(&parts), k)?;
-    let mut inside: Vec<u32> = parts
+    let chunks: Vec<ScoreChunk<'_>> = held.iter().flat_map(|h| h.chunks(SHARE)).collect();
+    let (bin, before) = bin_of(&histogram(&chunks), k)?;
+    let mut inside: Vec<u32> = chunks
         .par_iter()
-        .flat_map_iter(|part| {
+        .flat_map_iter(|chunk| {
             let mut inside = Vec::new();
             simd(|| {
-                part.for_each(|key| {
+                chunk.for_each(|key| {
                     if key >> 16 == bin {
                         inside.push(key);
                     }
@@ -95,21 +98,16 @@ pub fn cut(scores: &[Scores<Flex>], k: usize) -> Option<Cut> {
             inside
         })
         .collect();
-    let (smaller, key, _) = inside.select_nth_unstable(k - before - 1);
-    let key = *key;
-    let threshold = f32::from_bits(key);
-    if threshold.is_nan() {
-        return Some(Cut { threshold: f32::NAN, below: 0 });
-    }
-    let below = before + smaller.iter().filter(|other| **other < key).count();
-    Some(Cut { threshold, below })
+    let (_, key, _) = inside.select_nth_unstable(k - before - 1);
+    let value = f32::from_bits(*key);
+    Some(if value.is_nan() { f32::NAN } else { value })
 }
 
 /// How many scores there are for every upper half of a bit pattern.
-fn histogram(parts: &[Part<'_>]) -> Vec<u32> {
-    let count = |mut bins: Vec<u32>, part: &Part<'_>| {
+fn histogram(chunks: &[ScoreChunk<'_>]) -> Vec<u32> {
+    let count = |mut bins: Vec<u32>, chunk: &ScoreChunk<'_>| {
         simd(|| {
-            part.for_each(|key| {
+            chunk.for_each(|key| {
                 if let Some(bin) = bins.get_mut((key >> 16) as usize) {
                     *bin += 1;
                 }
@@ -124,7 +122,7 @@ fn histogram(parts: &[Part<'_>]) -> Vec<u32> {
         }
         sum
     };
-    parts.par_iter().fold(empty, count).reduce(empty, add)
+    chunks.par_iter().fold(empty, count).reduce(empty, add)
 }
 
 /// The bin that holds the `k`-th score, and how many scores are in the bins before it.
@@ -140,18 +138,21 @@ fn bin_of(bins: &[u32], k: usize) -> Option<(u32, usize)> {
 }
 
 /// As [`UpdateKernels::below`](crate::kernels::UpdateKernels::below).
+///
+/// # Shapes
+/// - `scores`, output: `[n]`
 pub fn below(scores: Scores<Flex>, threshold: f32) -> Tensor<Flex, 1, Bool> {
     let n = scores.len();
     let held = Held::new(&scores);
     let mut mask = vec![false; n];
-    mask.par_chunks_mut(CHUNK).zip(held.parts(CHUNK)).for_each(|(mask, part)| {
-        simd(|| match part {
-            Part::Product(a, b) => {
+    mask.par_chunks_mut(CHUNK).zip(held.chunks(CHUNK)).for_each(|(mask, chunk)| {
+        simd(|| match chunk {
+            ScoreChunk::Product(a, b) => {
                 for (m, (a, b)) in mask.iter_mut().zip(a.iter().zip(b)) {
                     *m = *a * *b < threshold;
                 }
             }
-            Part::Absolute(values) => {
+            ScoreChunk::Absolute(values) => {
                 for (m, v) in mask.iter_mut().zip(values) {
                     *m = v.abs() < threshold;
                 }

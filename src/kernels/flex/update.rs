@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use super::memory::{Fresh, written};
 use super::select;
 use super::{CHUNK, give, new, read, simd, take};
-use crate::kernels::operands::{AdamaxStep, Cut, Observation, Pass, ScoreState, Scores, Updated};
+use crate::kernels::operands::{AdamaxStep, Averages, Fusion, Observation, Scores, Updated};
 use crate::kernels::update::UpdateKernels;
 
 type Flat = Tensor<Flex, 1>;
@@ -24,7 +24,7 @@ const BLOCK: usize = 1 << 10;
 
 /// The constants of Adamax in f32.
 #[derive(Clone, Copy)]
-struct Constants {
+struct AdamaxConstants {
     rate: f32,
     beta_1: f32,
     rest_1: f32,
@@ -35,7 +35,7 @@ struct Constants {
 
 /// The constants of an observation in f32.
 #[derive(Clone, Copy)]
-struct Smoothing {
+struct ObservationConstants {
     position: usize,
     beta1: f32,
     rest1: f32,
@@ -43,7 +43,7 @@ struct Smoothing {
     rest2: f32,
 }
 
-impl Smoothing {
+impl ObservationConstants {
     fn new(Observation { position, beta1, beta2 }: Observation) -> Self {
         Self {
             position,
@@ -55,19 +55,19 @@ impl Smoothing {
     }
 }
 
-/// Some elements of a score state.
+/// Some elements of the averages.
 struct Span<'a> {
     window: &'a mut [f32],
     importance: &'a mut [f32],
     uncertainty: &'a mut [f32],
 }
 
-/// The storage of a score state.
+/// The storage of the averages.
 struct Owned([FlexTensor; 3]);
 
 impl Owned {
-    fn new(scores: ScoreState<Flex>) -> Self {
-        let ScoreState { window, importance, uncertainty } = scores;
+    fn new(averages: Averages<Flex>) -> Self {
+        let Averages { window, importance, uncertainty } = averages;
         Self([window, importance, uncertainty].map(take))
     }
 
@@ -81,9 +81,9 @@ impl Owned {
         })
     }
 
-    fn state(self) -> ScoreState<Flex> {
+    fn give(self) -> Averages<Flex> {
         let [window, importance, uncertainty] = self.0.map(give);
-        ScoreState { window, importance, uncertainty }
+        Averages { window, importance, uncertainty }
     }
 }
 
@@ -94,13 +94,13 @@ struct Work<'a> {
     grad: &'a [f32],
     moment: &'a mut [f32],
     norm: &'a mut [f32],
-    scores: Option<Span<'a>>,
-    drop: Option<&'a [u8]>,
+    averages: Option<Span<'a>>,
+    mask: Option<&'a [u8]>,
 }
 
 #[inline(always)]
 fn adamax(
-    c: Constants,
+    c: AdamaxConstants,
     grad_scale: f32,
     updated: &mut [MaybeUninit<f32>],
     (weight, grad): (&[f32], &[f32]),
@@ -117,7 +117,7 @@ fn adamax(
 }
 
 #[inline(always)]
-fn observe(s: Smoothing, grad_scale: f32, weight: &[f32], grad: &[f32], span: Span<'_>) {
+fn observe(s: ObservationConstants, grad_scale: f32, weight: &[f32], grad: &[f32], span: Span<'_>) {
     let Span { window, importance, uncertainty } = span;
     let inputs = weight.iter().zip(grad);
     if s.position > 0 {
@@ -138,15 +138,15 @@ fn observe(s: Smoothing, grad_scale: f32, weight: &[f32], grad: &[f32], span: Sp
 impl Work<'_> {
     /// All operations on one block after the other, so that memory is read and written once.
     ///
-    /// Gives the time that all of it took, and that of scores and masks.
+    /// Gives the time that all of it took, and that of averages and mask.
     fn run(
         self,
-        constants: Constants,
+        constants: AdamaxConstants,
         grad_scale: f32,
-        smoothing: Option<Smoothing>,
+        observation: Option<ObservationConstants>,
     ) -> [Duration; 2] {
         let begun = Instant::now();
-        let Self { updated, weight, grad, moment, norm, mut scores, drop } = self;
+        let Self { updated, weight, grad, moment, norm, mut averages, mask } = self;
         let blocks = updated.chunks_mut(BLOCK).zip(weight.chunks(BLOCK)).zip(grad.chunks(BLOCK));
         let states = moment.chunks_mut(BLOCK).zip(norm.chunks_mut(BLOCK));
         let mut pruning = Duration::ZERO;
@@ -155,22 +155,22 @@ impl Work<'_> {
             simd(|| adamax(constants, grad_scale, updated, (weight, grad), (moment, norm)));
             // SAFETY: Adamax writes the whole block.
             let updated = unsafe { written(updated) };
-            if scores.is_none() && drop.is_none() {
+            if averages.is_none() && mask.is_none() {
                 continue;
             }
             let started = Instant::now();
             simd(|| {
-                if let (Some(scores), Some(smoothing)) = (&mut scores, smoothing) {
+                if let (Some(averages), Some(observation)) = (&mut averages, observation) {
                     let span = Span {
-                        window: &mut scores.window[block.clone()],
-                        importance: &mut scores.importance[block.clone()],
-                        uncertainty: &mut scores.uncertainty[block.clone()],
+                        window: &mut averages.window[block.clone()],
+                        importance: &mut averages.importance[block.clone()],
+                        uncertainty: &mut averages.uncertainty[block.clone()],
                     };
-                    observe(smoothing, grad_scale, updated, grad, span);
+                    observe(observation, grad_scale, updated, grad, span);
                 }
-                if let Some(drop) = drop {
-                    for (w, drop) in updated.iter_mut().zip(&drop[block]) {
-                        *w = if *drop != 0 { 0.0 } else { *w };
+                if let Some(mask) = mask {
+                    for (w, masked) in updated.iter_mut().zip(&mask[block]) {
+                        *w = if *masked != 0 { 0.0 } else { *w };
                     }
                 }
             });
@@ -212,9 +212,9 @@ impl UpdateKernels for Flex {
         grad: Flat,
         moment: Flat,
         norm: Flat,
-        pass: Pass<Flex>,
+        fusion: Fusion<Flex>,
     ) -> Updated<Flex> {
-        let constants = Constants {
+        let constants = AdamaxConstants {
             rate: step.learning_rate as f32,
             beta_1: step.beta_1 as f32,
             rest_1: (1.0 - step.beta_1) as f32,
@@ -222,27 +222,27 @@ impl UpdateKernels for Flex {
             epsilon: step.epsilon as f32,
             decay: step.weight_decay as f32,
         };
-        let Pass { grad_scale, scores, drop } = pass;
+        let Fusion { grad_scale, averages, mask } = fusion;
         let grad_scale = grad_scale as f32;
         // Memory is not cleared beforehand, so everything must fit.
         let shape = weight.dims();
         assert_eq!([grad.dims(), moment.dims(), norm.dims()], [shape; 3], "shapes do not fit");
-        if let Some((s, _)) = &scores {
-            let shapes = [s.window.dims(), s.importance.dims(), s.uncertainty.dims()];
+        if let Some((a, _)) = &averages {
+            let shapes = [a.window.dims(), a.importance.dims(), a.uncertainty.dims()];
             assert_eq!(shapes, [shape; 3], "shapes do not fit");
         }
-        assert!(drop.as_ref().is_none_or(|drop| drop.dims() == shape), "shapes do not fit");
+        assert!(mask.as_ref().is_none_or(|mask| mask.dims() == shape), "shapes do not fit");
         let (weight, grad) = (take(weight), take(grad));
         let (mut moment, mut norm) = (take(moment), take(norm));
-        let smoothing = scores.as_ref().map(|(_, o)| Smoothing::new(*o));
-        let mut scores = scores.map(|(scores, _)| Owned::new(scores));
-        let drop = drop.map(|drop| drop.into_primitive().to_contiguous());
+        let observation = averages.as_ref().map(|(_, o)| ObservationConstants::new(*o));
+        let mut averages = averages.map(|(averages, _)| Owned::new(averages));
+        let mask = mask.map(|mask| mask.into_primitive().to_contiguous());
         // The model that burn's Learner keeps still holds the old weights, so the new ones need
         // memory of their own.
         let n = read(&weight).len();
         let mut updated = Fresh::new(n);
-        let mut spans = scores.as_mut().map(Owned::spans);
-        let mut drops = drop.as_ref().map(|d| d.bytes().chunks(CHUNK));
+        let mut spans = averages.as_mut().map(Owned::spans);
+        let mut masks = mask.as_ref().map(|m| m.bytes().chunks(CHUNK));
         let work: Vec<Work<'_>> = updated
             .room(n)
             .chunks_mut(CHUNK)
@@ -255,45 +255,45 @@ impl UpdateKernels for Flex {
                 grad,
                 moment,
                 norm,
-                scores: spans.as_mut().and_then(Iterator::next),
-                drop: drops.as_mut().and_then(Iterator::next),
+                averages: spans.as_mut().and_then(Iterator::next),
+                mask: masks.as_mut().and_then(Iterator::next),
             })
             .collect();
         let started = Instant::now();
         let [all, pruning] = work
             .into_par_iter()
-            .map(|work| work.run(constants, grad_scale, smoothing))
+            .map(|work| work.run(constants, grad_scale, observation))
             .reduce(Default::default, |[a, b], [c, d]| [a + c, b + d]);
         // The threads' share of it, of the time that passed.
         let share = pruning.as_secs_f64() / all.as_secs_f64().max(f64::MIN_POSITIVE);
         let pruning = started.elapsed().mul_f64(share.min(1.0));
-        std::mem::drop(spans);
+        drop(spans);
         // SAFETY: every block was written.
         let updated = unsafe { updated.filled(n) };
         Updated {
             weight: new(updated, [n]),
             moment: give(moment),
             norm: give(norm),
-            scores: scores.map(Owned::state),
+            averages: averages.map(Owned::give),
             pruning,
         }
     }
 
     fn observe(
-        scores: ScoreState<Flex>,
+        averages: Averages<Flex>,
         weight: Flat,
         grad: Flat,
         observation: Observation,
-    ) -> ScoreState<Flex> {
-        let smoothing = Smoothing::new(observation);
+    ) -> Averages<Flex> {
+        let observation = ObservationConstants::new(observation);
         let (weight, grad) = (take(weight), take(grad));
-        let mut scores = Owned::new(scores);
+        let mut averages = Owned::new(averages);
         let inputs = read(&weight).chunks(CHUNK).zip(read(&grad).chunks(CHUNK));
-        let work: Vec<_> = scores.spans().zip(inputs).collect();
+        let work: Vec<_> = averages.spans().zip(inputs).collect();
         work.into_par_iter().for_each(|(span, (weight, grad))| {
-            simd(|| observe(smoothing, 1.0, weight, grad, span));
+            simd(|| observe(observation, 1.0, weight, grad, span));
         });
-        scores.state()
+        averages.give()
     }
 
     fn count_zeros(parameters: Vec<Flat>) -> usize {
@@ -302,8 +302,8 @@ impl UpdateKernels for Flex {
         all.map(|values| read(&values).par_chunks(CHUNK).map(count).sum::<usize>()).sum()
     }
 
-    fn cut(scores: &[Scores<Flex>], k: usize) -> Option<Cut> {
-        select::cut(scores, k)
+    fn kth_smallest(scores: &[Scores<Flex>], k: usize) -> Option<f32> {
+        select::kth_smallest(scores, k)
     }
 
     fn below(scores: Scores<Flex>, threshold: f32) -> Tensor<Flex, 1, Bool> {

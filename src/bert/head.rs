@@ -1,0 +1,59 @@
+//! What turns the encoder's vector of a text into an answer to a task, as the original program has
+//! it: dropout -> dense + tanh -> dropout -> dense.
+
+use burn::module::Module;
+use burn::nn::{Linear, LinearConfig};
+use burn::tensor::Tensor;
+use burn::tensor::activation::tanh;
+use burn::tensor::backend::Backend;
+
+use super::pass::{Pass, Place, linear};
+use crate::kernels::ModelKernels;
+
+/// What a head is made from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct HeadConfig {
+    /// Number of outputs: classes, or 1 for regression.
+    pub outputs: usize,
+    /// The task's dropout, before the last layer.
+    pub dropout: f64,
+}
+
+/// The classification (or regression) head of one task.
+#[derive(Module, Debug)]
+pub struct Head<B: Backend> {
+    input_dropout: f64,
+    dense: Linear<B>,
+    output_dropout: f64,
+    output: Linear<B>,
+}
+
+impl HeadConfig {
+    /// A head over vectors of `hidden` values, initialised as PyTorch's `nn.Linear`:
+    /// U(-1/sqrt(fan_in), 1/sqrt(fan_in)), biases too. `input_dropout` is the encoder's.
+    pub(super) fn init<B: Backend>(
+        self,
+        hidden: usize,
+        input_dropout: f64,
+        device: &B::Device,
+    ) -> Head<B> {
+        Head {
+            input_dropout,
+            dense: LinearConfig::new(hidden, hidden).init(device),
+            output_dropout: self.dropout,
+            output: LinearConfig::new(hidden, self.outputs).init(device),
+        }
+    }
+}
+
+impl<B: ModelKernels> Head<B> {
+    /// # Shapes
+    /// - `first`: the vectors of first tokens, `[batch, hidden]`
+    /// - output: `[batch, outputs]`
+    pub(super) fn forward(&self, first: Tensor<B, 2>, pass: Pass) -> Tensor<B, 2> {
+        let first = B::dropout(first, pass.dropout(Place::HeadInput, self.input_dropout));
+        let pooled = tanh(linear(&self.dense, first, pass)); // [batch, hidden]
+        let pooled = B::dropout(pooled, pass.dropout(Place::HeadOutput, self.output_dropout));
+        linear(&self.output, pooled, pass)
+    }
+}

@@ -1,0 +1,142 @@
+//! A run at work: the job behind `train` and `resume`, and what stops it.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use burn_train::Interrupter;
+
+use super::bars::PrepareBars;
+use super::printer::Printer;
+use crate::backend::{Job, devices, run_on};
+use crate::bert::Checkpoint;
+use crate::config::RunConfig;
+use crate::error::{Error, Result};
+use crate::files::write_whole;
+use crate::kernels::TrainingBackend;
+use crate::run::{Outcome, RunFolder, StoppedBy};
+use crate::train::terminal::TerminalState;
+use crate::train::{Console, Plan, train};
+
+/// Goes on with a run.
+pub fn go_on(
+    config: &RunConfig,
+    folder: &RunFolder,
+    no_tui: bool,
+    printer: &Printer,
+) -> Result<ExitCode> {
+    if folder.is_finished() {
+        printer.log(&format!("{}: this run is finished", folder.path().display()));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let _lock = folder.lock()?;
+    work(config, folder, no_tui, true, printer)
+}
+
+/// Starts a run.
+pub fn start(
+    config: &RunConfig,
+    folder: &RunFolder,
+    no_tui: bool,
+    printer: &Printer,
+) -> Result<ExitCode> {
+    let _lock = folder.lock()?;
+    // First of all, so that the run can be gone on with from now on.
+    let text = toml::to_string(&config.to_table()?)
+        .map_err(|e| Error::run(format!("the settings cannot be written: {e}")))?;
+    write_whole(&folder.config(), text.as_bytes())?;
+    work(config, folder, no_tui, false, printer).inspect_err(|_| {
+        if !folder.has_begun() {
+            folder.remove_unbegun();
+        }
+    })
+}
+
+fn work(
+    config: &RunConfig,
+    folder: &RunFolder,
+    no_tui: bool,
+    resume: bool,
+    printer: &Printer,
+) -> Result<ExitCode> {
+    let dashboard = cfg!(feature = "tui") && !no_tui && std::io::stdout().is_terminal();
+    run_on(config.run().backend, TrainJob { config, folder, dashboard, resume, printer })
+}
+
+/// Reads and checks what the run needs, preparing data with progress bars.
+pub fn plan(config: &RunConfig, printer: &Printer) -> Result<(Plan, Checkpoint)> {
+    let bars = PrepareBars::new(printer, false);
+    Plan::new(config, &|progress| bars.show(progress))
+}
+
+struct TrainJob<'a> {
+    config: &'a RunConfig,
+    folder: &'a RunFolder,
+    dashboard: bool,
+    resume: bool,
+    printer: &'a Printer,
+}
+
+impl Job for TrainJob<'_> {
+    type Output = ExitCode;
+
+    fn run<B: TrainingBackend>(self, device: B::Device) -> Result<ExitCode> {
+        let Self { config, folder, dashboard, resume, printer } = self;
+        let planned = plan(config, printer)?;
+        let interrupter = Interrupter::new();
+        stop_on_signals(&interrupter)?;
+        let lines = Printer::new();
+        let lines = Box::new(move |line: &str| lines.log(line));
+        let console = Console { lines, dashboard, interrupter };
+        let devices = if config.run().multi_gpu_on { devices::<B>(&device)? } else { vec![device] };
+        let dir = folder.path().display();
+        match train::<B>(config, folder, planned, &devices, console, resume)? {
+            Outcome::Finished(report) => {
+                printer.data(&report.table())?;
+                printer.data(&format!("{:<11} {dir}", "run"))?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Outcome::Stopped { step, of, by } => {
+                printer.log(&format!(
+                    "stopped by {} after update {step} of {of}; go on with: platon resume {dir}",
+                    by.name()
+                ));
+                Ok(match by {
+                    StoppedBy::Signal(number) => exit_code(number),
+                    StoppedBy::Dashboard => ExitCode::SUCCESS,
+                })
+            }
+        }
+    }
+}
+
+/// As shells have it: 130 for Ctrl-C, 143 for SIGTERM.
+fn exit_code(signal: i32) -> ExitCode {
+    u8::try_from(128 + signal).map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
+/// The first signal ends the run after the update it is at, a second one at once.
+fn stop_on_signals(interrupter: &Interrupter) -> Result<()> {
+    let interrupter = interrupter.clone();
+    let terminal = TerminalState::save();
+    let numbers = StoppedBy::SIGNALS.map(|(number, _)| number);
+    let mut signals = signal_hook::iterator::Signals::new(numbers)
+        .map_err(|e| Error::run(format!("signals cannot be handled: {e}")))?;
+    std::thread::spawn(move || {
+        let mut asked = false;
+        for signal in signals.forever() {
+            // A terminal that closes may say so twice.
+            if asked && signal == libc::SIGHUP {
+                continue;
+            }
+            if asked {
+                terminal.restore();
+                Printer::new().log(&format!("{}stopped at once", TerminalState::LEAVE_SCREEN));
+                // The command is at work on another thread and cannot be asked to return.
+                signal_hook::low_level::exit(128 + signal);
+            }
+            asked = true;
+            interrupter.stop(Some(StoppedBy::Signal(signal).name()));
+        }
+    });
+    Ok(())
+}

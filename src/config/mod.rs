@@ -1,0 +1,200 @@
+//! What a run is asked to do: layers of settings as they were written (defaults, recipe, flags)
+//! become one checked [`RunConfig`].
+
+mod declare;
+mod forms;
+mod layer;
+mod settings;
+
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+pub use declare::{Flag, Setting};
+pub use forms::Kind;
+pub use layer::Layer;
+pub use settings::{Data, Logging, Model, Optimisation, Pruning, Run, SETTINGS};
+
+use self::settings::Groups;
+use crate::error::{Error, Result};
+use crate::files::is_file_name;
+use crate::pruning::RatioSchedule;
+use crate::run::folder::OWN_NAMES;
+
+/// The version written to `config.toml`.
+pub const FORMAT: u32 = 1;
+
+/// The devices a run can use, each behind a cargo feature of the same name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BackendName {
+    /// burn's CPU backend, the default.
+    Flex,
+    /// CPU, the reference for the tests.
+    Ndarray,
+    /// NVIDIA GPUs.
+    Cuda,
+    /// GPUs through Vulkan, Metal or DirectX.
+    Wgpu,
+}
+
+impl Default for BackendName {
+    /// The first backend this program was built with, in the order of preference on a plain machine.
+    fn default() -> Self {
+        if cfg!(feature = "flex") {
+            Self::Flex
+        } else if cfg!(feature = "ndarray") {
+            Self::Ndarray
+        } else if cfg!(feature = "cuda") {
+            Self::Cuda
+        } else {
+            Self::Wgpu
+        }
+    }
+}
+
+/// Everything that determines a run, checked: there is no other way to one than
+/// [`resolve`](Self::resolve), and none to change it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunConfig(Groups);
+
+impl RunConfig {
+    /// Lays `layers` over the defaults, later ones over earlier ones, and checks the result.
+    ///
+    /// # Errors
+    /// Unknown keys, values of the wrong type, and values that no run can have.
+    pub fn resolve(layers: &[Layer]) -> Result<Self> {
+        let mut merged = Table::new();
+        for setting in SETTINGS {
+            merged.insert(setting.name.to_string(), (setting.default)()?);
+        }
+        for layer in layers {
+            // A file of another version is that, whatever else is wrong with it.
+            let format = layer.settings.get_key_value("format");
+            format.map_or(Ok(()), |(key, value)| check(&layer.origin, key, value))?;
+            for (key, value) in &layer.settings {
+                check(&layer.origin, key, value)?;
+                merged.insert(key.clone(), value.clone());
+            }
+        }
+        let config = Self(Groups::read(&merged)?);
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The same with other values for some settings.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve).
+    pub fn with<const N: usize>(&self, settings: [(&str, Value); N]) -> Result<Self> {
+        let mut table = self.to_table()?;
+        table.extend(settings.map(|(name, value)| (name.to_string(), value)));
+        Self::resolve(&[Layer::command_line(table)])
+    }
+
+    /// The settings as they are written to `config.toml`.
+    ///
+    /// # Errors
+    /// A number is too large for TOML.
+    pub fn to_table(&self) -> Result<Table> {
+        let mut table = Table::from_iter([("format".to_string(), Value::from(FORMAT))]);
+        self.0.write(&mut table)?;
+        Ok(table)
+    }
+
+    /// What is learnt, and from what.
+    pub fn data(&self) -> &Data {
+        &self.0.data
+    }
+
+    /// What the run begins with.
+    pub fn model(&self) -> &Model {
+        &self.0.model
+    }
+
+    /// Which weights go, and when.
+    pub fn pruning(&self) -> &Pruning {
+        &self.0.pruning
+    }
+
+    /// How weights are updated.
+    pub fn optimisation(&self) -> &Optimisation {
+        &self.0.optimisation
+    }
+
+    /// What the run writes, and when it evaluates and saves.
+    pub fn logging(&self) -> &Logging {
+        &self.0.logging
+    }
+
+    /// Where and how long it works.
+    pub fn run(&self) -> &Run {
+        &self.0.run
+    }
+
+    /// The course of the remaining ratio over a run of `total` updates; constant without a pruner.
+    ///
+    /// # Errors
+    /// As [`RatioSchedule::new`].
+    pub fn ratio_schedule(&self, total: usize) -> Result<RatioSchedule> {
+        let pruning = self.pruning();
+        if !pruning.pruner.prunes() {
+            return RatioSchedule::new((1.0, 1.0), 0, 0, 0, pruning.delta_t, total);
+        }
+        RatioSchedule::new(
+            (pruning.initial_threshold, pruning.final_threshold),
+            pruning.warmup_steps,
+            pruning.initial_warmup,
+            pruning.final_warmup,
+            pruning.delta_t,
+            total,
+        )
+    }
+
+    /// Checks what depends on several settings.
+    fn check(&self) -> Result<()> {
+        let Pruning { initial_threshold, final_threshold, .. } = *self.pruning();
+        RatioSchedule::check_ratios(initial_threshold, final_threshold)?;
+        let Logging { log_file, tensorboard_logdir, .. } = self.logging();
+        for (name, value) in [("log_file", log_file), ("tensorboard_logdir", tensorboard_logdir)] {
+            // They lie in the run folder, which a path could leave.
+            if !is_file_name(value) || value.contains(char::is_control) {
+                let expected = "a name inside the run folder";
+                return Err(Error::value(name, expected, format!("{value:?}")));
+            }
+            if OWN_NAMES.contains(&value.as_str()) {
+                return Err(Error::value(name, "a name of its own", value)
+                    .hint(format!("the run has files called {}", OWN_NAMES.join(", "))));
+            }
+        }
+        if log_file == tensorboard_logdir {
+            let found = format!("{log_file}, as log_file");
+            return Err(Error::value("tensorboard_logdir", "a name of its own", found));
+        }
+        Ok(())
+    }
+}
+
+/// Refuses a key that is no setting's and a value of another type than the setting's; the error
+/// names the layer at fault.
+fn check(origin: &std::path::Path, key: &str, value: &Value) -> Result<()> {
+    if key == "format" {
+        if value.as_integer() == Some(i64::from(FORMAT)) {
+            return Ok(());
+        }
+        return Err(Error::content(origin, None, format!("format {FORMAT}"), value)
+            .hint("this file belongs to another version of platon"));
+    }
+    let Some(setting) = SETTINGS.iter().find(|setting| setting.name == key) else {
+        let known: Vec<&str> = SETTINGS.iter().map(|setting| setting.name).collect();
+        return Err(Error::content(origin, None, "a known setting", format!("{key:?}"))
+            .hint(format!("the settings are {}", known.join(", "))));
+    };
+    (setting.check_type)(value).map_err(|reason| {
+        let expected = format!("a valid {key}");
+        Error::content(origin, None, expected, format!("{value} ({reason})"))
+    })
+}
+
+#[cfg(test)]
+#[path = "mod_tests.rs"]
+mod tests;

@@ -1,0 +1,166 @@
+use super::*;
+
+fn layer(text: &str) -> Layer {
+    Layer { origin: "recipe.toml".into(), settings: text.parse().unwrap() }
+}
+
+fn refused(text: &str) -> String {
+    RunConfig::resolve(&[layer(text)]).unwrap_err().to_string()
+}
+
+#[test]
+fn later_layers_win() {
+    let config = RunConfig::resolve(&[layer("seed = 1\nepochs = 2"), layer("seed = 3")]).unwrap();
+    assert_eq!(
+        (
+            config.optimisation().seed,
+            config.optimisation().epochs,
+            config.optimisation().batch_size
+        ),
+        (3, 2, 32)
+    );
+}
+
+#[test]
+fn resolved_settings_resolve_to_themselves() {
+    let config = RunConfig::resolve(&[layer("task = \"rte\"\nfinal_threshold = 0.1")]).unwrap();
+    let again = Layer { origin: "config.toml".into(), settings: config.to_table().unwrap() };
+    assert_eq!(RunConfig::resolve(&[again]).unwrap(), config);
+}
+
+#[test]
+fn wrong_settings_are_refused_by_name() {
+    assert!(refused("sed = 1").starts_with("recipe.toml: expected a known setting, found \"sed\""));
+    assert!(refused("seed = \"x\"").starts_with("recipe.toml: expected a valid seed"));
+    assert!(refused("pruner = \"random\"").contains("platon"));
+    assert!(refused("epochs = 0").contains("epochs: expected at least 1"));
+    assert!(refused("beta2 = 1.0").contains("beta2: expected a number in [0, 1), found 1"));
+    assert!(refused("learning_rate = nan").contains("learning_rate"));
+    assert!(refused("format = 9").contains("another version"));
+}
+
+#[test]
+fn defaults_are_the_settings_of_a_run_without_layers() {
+    let table = RunConfig::resolve(&[]).unwrap().to_table().unwrap();
+    for setting in SETTINGS {
+        assert_eq!(table[setting.name], (setting.default)().unwrap(), "{}", setting.name);
+    }
+    assert_eq!(table.len(), SETTINGS.len() + 1, "and the format");
+}
+
+#[test]
+fn a_file_of_an_earlier_version_means_what_it_meant() {
+    // As the program wrote it before settings had groups.
+    let old = r#"
+        format = 1
+        task = "rte"
+        task_def = ""
+        data_dir = "glue-data"
+        test_datasets = []
+        with_label = false
+        max_seq_len = 512
+        bin_on = false
+        bin_size = 64
+        bin_grow_ratio = 0.5
+        init_checkpoint = "checkpoints/bert-base-uncased"
+        tokenizer = ""
+        from_scratch = false
+        model_ckpt = ""
+        num_hidden_layers = -1
+        output_dir = "run"
+        backend = "flex"
+        multi_gpu_on = false
+        fp16 = false
+        pruner = "platon"
+        initial_threshold = 1.0
+        final_threshold = 0.1
+        warmup_steps = 200
+        initial_warmup = 1
+        final_warmup = 6
+        beta1 = 0.85
+        beta2 = 0.95
+        delta_t = 10
+        optimizer = "adamax"
+        batch_size = 16
+        grad_accumulation_step = 1
+        batch_size_eval = 128
+        epochs = 20
+        learning_rate = 0.0001
+        warmup = 0.1
+        warmup_schedule = "warmup_linear"
+        weight_decay = 0.01
+        adam_eps = 1e-6
+        momentum = 0.0
+        global_grad_clipping = 1.0
+        grad_clipping = 0.0
+        dropout_p = 0.1
+        bert_dropout_p = 0.1
+        seed = 8
+        log_per_updates = 10
+        eval_per_updates = 0
+        save_per_updates = 10000
+        save_per_updates_on = false
+        keep_checkpoints = 2
+        log_file = "log.log"
+        tensorboard = false
+        tensorboard_logdir = "tensorboard_logdir"
+        glue_format_on = false
+        max_steps = 0
+    "#;
+    let config = RunConfig::resolve(&[layer(old)]).unwrap();
+    let (model, optimisation) = (config.model(), config.optimisation());
+    assert_eq!(
+        (&config.data().task_def, &model.tokenizer, &model.model_ckpt),
+        (&None, &None, &None)
+    );
+    assert_eq!((model.num_hidden_layers, config.run().max_steps), (None, None));
+    assert_eq!((config.logging().eval_per_updates, config.logging().save_every()), (None, None));
+    assert_eq!((optimisation.global_grad_clipping, optimisation.grad_clipping), (Some(1.0), None));
+    assert_eq!(config.run().output_dir.as_deref(), Some(std::path::Path::new("run")));
+    assert_eq!((config.pruning().final_ratio(), config.logging().events()), (0.1, None));
+    assert_eq!(config.to_table().unwrap(), layer(old).settings);
+}
+
+#[test]
+fn what_is_laid_over_checked_settings_is_checked_too() {
+    let config = RunConfig::resolve(&[]).unwrap();
+    let text = config.with([("dropout_p", 1.0.into())]).unwrap_err().to_string();
+    assert_eq!(text, "dropout_p: expected a number in [0, 1), found 1");
+    let layers = config.with([("num_hidden_layers", 3.into())]).unwrap();
+    assert_eq!(layers.model().num_hidden_layers, Some(3));
+}
+
+#[test]
+fn every_value_survives_its_file() {
+    let far_from_default = r#"
+        task_def = "tasks.yml"
+        test_datasets = ["rte"]
+        bin_on = true
+        tokenizer = "words"
+        model_ckpt = "old.pt"
+        num_hidden_layers = 9223372036854775807
+        learning_rate = 1e-300
+        global_grad_clipping = 0
+        grad_clipping = 0.1
+        seed = 9223372036854775807
+        eval_per_updates = 0
+        save_per_updates_on = true
+        tensorboard = true
+        output_dir = "run"
+        max_steps = 3
+    "#;
+    for text in ["", far_from_default] {
+        let config = RunConfig::resolve(&[layer(text)]).unwrap();
+        let file = config.to_table().unwrap().to_string();
+        assert_eq!(RunConfig::resolve(&[layer(&file)]).unwrap(), config, "{file}");
+    }
+    let config = RunConfig::resolve(&[layer(far_from_default)]).unwrap();
+    let (data, optimisation, logging) = (config.data(), config.optimisation(), config.logging());
+    assert_eq!(data.bins(), Some((64, 0.5)));
+    assert_eq!((optimisation.global_grad_clipping, optimisation.grad_clipping), (None, Some(0.1)));
+    assert_eq!(
+        (logging.save_every(), logging.events()),
+        (Some(10_000), Some("tensorboard_logdir"))
+    );
+    assert_eq!((logging.eval_per_updates, config.run().max_steps), (None, Some(3)));
+}

@@ -1,0 +1,210 @@
+//! Every setting of a run. The names, and the defaults unless said otherwise, are the original
+//! program's.
+
+use std::path::PathBuf;
+
+use toml::Table;
+
+use super::BackendName;
+use super::declare::{self, Flag, Setting, settings};
+use super::forms::{
+    Any, AtLeast1, Bound, EmptyIsNone, Form, MinusOneIsAll, NotNegative, Positive, Share, Written,
+    ZeroIsNone,
+};
+use crate::error::Result;
+use crate::optim::{OptimizerName, Schedule};
+use crate::pruning::Pruner;
+
+settings! {
+    /// What is learnt, and from what.
+    Data in "Data" {
+        /// The GLUE task, demo, or one of the task table.
+        task: Any<String> = "mnli".to_string(), Flag::Without;
+        /// Folder with one folder of raw GLUE files per task, or folder of encoded samples.
+        data_dir: Any<PathBuf> = PathBuf::from("glue-data");
+        /// The original's task table in YAML; its tasks may be your own.
+        task_def: EmptyIsNone = PathBuf::new();
+        /// Data sets to evaluate, as mnli_matched,mnli_mismatched; without it all of the task's.
+        test_datasets: Any<Vec<String>> = Vec::new();
+        /// The test sets hold true labels (*_test_labeled.json): score them too.
+        with_label: Any<bool> = false;
+        /// Training samples of more tokens are dropped.
+        max_seq_len: AtLeast1 = 512;
+        /// Fill batches with samples of like length.
+        bin_on: Any<bool> = false;
+        /// Length, in tokens, that ends the first bin.
+        bin_size: AtLeast1 = 64;
+        /// Growth of the bins' widths from one to the next.
+        bin_grow_ratio: NotNegative = 0.5;
+    }
+
+    /// What the run begins with.
+    Model in "Model" {
+        /// What to start from: a Hugging Face folder, or a .pt file of the original program.
+        init_checkpoint: Any<PathBuf> = PathBuf::from("checkpoints/bert-base-uncased");
+        /// Folder with tokenizer.json or vocab.txt; without it that of the checkpoint.
+        tokenizer: EmptyIsNone = PathBuf::new();
+        /// Fine-tuned checkpoint to start from with its head (a warm start, with --resume).
+        model_ckpt: EmptyIsNone = PathBuf::new(), Flag::Requires("resume");
+        /// Keep the first so many encoder layers; -1 for all.
+        num_hidden_layers: MinusOneIsAll = -1;
+        /// Draw the weights afresh; take only sizes and tokenizer from the checkpoint.
+        from_scratch: Any<bool> = false;
+        /// Dropout before the last layer of the head, in [0, 1).
+        dropout_p: Share = 0.1;
+        /// Dropout inside the encoder, in [0, 1).
+        bert_dropout_p: Share = 0.1;
+    }
+
+    /// Which weights go, and when.
+    Pruning in "Pruning" {
+        /// What decides which weights go: platon, magnitude or none.
+        pruner: Any<Pruner> = Pruner::Platon;
+        /// Remaining ratio before pruning, in (0, 1].
+        initial_threshold: Any<f64> = 1.0;
+        /// Remaining ratio at the end, in (0, 1].
+        final_threshold: Any<f64> = 0.15;
+        /// Unit of the two warm-ups, in updates.
+        warmup_steps: Any<usize> = 5400;
+        /// Updates before pruning, in warmup-steps.
+        initial_warmup: Any<usize> = 1;
+        /// Updates at the final ratio, in warmup-steps.
+        final_warmup: Any<usize> = 2;
+        /// Smoothing of the importance, in [0, 1).
+        beta1: Share = 0.85;
+        /// Smoothing of the uncertainty, in [0, 1).
+        beta2: Share = 0.0;
+        /// Window over which sensitivities are averaged, in updates.
+        delta_t: AtLeast1 = 1, Flag::Alias("deltaT");
+    }
+
+    /// How weights are updated.
+    Optimisation in "Optimisation" {
+        /// What updates the weights: adamax, adam, adamw, radam or sgd.
+        optimizer: Any<OptimizerName> = OptimizerName::Adamax;
+        /// Samples per batch.
+        batch_size: AtLeast1 = 32;
+        /// Batches per update, whose gradients add up.
+        grad_accumulation_step: AtLeast1 = 1;
+        /// Passes over the training set.
+        epochs: AtLeast1 = 5;
+        /// Full learning rate.
+        learning_rate: Positive = 5e-5;
+        /// Share of the updates over which the learning rate rises, in [0, 1).
+        warmup: Share = 0.1;
+        /// Course of the learning rate: warmup_linear, linear, constant or cosine.
+        warmup_schedule: Any<Schedule> = Schedule::WarmupLinear;
+        /// Decoupled weight decay (the original's flag has no effect: it always takes 0.01).
+        weight_decay: NotNegative = 0.01;
+        /// Epsilon of adamax, adam, adamw and radam.
+        adam_eps: Positive = 1e-6;
+        /// Momentum of sgd, in [0, 1).
+        momentum: Share = 0.0;
+        /// Largest norm of all gradients together; 0 for no clipping.
+        global_grad_clipping: Bound = 1.0;
+        /// After that, largest norm of each tensor's gradient; 0 for no clipping.
+        grad_clipping: Bound = 0.0;
+        /// Seeds initial weights, batch order and dropout.
+        seed: Any<u64> = 2018;
+    }
+
+    /// What a run writes, and when it evaluates and saves.
+    Logging in "Logging" {
+        /// Updates between two log lines.
+        log_per_updates: AtLeast1 = 500;
+        /// Updates between two evaluations, besides those at each epoch's end; 0 for never.
+        eval_per_updates: ZeroIsNone = 5000;
+        /// Samples per batch of an evaluation.
+        batch_size_eval: AtLeast1 = 32;
+        /// Updates between two checkpoints, with --save-per-updates-on.
+        save_per_updates: AtLeast1 = 10_000;
+        /// Save a checkpoint every --save-per-updates updates too.
+        save_per_updates_on: Any<bool> = false;
+        /// How many of the latest checkpoints to keep, besides the best one.
+        keep_checkpoints: AtLeast1 = 2;
+        /// Name of the log in the run folder.
+        log_file: Any<String> = "log.log".to_string();
+        /// Write TensorBoard event files.
+        tensorboard: Any<bool> = false;
+        /// Their folder in the run folder.
+        tensorboard_logdir: Any<String> = "tensorboard_logdir".to_string();
+        /// Predict the test sets too, and write files for the GLUE server.
+        glue_format_on: Any<bool> = false;
+    }
+
+    /// Where and how long a run works.
+    Run in "Run" {
+        /// Run folder; without it checkpoints/runs/TASK-PRUNER-RATIO, numbered where it exists.
+        output_dir: EmptyIsNone = PathBuf::new();
+        /// flex, ndarray, cuda or wgpu.
+        backend: Any<BackendName> = BackendName::default();
+        /// Divide each update among all GPUs of the backend.
+        multi_gpu_on: Any<bool> = false;
+        /// Compute the matrix products of updates in half precision, with loss scaling (for GPUs).
+        fp16: Any<bool> = false;
+        /// Stop after so many updates, the schedules being those of the full run; 0 for never.
+        max_steps: ZeroIsNone = 0;
+    }
+}
+
+/// All groups.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Groups {
+    pub data: Data,
+    pub model: Model,
+    pub pruning: Pruning,
+    pub optimisation: Optimisation,
+    pub logging: Logging,
+    pub run: Run,
+}
+
+impl Groups {
+    /// The meaning of `table`, which has all settings.
+    pub fn read(table: &Table) -> Result<Self> {
+        Ok(Self {
+            data: Data::read(table)?,
+            model: Model::read(table)?,
+            pruning: Pruning::read(table)?,
+            optimisation: Optimisation::read(table)?,
+            logging: Logging::read(table)?,
+            run: Run::read(table)?,
+        })
+    }
+
+    /// The reverse.
+    pub fn write(&self, table: &mut Table) -> Result<()> {
+        self.data.write(table)?;
+        self.model.write(table)?;
+        self.pruning.write(table)?;
+        self.optimisation.write(table)?;
+        self.logging.write(table)?;
+        self.run.write(table)
+    }
+}
+
+impl Data {
+    /// Length in tokens that ends the first bin, and the growth of their widths; `None` where any
+    /// samples share a batch.
+    pub fn bins(&self) -> Option<(usize, f64)> {
+        self.bin_on.then_some((self.bin_size, self.bin_grow_ratio))
+    }
+}
+
+impl Pruning {
+    /// The remaining ratio that the run is for.
+    pub fn final_ratio(&self) -> f64 {
+        self.pruner.final_ratio(self.final_threshold)
+    }
+}
+
+impl Logging {
+    /// Updates between two checkpoints, besides those at evaluations.
+    pub fn save_every(&self) -> Option<usize> {
+        self.save_per_updates_on.then_some(self.save_per_updates)
+    }
+
+    /// The folder of the events, where they are wanted.
+    pub fn events(&self) -> Option<&str> {
+        self.tensorboard.then_some(self.tensorboard_logdir.as_str())
+    }
+}

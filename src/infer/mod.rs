@@ -1,0 +1,10 @@
+//! A model's answers: evaluation sets, the forward pass over them, scores and vectors. Nothing here
+//! trains, and nothing knows of burn-train.
+
+pub mod forward;
+pub mod loss;
+pub mod model;
+pub mod predictions;
+pub mod scores;
+pub mod sets;
+pub mod vectors;

@@ -1,0 +1,202 @@
+//! A task's data for a model: prepares what is missing, reads it, and checks it against the model.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::bert::BertConfig;
+use crate::error::{Error, Result};
+use crate::glue::prepare::{
+    Options, PrepareEvent, encoded_dir, encoded_file, holds_encoded, prepare,
+};
+use crate::glue::sample::{Sample, read_samples};
+use crate::glue::task::{Part, Split, Task};
+
+/// One evaluation set.
+#[derive(Debug, Clone)]
+pub struct EvalSet {
+    /// Its name, and what is known about it.
+    pub about: SetInfo,
+    /// The samples.
+    pub samples: Vec<Sample>,
+}
+
+/// What is known about an evaluation set.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SetInfo {
+    /// With its part, as `mnli_matched_dev`.
+    pub name: String,
+    /// Without it, as `mnli_matched`: the name in the original's files and tags.
+    pub data_set: String,
+    /// Dev or test.
+    pub part: Part,
+    /// Whether its labels are true ones, so that there is something to score.
+    pub labelled: bool,
+    /// The samples' identifiers.
+    pub uids: Arc<[String]>,
+}
+
+/// Which evaluation sets are wanted.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wanted<'a> {
+    /// As `mnli_matched`; none for all.
+    pub data_sets: &'a [String],
+    /// No dev sets.
+    pub no_dev: bool,
+    /// The test sets too.
+    pub tests: bool,
+    /// Test sets with true labels, from files of their own.
+    pub with_label: bool,
+}
+
+/// A task's data for a model.
+pub struct Data<'a> {
+    /// The task.
+    pub task: &'static Task,
+    /// Where its files and the tokenizer are.
+    pub options: Options<'a>,
+    /// The model's sizes.
+    pub bert: &'a BertConfig,
+    /// Told about what is being prepared.
+    pub on_progress: &'a (dyn Fn(PrepareEvent<'_>) + Sync),
+}
+
+impl Data<'_> {
+    /// The samples of all splits of `part`.
+    ///
+    /// # Errors
+    /// A file is missing or malformed, or does not belong to the model.
+    pub fn samples(&self, part: Part) -> Result<Vec<Sample>> {
+        let mut samples = Vec::new();
+        for split in self.splits(part) {
+            samples.extend(self.read(&self.prepared(split)?)?);
+        }
+        Ok(samples)
+    }
+
+    /// The evaluation sets, dev sets first.
+    ///
+    /// # Errors
+    /// A data set is not the task's, a file is missing or malformed, or a sample is longer than
+    /// the model's positions reach.
+    pub fn eval_sets(&self, wanted: &Wanted) -> Result<Vec<EvalSet>> {
+        self.check_names(wanted.data_sets)?;
+        let mut sets = Vec::new();
+        for part in [Part::Dev, Part::Test] {
+            let skipped = match part {
+                Part::Test => !wanted.tests && !wanted.with_label,
+                _ => wanted.no_dev,
+            };
+            if skipped {
+                continue;
+            }
+            for split in self.splits(part) {
+                let data_set = self.task.eval_name(split);
+                let all = wanted.data_sets.is_empty();
+                if !all && !wanted.data_sets.iter().any(|w| *w == data_set || w == self.task.name) {
+                    continue;
+                }
+                let labelled = part == Part::Dev || wanted.with_label;
+                let path = if part == Part::Test && wanted.with_label {
+                    self.labelled_test(&data_set)?
+                } else {
+                    self.prepared(split)?
+                };
+                let samples = self.read(&path)?;
+                self.check_lengths(&samples, &path)?;
+                let name = self.task.data_set(split);
+                let uids = samples.iter().map(|s| s.uid.clone()).collect();
+                let about = SetInfo { name, data_set, part, labelled, uids };
+                sets.push(EvalSet { about, samples });
+            }
+        }
+        Ok(sets)
+    }
+
+    fn splits(&self, part: Part) -> impl Iterator<Item = &'static Split> {
+        self.task.splits.iter().filter(move |split| split.part == part)
+    }
+
+    fn check_names(&self, names: &[String]) -> Result<()> {
+        let known: Vec<String> = self.splits(Part::Dev).map(|s| self.task.eval_name(s)).collect();
+        match names.iter().find(|name| !known.contains(name) && *name != self.task.name) {
+            Some(name) => Err(Error::value(
+                "test_datasets",
+                format!("data sets of {}: {}", self.task.name, known.join(", ")),
+                name,
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// The encoded file of `split`, made if need be.
+    fn prepared(&self, split: &Split) -> Result<PathBuf> {
+        if holds_encoded(self.task, self.options.data_dir) {
+            return Ok(encoded_file(self.task, split, self.options.data_dir));
+        }
+        let done = prepare(self.task, Some(&[split.name]), &self.options, self.on_progress)?;
+        done.into_iter()
+            .next()
+            .map(|p| p.path)
+            .ok_or_else(|| Error::run(format!("{} was not prepared", self.task.data_set(split))))
+    }
+
+    fn labelled_test(&self, data_set: &str) -> Result<PathBuf> {
+        let dir = if holds_encoded(self.task, self.options.data_dir) {
+            self.options.data_dir.to_path_buf()
+        } else {
+            encoded_dir(&self.options)?
+        };
+        let path = dir.join(format!("{data_set}_test_labeled.json"));
+        if path.is_file() {
+            return Ok(path);
+        }
+        Err(Error::value("with_label", format!("a file {}", path.display()), "none")
+            .hint("GLUE's test labels are not public: encode your own, or leave out --with-label"))
+    }
+
+    fn check_lengths(&self, samples: &[Sample], path: &Path) -> Result<()> {
+        let reach = self.bert.max_position_embeddings;
+        let longest = samples.iter().map(|s| s.token_id.len()).max().unwrap_or(0);
+        if longest <= reach {
+            return Ok(());
+        }
+        let expected = format!("samples of at most {reach} tokens, the model's longest");
+        Err(Error::content(path, None, expected, format!("one of {longest}"))
+            .hint("start from a model with more positions (max_position_embeddings)"))
+    }
+
+    fn read(&self, path: &Path) -> Result<Vec<Sample>> {
+        let samples = read_samples(self.task, path)?;
+        check_ids(&samples, path, 1, self.bert)?;
+        Ok(samples)
+    }
+}
+
+/// Checks the ids of samples from `path`, the first of them from line `first`: one beyond its
+/// embedding table would read outside of it.
+///
+/// # Errors
+/// A token id or type that the model has no embedding for; it names its line.
+pub fn check_ids(samples: &[Sample], path: &Path, first: usize, bert: &BertConfig) -> Result<()> {
+    for (line, sample) in (first..).zip(samples) {
+        if let Some(id) = sample.token_id.iter().find(|id| **id as usize >= bert.vocab_size) {
+            return Err(Error::content(
+                path,
+                line,
+                format!("token ids below the model's vocab_size {}", bert.vocab_size),
+                id,
+            )
+            .hint("the tokenizer must belong to the checkpoint"));
+        }
+        if let Some(id) = sample.type_id.iter().find(|id| usize::from(**id) >= bert.type_vocab_size)
+        {
+            return Err(Error::content(
+                path,
+                line,
+                format!("token types below the model's type_vocab_size {}", bert.type_vocab_size),
+                id,
+            ));
+        }
+    }
+    Ok(())
+}

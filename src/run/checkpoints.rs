@@ -1,0 +1,297 @@
+//! Checkpoints: folders that count only when they are whole.
+//!
+//! `RUN/checkpoint/update-120/` holds `model.mpk`, `optimizer.mpk` and `rate.mpk` (burn's records),
+//! `progress.json` and, written last, `manifest.json` with the sizes and hashes of the others. It is
+//! filled under another name and renamed when all of it is on disk.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::folder::RunFolder;
+use super::record::RunRecord;
+use crate::error::{Error, Result};
+use crate::files::{remove_if_there, sha256_file, write_json};
+
+/// The version of the manifest and of what it vouches for.
+pub const FORMAT: u32 = 2;
+
+const PREFIX: &str = "update-";
+const UNFINISHED: &str = ".unfinished";
+const MANIFEST: &str = "manifest.json";
+const PROGRESS: &str = "progress.json";
+const DAMAGED: &str = "remove this folder; an earlier checkpoint may be whole";
+
+const OTHER_VERSION: &str = "resume with the version of platon that the run began with";
+
+/// What burn's learner hands out, a file each.
+pub const PARTS: [&str; 3] = ["model", "optimizer", "rate"];
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manifest {
+    format: u32,
+    update: usize,
+    files: BTreeMap<String, Entry>,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    bytes: u64,
+    sha256: String,
+}
+
+/// The checkpoints of one run folder.
+#[derive(Debug, Clone)]
+pub struct Checkpoints {
+    folder: PathBuf,
+    keep: usize,
+}
+
+/// A whole checkpoint.
+#[derive(Debug)]
+pub struct Whole {
+    folder: PathBuf,
+    /// The last update in it.
+    pub update: usize,
+    /// Where the run stood.
+    pub record: RunRecord,
+}
+
+impl Checkpoints {
+    /// The checkpoints of the run folder `run`, of which the last `keep` are kept.
+    pub fn new(run: &RunFolder, keep: usize) -> Self {
+        Self { folder: run.checkpoints(), keep }
+    }
+
+    /// The newest whole checkpoint, and what was wrong with newer ones.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn newest(&self) -> Result<(Option<Whole>, Vec<Error>)> {
+        let mut skipped = Vec::new();
+        for update in self.updates()?.into_iter().rev() {
+            match Whole::open(self.path(update), update) {
+                Ok(whole) => return Ok((Some(whole), skipped)),
+                Err(error) => skipped.push(error),
+            }
+        }
+        Ok((None, skipped))
+    }
+
+    /// The updates of all checkpoints, whole or not, ascending.
+    fn updates(&self) -> Result<Vec<usize>> {
+        let entries = match fs::read_dir(&self.folder) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(Error::io(&self.folder, "read", e)),
+        };
+        let number = |entry: fs::DirEntry| {
+            entry.file_name().to_str()?.strip_prefix(PREFIX)?.parse::<usize>().ok()
+        };
+        let mut updates: Vec<usize> = entries.flatten().filter_map(number).collect();
+        updates.sort_unstable();
+        Ok(updates)
+    }
+
+    fn path(&self, update: usize) -> PathBuf {
+        self.folder.join(format!("{PREFIX}{update}"))
+    }
+
+    /// Begins the checkpoint after `update`; its [`PARTS`] are to be written to
+    /// [`Unfinished::part`].
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    pub fn begin(&self, update: usize) -> Result<Unfinished> {
+        let folder = self.folder.join(format!("{PREFIX}{update}{UNFINISHED}"));
+        remove_folder(&folder)?;
+        // A run folder that has vanished is not made anew: it would look like a run.
+        for folder in [&self.folder, &folder] {
+            match fs::create_dir(folder) {
+                Err(e) if e.kind() != ErrorKind::AlreadyExists => {
+                    return Err(Error::io(folder, "create", e));
+                }
+                _ => {}
+            }
+        }
+        Ok(Unfinished { folder, update })
+    }
+
+    /// Completes a checkpoint and removes those that are neither among the last nor the best.
+    ///
+    /// # Errors
+    /// A file cannot be read, written or removed; the checkpoint then does not count.
+    pub fn complete(&self, unfinished: &Unfinished, record: &RunRecord) -> Result<()> {
+        let Unfinished { folder, update } = unfinished;
+        let update = *update;
+        write_json(&folder.join(PROGRESS), record)?;
+        let mut files = BTreeMap::new();
+        for name in file_names() {
+            let path = folder.join(&name);
+            let file = File::open(&path).and_then(|file| file.sync_all().map(|()| file));
+            let file = file.map_err(|e| Error::io(&path, "write", e))?;
+            let bytes = file.metadata().map_err(|e| Error::io(&path, "read", e))?.len();
+            files.insert(name, Entry { bytes, sha256: sha256_file(&path)? });
+        }
+        write_json(&folder.join(MANIFEST), &Manifest { format: FORMAT, update, files })?;
+        sync_folder(folder)?;
+        self.name(folder, update)?;
+        self.remove_old(update, record.best.as_ref().map(|best| best.update))
+    }
+
+    /// Keeps the last ones up to `newest`, and `best`.
+    fn remove_old(&self, newest: usize, best: Option<usize>) -> Result<()> {
+        let updates = self.updates()?;
+        let old = updates.iter().rev().filter(|update| **update <= newest).skip(self.keep.max(1));
+        for update in old.filter(|update| Some(**update) != best) {
+            let folder = self.path(*update);
+            // Without its manifest it no longer counts, however far the removal gets.
+            remove_if_there(&folder.join(MANIFEST))?;
+            remove_folder(&folder)?;
+        }
+        Ok(())
+    }
+
+    /// Settles what a killed process left: a whole checkpoint that only lacked its name gets it,
+    /// anything else goes.
+    ///
+    /// # Errors
+    /// A folder cannot be renamed or removed.
+    pub fn settle(&self) -> Result<()> {
+        let Ok(entries) = fs::read_dir(&self.folder) else { return Ok(()) };
+        for entry in entries.flatten() {
+            let (name, path) = (entry.file_name(), entry.path());
+            let Some(name) = name.to_str().and_then(|name| name.strip_suffix(UNFINISHED)) else {
+                continue;
+            };
+            let update = name.strip_prefix(PREFIX).and_then(|number| number.parse().ok());
+            match update {
+                Some(update) if Whole::open(path.clone(), update).is_ok() => {
+                    self.name(&path, update)?;
+                }
+                _ => remove_folder(&path)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a whole checkpoint its name. One that is there already is damaged, or lacks an
+    /// evaluation that this one has; if the process dies in between, [`settle`](Self::settle) ends
+    /// it.
+    fn name(&self, folder: &Path, update: usize) -> Result<()> {
+        let target = self.path(update);
+        remove_folder(&target)?;
+        fs::rename(folder, &target).map_err(|e| Error::io(&target, "create", e))?;
+        sync_folder(&self.folder)
+    }
+}
+
+impl Whole {
+    fn open(folder: PathBuf, update: usize) -> Result<Self> {
+        let path = folder.join(MANIFEST);
+        let manifest: Manifest = read_json(&path)?;
+        if (manifest.format, manifest.update) != (FORMAT, update) {
+            let expected = format!("format {FORMAT} and update {update}");
+            let found = format!("format {} and update {}", manifest.format, manifest.update);
+            // Of another version it is whole all the same.
+            let remedy = if manifest.format == FORMAT { DAMAGED } else { OTHER_VERSION };
+            return Err(Error::content(&path, None, expected, found).hint(remedy));
+        }
+        for name in file_names() {
+            let file = folder.join(&name);
+            let Some(entry) = manifest.files.get(&name) else {
+                return Err(Error::content(&path, None, format!("an entry for {name}"), "none")
+                    .hint(DAMAGED));
+            };
+            let bytes = fs::metadata(&file).map_err(|e| Error::io(&file, "read", e))?.len();
+            if bytes != entry.bytes {
+                let expected = format!("{} bytes", entry.bytes);
+                return Err(Error::content(&file, None, expected, bytes).hint(DAMAGED));
+            }
+            let hash = sha256_file(&file)?;
+            if hash != entry.sha256 {
+                let expected = format!("the SHA-256 {}", entry.sha256);
+                return Err(Error::content(&file, None, expected, hash).hint(DAMAGED));
+            }
+        }
+        let path = folder.join(PROGRESS);
+        let record: RunRecord = read_json(&path)?;
+        if record.update != update {
+            let expected = format!("update {update}");
+            return Err(Error::content(&path, None, expected, record.update).hint(DAMAGED));
+        }
+        Ok(Self { folder, update, record })
+    }
+
+    /// The file of one of [`PARTS`].
+    pub fn part(&self, name: &str) -> PathBuf {
+        part_in(&self.folder, name)
+    }
+}
+
+/// A checkpoint whose parts are being written.
+#[derive(Debug, Clone)]
+pub struct Unfinished {
+    folder: PathBuf,
+    update: usize,
+}
+
+impl Unfinished {
+    /// Where one of [`PARTS`] is to be written.
+    pub fn part(&self, name: &str) -> PathBuf {
+        part_in(&self.folder, name)
+    }
+
+    /// Removes it, unless it is whole already.
+    pub fn discard(&self) {
+        if !self.folder.join(MANIFEST).exists() {
+            // Best effort: the first error is the one to report.
+            let _ = remove_folder(&self.folder);
+        }
+    }
+}
+
+fn part_in(folder: &Path, name: &str) -> PathBuf {
+    folder.join(part_name(name))
+}
+
+fn part_name(part: &str) -> String {
+    format!("{part}.mpk")
+}
+
+fn file_names() -> impl Iterator<Item = String> {
+    PARTS.into_iter().map(part_name).chain([PROGRESS.to_string()])
+}
+
+/// The largest JSON file of a checkpoint, in bytes.
+const MAX_JSON: u64 = 16 << 20;
+
+fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T> {
+    let bytes = fs::metadata(path).map_err(|e| Error::io(path, "read", e))?.len();
+    if bytes > MAX_JSON {
+        let expected = format!("at most {MAX_JSON} bytes");
+        return Err(Error::content(path, None, expected, bytes).hint(DAMAGED));
+    }
+    let text = fs::read_to_string(path).map_err(|e| Error::io(path, "read", e))?;
+    serde_json::from_str(&text)
+        .map_err(|e| Error::content(path, e.line(), "a checkpoint's JSON", e).hint(DAMAGED))
+}
+
+fn remove_folder(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io(folder, "remove", e)),
+        _ => Ok(()),
+    }
+}
+
+/// Makes a rename inside `folder` last.
+fn sync_folder(folder: &Path) -> Result<()> {
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|e| Error::io(folder, "write", e))
+}

@@ -1,0 +1,267 @@
+//! The journal's state and its entries.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use serde_json::{Map, Value, json};
+
+use super::folder::RunFolder;
+use super::outputs::{Moment, Outputs};
+use super::point::{self, Gauges, Point};
+use super::record::Best;
+use crate::error::{Error, Result};
+use crate::glue::task::{Part, Task};
+use crate::glue::updates::Updates;
+use crate::infer::predictions::{Collected, Predictions};
+use crate::infer::scores::SetScores;
+use crate::infer::sets::SetInfo;
+
+/// Where lines for the user go.
+pub type Lines = Box<dyn Fn(&str) + Send + Sync>;
+
+/// What the journal has seen.
+pub(super) struct State {
+    pub files: Files,
+    pub updates: Arc<Updates>,
+    pub log_every: usize,
+    pub task: &'static Task,
+    pub sets: Vec<SetInfo>,
+    /// The predictions of the evaluation that is under way.
+    pub collected: Collected,
+    pub started: Instant,
+    /// Sum and number of the losses since the last logged update.
+    pub losses: (f64, usize),
+    /// Seconds up to the last update: of all work, and of the pruning.
+    pub latest: [f64; 2],
+    /// The last logged update, and the seconds up to it.
+    pub logged: (usize, [f64; 2]),
+    pub gauges: Gauges,
+    pub step: usize,
+    pub scores: Vec<SetScores>,
+    pub evaluated_at: usize,
+    pub best: Option<Best>,
+    pub final_ratio: f64,
+    pub seconds_before: f64,
+}
+
+/// The files of the journal, and the first error in writing them.
+pub(super) struct Files {
+    log: (PathBuf, File),
+    points: (PathBuf, File),
+    lines: Option<Lines>,
+    outputs: Outputs,
+    stop: Box<dyn Fn() + Send>,
+    pub error: Option<Error>,
+}
+
+impl Files {
+    /// Opens log and points, the latter cut back to `metrics_bytes`.
+    pub fn open(
+        folder: &RunFolder,
+        log_file: &str,
+        metrics_bytes: u64,
+        lines: Option<Lines>,
+        outputs: Outputs,
+        stop: Box<dyn Fn() + Send>,
+    ) -> Result<Self> {
+        let points = open(&folder.points())?;
+        let length = points.1.metadata().map_err(|e| Error::io(&points.0, "read", e))?.len();
+        if length < metrics_bytes {
+            let expected = format!("at least {metrics_bytes} bytes");
+            return Err(Error::content(&points.0, None, expected, length)
+                .hint("the newest checkpoint knows of more; remove it to go on from another"));
+        }
+        points.1.set_len(metrics_bytes).map_err(|e| Error::io(&points.0, "write", e))?;
+        let log = open(&folder.named(log_file))?;
+        Ok(Self { log, points, lines, outputs, stop, error: None })
+    }
+
+    pub fn line(&mut self, text: &str) {
+        let now = humantime::format_rfc3339_seconds(SystemTime::now());
+        let written = self.log.1.write_all(format!("{now} {text}\n").as_bytes());
+        self.check(written.map_err(|e| Error::io(&self.log.0, "write", e)));
+        if let Some(lines) = &self.lines {
+            lines(text);
+        }
+    }
+
+    fn point(&mut self, point: Map<String, Value>) {
+        let written = self.points.1.write_all(format!("{}\n", Value::Object(point)).as_bytes());
+        self.check(written.map_err(|e| Error::io(&self.points.0, "write", e)));
+    }
+
+    /// A log that cannot be written ends the run: hours without a record are of no use.
+    pub fn check(&mut self, written: Result<()>) {
+        if let Err(error) = written
+            && self.error.is_none()
+        {
+            self.error = Some(error);
+            (self.stop)();
+        }
+    }
+
+    /// Brings everything to the disk; the points' length in bytes, and the event file's name and
+    /// length.
+    pub fn sync(&mut self) -> Result<(u64, Option<(String, u64)>)> {
+        self.outputs.sync()?;
+        let synced = self.points.1.sync_data();
+        synced.map_err(|e| Error::io(&self.points.0, "write", e))?;
+        Ok((self.points.1.metadata().map_or(0, |m| m.len()), self.outputs.events_position()))
+    }
+}
+
+fn open(path: &Path) -> Result<(PathBuf, File)> {
+    let file = OpenOptions::new().create(true).append(true).open(path);
+    Ok((path.to_path_buf(), file.map_err(|e| Error::io(path, "create", e))?))
+}
+
+impl State {
+    /// Seconds of the run so far, evaluations and earlier processes included.
+    pub fn wall_seconds(&self) -> f64 {
+        self.seconds_before + self.started.elapsed().as_secs_f64()
+    }
+
+    /// The epoch, from 1, of the last update.
+    fn epoch(&self) -> usize {
+        self.updates.epoch_of(self.step.saturating_sub(1)) + 1
+    }
+
+    fn diverged(&mut self, what: &str) {
+        let error = Error::run(format!("{what} is not a finite number: the training diverged"));
+        self.files.check(Err(error.hint(
+            "lower --learning-rate, clip with --global-grad-clipping 1, or leave out --fp16",
+        )));
+    }
+
+    pub fn trained(&mut self, point: &Point) {
+        self.step = point.step;
+        let step = self.step;
+        if !point.loss.is_finite() {
+            self.diverged(&format!("the loss of update {step}"));
+        }
+        // The loss is that of the weights before this update; the gradient tells of those after it.
+        if !point.grad_norm.is_finite() {
+            self.diverged(&format!("the gradient of update {step}"));
+        }
+        self.losses = (self.losses.0 + point.loss, self.losses.1 + 1);
+        self.latest = [point.seconds, point.pruning_seconds];
+        self.gauges = Gauges::of(point);
+        if step.is_multiple_of(self.log_every) || step == self.updates.last() {
+            self.logged(point);
+        }
+    }
+
+    fn logged(&mut self, point: &Point) {
+        let (step, epoch) = (self.step, self.epoch());
+        let loss = self.losses.0 / self.losses.1 as f64;
+        self.losses = (0.0, 0);
+        let mut entry = head(step, epoch, "train", loss);
+        entry.extend(self.gauges.0.clone());
+        entry.extend(self.mean_seconds());
+        self.files.point(entry);
+        let written = self.files.outputs.trained(point, loss);
+        self.files.check(written);
+        let total = self.updates.last();
+        let left = self.wall_seconds() / step.max(1) as f64 * total.saturating_sub(step) as f64;
+        self.files.line(&format!(
+            "update {step}/{total}  epoch {epoch}  {}  {} left",
+            point::line(&Point { loss, ..point.clone() }),
+            duration(left),
+        ));
+    }
+
+    /// Mean seconds per update since the last logged one, and those of the pruning.
+    fn mean_seconds(&mut self) -> Map<String, Value> {
+        let (update, [seconds, pruning]) = self.logged;
+        self.logged = (self.step, self.latest);
+        let updates = (self.step - update) as f64;
+        let [all, pruned] = self.latest;
+        object(json!({
+            "seconds": (all - seconds) / updates,
+            "pruning_seconds": (pruned - pruning) / updates,
+        }))
+    }
+
+    pub fn predicted(&mut self, batch: &Predictions) {
+        if let Some(all) = self.collected.add(batch) {
+            self.evaluated(all);
+        }
+    }
+
+    fn evaluated(&mut self, predictions: Vec<Predictions>) {
+        let (step, epoch) = (self.step, self.epoch());
+        let sets: Vec<_> = self.sets.iter().cloned().zip(predictions).collect();
+        let (mut all, mut diverged) = (Vec::new(), None);
+        for (about, predictions) in sets.iter().filter(|(about, _)| about.labelled) {
+            let scores = SetScores::of(self.task, about, predictions);
+            let mut entry = head(step, epoch, &about.name, scores.loss);
+            entry.extend(self.gauges.0.clone());
+            entry.extend(scores.to_json());
+            self.files.point(entry);
+            self.files.line(&format!("update {step}  epoch {epoch}  {scores}"));
+            if !scores.loss.is_finite() {
+                diverged = Some(format!("the loss on {} after update {step}", about.name));
+            }
+            all.push(scores);
+        }
+        if let Some(what) = diverged {
+            self.diverged(&what);
+        }
+        let ended_epoch = self.updates.ends_epoch(step).then_some(epoch);
+        let written = self.files.outputs.evaluated(Moment { step, ended_epoch }, &sets);
+        self.files.check(written);
+        let at_final_ratio = self.gauges.ratio() == Some(self.final_ratio);
+        let score = self.dev_score(&all);
+        if score.is_finite() {
+            let later = Best { update: step, at_final_ratio, score };
+            self.best = Some(self.best.take().map_or(later.clone(), |best| best.or(later)));
+        }
+        self.scores = all;
+        self.evaluated_at = step;
+    }
+
+    /// The mean of the task's main metric over the dev sets.
+    fn dev_score(&self, scores: &[SetScores]) -> f64 {
+        let main = self.task.metrics.iter().position(|metric| *metric == self.task.main);
+        let is_dev = |scores: &&SetScores| {
+            self.sets.iter().any(|set| set.name == scores.name && set.part == Part::Dev)
+        };
+        let dev = scores.iter().filter(is_dev);
+        let mains = dev.filter_map(|set| set.scores.get(main?).map(|(_, value)| *value));
+        let (count, sum) = mains.fold((0, 0.0), |(n, sum), value| (n + 1, sum + value));
+        sum / f64::from(count)
+    }
+}
+
+fn head(step: usize, epoch: usize, split: &str, loss: f64) -> Map<String, Value> {
+    object(json!({"step": step, "epoch": epoch, "split": split, "loss": loss}))
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(object) => object,
+        _ => Map::new(),
+    }
+}
+
+/// `75` as `1:15`, `3675` as `1:01:15`.
+fn duration(seconds: f64) -> String {
+    let s = seconds.round() as u64;
+    match s / 3600 {
+        0 => format!("{}:{:02}", s / 60, s % 60),
+        h => format!("{h}:{:02}:{:02}", s / 60 % 60, s % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::duration;
+
+    #[test]
+    fn durations_read_like_clocks() {
+        assert_eq!([75.0, 3675.4, 0.4].map(duration), ["1:15", "1:01:15", "0:00"]);
+    }
+}

@@ -1,0 +1,213 @@
+//! The names of everything in a run folder, and how one is taken and given back.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use super::lock::RunLock;
+use crate::error::{Error, Result};
+
+const CONFIG: &str = "config.toml";
+const POINTS: &str = "metrics.jsonl";
+const REPORT: &str = "report.json";
+const MODEL: &str = "model";
+const CHECKPOINTS: &str = "checkpoint";
+const LOCK: &str = "lock";
+const HUGGING_FACE: &str = "export-hf";
+const SPARSE: &str = "model-sparse.safetensors";
+
+/// The names that a run gives itself, so that no setting may give them to anything else.
+pub const OWN_NAMES: [&str; 8] =
+    [CONFIG, POINTS, REPORT, MODEL, CHECKPOINTS, LOCK, HUGGING_FACE, SPARSE];
+
+/// The folder of one run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunFolder(PathBuf);
+
+impl RunFolder {
+    /// The run folder at `path`, whether or not it is there.
+    pub fn at(path: &Path) -> Self {
+        Self(path.to_path_buf())
+    }
+
+    /// Makes the folder `path` for a new run.
+    ///
+    /// # Errors
+    /// It holds something, or cannot be made.
+    pub fn new_at(path: &Path) -> Result<Self> {
+        // A process that was killed before it began its run may have left a lock.
+        let is_lock = |entry: std::io::Result<fs::DirEntry>| {
+            entry.is_ok_and(|entry| entry.file_name() == OsStr::new(LOCK))
+        };
+        if fs::read_dir(path).is_ok_and(|mut entries| !entries.all(is_lock)) {
+            return Err(Error::value("output-dir", "a new or empty folder", path.display())
+                .hint("name another folder, or remove this one"));
+        }
+        fs::create_dir_all(path).map_err(|e| Error::io(path, "create", e))?;
+        Ok(Self::at(path))
+    }
+
+    /// Makes the first free folder of `name`, `name-2`, `name-3`, ... in `parent`, so that two runs
+    /// that start at once take two folders.
+    ///
+    /// # Errors
+    /// None can be made.
+    pub fn numbered(parent: &Path, name: &str) -> Result<Self> {
+        fs::create_dir_all(parent).map_err(|e| Error::io(parent, "create", e))?;
+        let mut path = parent.join(name);
+        for n in 2.. {
+            match fs::create_dir(&path) {
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => {
+                    path = parent.join(format!("{name}-{n}"));
+                }
+                Err(e) => return Err(Error::io(&path, "create", e)),
+                Ok(()) => break,
+            }
+        }
+        Ok(Self(path))
+    }
+
+    /// Keeps other processes from it.
+    ///
+    /// # Errors
+    /// Another process works on it, or the folder cannot be written to.
+    pub fn lock(&self) -> Result<RunLock> {
+        RunLock::take(&self.0, LOCK)
+    }
+
+    /// Whether a run has got to its first update here.
+    pub fn has_begun(&self) -> bool {
+        self.points().exists()
+    }
+
+    /// Whether the run in it is finished.
+    pub fn is_finished(&self) -> bool {
+        self.report().is_file()
+    }
+
+    /// Removes what a run left that did not get to its first update: the folder too, unless it
+    /// holds something else.
+    pub fn remove_unbegun(&self) {
+        // Best effort: what kept the run from beginning is the error to report.
+        for file in [CONFIG, LOCK] {
+            let _ = fs::remove_file(self.0.join(file));
+        }
+        self.remove_if_empty();
+    }
+
+    /// Removes the folder if it is empty.
+    pub fn remove_if_empty(&self) {
+        // A folder with something in it cannot be removed this way.
+        let _ = fs::remove_dir(&self.0);
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The settings that the run began with.
+    pub fn config(&self) -> PathBuf {
+        self.0.join(CONFIG)
+    }
+
+    /// A JSON object per logged update and per evaluation.
+    pub fn points(&self) -> PathBuf {
+        self.0.join(POINTS)
+    }
+
+    /// What the run reached; there once it is finished.
+    pub fn report(&self) -> PathBuf {
+        self.0.join(REPORT)
+    }
+
+    /// The final model, a Hugging Face folder.
+    pub fn model(&self) -> PathBuf {
+        self.0.join(MODEL)
+    }
+
+    /// The folder of the checkpoints.
+    pub fn checkpoints(&self) -> PathBuf {
+        self.0.join(CHECKPOINTS)
+    }
+
+    /// Where the model is exported to as a Hugging Face folder.
+    pub fn hugging_face(&self) -> PathBuf {
+        self.0.join(HUGGING_FACE)
+    }
+
+    /// Where the model is exported to as a sparse file.
+    pub fn sparse(&self) -> PathBuf {
+        self.0.join(SPARSE)
+    }
+
+    /// What a setting gave the name `name`: the log, the folder of the events.
+    pub fn named(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// The predictions of an evaluation under the original program's name: `unit` is `epoch` or
+    /// `updates`, `n` their number.
+    pub fn scores(&self, data_set: &str, part: &str, unit: &str, n: usize) -> PathBuf {
+        self.0.join(format!("{data_set}_{part}_scores_{unit}_{n}.json"))
+    }
+
+    /// The last evaluation's answers for the GLUE server.
+    pub fn submission(&self, data_set: &str, part: &str, unit: &str) -> PathBuf {
+        self.0.join(format!("{data_set}_{part}_scores_{unit}.tsv"))
+    }
+
+    /// The encoder's vectors of the evaluation set `set`.
+    pub fn vectors(&self, set: &str) -> PathBuf {
+        self.0.join(format!("{set}_encoding.safetensors"))
+    }
+}
+
+/// The model's folder where `path` is a run folder, or else `path` itself.
+pub fn model_in(path: &Path) -> PathBuf {
+    let run = RunFolder::at(path);
+    let is_model = |folder: &Path| folder.join("config.json").is_file();
+    let is_run = run.config().is_file() || is_model(&run.model());
+    if is_run && !is_model(path) { run.model() } else { path.to_path_buf() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_with_something_in_it_is_refused_but_a_lock_is_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run");
+        let run = RunFolder::new_at(&path).unwrap();
+        drop(run.lock().unwrap());
+        assert_eq!(RunFolder::new_at(&path).unwrap(), run);
+        fs::write(run.named("log.log"), "x").unwrap();
+        let text = RunFolder::new_at(&path).unwrap_err().to_string();
+        assert!(text.contains("expected a new or empty folder"), "{text}");
+    }
+
+    #[test]
+    fn names_that_are_taken_are_counted_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let names: Vec<_> = (0..3)
+            .map(|_| RunFolder::numbered(dir.path(), "rte").unwrap().path().to_path_buf())
+            .collect();
+        assert_eq!(names, ["rte", "rte-2", "rte-3"].map(|name| dir.path().join(name)));
+    }
+
+    #[test]
+    fn a_run_that_did_not_begin_leaves_nothing_but_what_is_not_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunFolder::new_at(&dir.path().join("run")).unwrap();
+        fs::write(run.config(), "").unwrap();
+        drop(run.lock().unwrap());
+        fs::write(run.named("notes"), "").unwrap();
+        run.remove_unbegun();
+        assert!(!run.config().exists() && run.named("notes").exists());
+        fs::remove_file(run.named("notes")).unwrap();
+        run.remove_unbegun();
+        assert!(!run.path().exists());
+    }
+}

@@ -1,0 +1,206 @@
+//! Writes what happens to the run folder and to the terminal: a log, `metrics.jsonl` and what
+//! `outputs` makes.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+pub use super::entries::Lines;
+use super::entries::{Files, State};
+use super::folder::RunFolder;
+use super::outputs::Outputs;
+use super::point::Point;
+use super::record::{LossScaleRecord, RunRecord};
+use crate::error::{Error, Result};
+use crate::glue::task::Task;
+use crate::glue::updates::Updates;
+use crate::infer::predictions::{Collected, Predictions};
+use crate::infer::scores::SetScores;
+use crate::infer::sets::SetInfo;
+
+/// Far more than the metrics of an update take.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What the journal has written and seen, shared between the run's threads.
+#[derive(Clone)]
+pub struct Journal(Arc<Mutex<State>>);
+
+/// What the journal needs to know about the run.
+pub struct Setup<'a> {
+    /// The run folder.
+    pub folder: &'a RunFolder,
+    /// The log's name.
+    pub log_file: &'a str,
+    /// The run's updates.
+    pub updates: Arc<Updates>,
+    /// Updates between two logged points.
+    pub log_every: usize,
+    /// The run's task.
+    pub task: &'static Task,
+    /// Evaluation sets, in the loader's order.
+    pub sets: Vec<SetInfo>,
+    /// Writes what else is wanted.
+    pub outputs: Outputs,
+    /// Stops the run when a file cannot be written.
+    pub stop: Box<dyn Fn() + Send>,
+    /// Receives the lines that a dashboard would hide; `None` while there is one.
+    pub lines: Option<Lines>,
+    /// The remaining ratio that the run is for.
+    pub final_ratio: f64,
+    /// Where the run goes on.
+    pub record: RunRecord,
+}
+
+/// How long a run has taken.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Timing {
+    /// Mean seconds per update.
+    pub seconds_per_step: f64,
+    /// Seconds of the pruning in all updates.
+    pub pruning_seconds: f64,
+    /// Seconds of the whole run.
+    pub seconds: f64,
+}
+
+impl std::fmt::Debug for Journal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Journal").finish_non_exhaustive()
+    }
+}
+
+impl Journal {
+    /// Opens the log and `metrics.jsonl` in the run folder; the latter is cut back to where the run
+    /// goes on.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn open(setup: Setup) -> Result<Self> {
+        let Setup { folder, log_file, updates, log_every, task, sets, outputs, .. } = setup;
+        let Setup { stop, lines, final_ratio, record, .. } = setup;
+        let files = Files::open(folder, log_file, record.metrics_bytes, lines, outputs, stop)?;
+        let scores = record.scores.into_iter().map(|scored| SetScores::from_record(task, scored));
+        Ok(Self(Arc::new(Mutex::new(State {
+            files,
+            updates,
+            log_every,
+            task,
+            collected: Collected::new(sets.iter().map(|set| set.uids.len()).collect()),
+            sets,
+            started: Instant::now(),
+            losses: (record.loss_sum, record.losses),
+            latest: [record.seconds, record.pruning_seconds],
+            logged: (record.update, [record.seconds, record.pruning_seconds]),
+            gauges: record.gauges,
+            step: record.update,
+            scores: scores.collect(),
+            evaluated_at: record.evaluated_at,
+            best: record.best,
+            final_ratio,
+            seconds_before: record.wall_seconds,
+        }))))
+    }
+
+    /// Writes a line to the log, and to the terminal where no dashboard is in the way.
+    pub fn line(&self, text: &str) {
+        self.lock().files.line(text);
+    }
+
+    /// Takes in an update.
+    pub fn trained(&self, point: &Point) {
+        self.lock().trained(point);
+    }
+
+    /// Takes in the predictions of one batch of an evaluation; the last one completes it.
+    pub fn predicted(&self, batch: &Predictions) {
+        self.lock().predicted(batch);
+    }
+
+    /// The last update that was processed.
+    pub fn step(&self) -> usize {
+        self.lock().step
+    }
+
+    /// The update of the last complete evaluation; 0 before the first.
+    pub fn evaluated_at(&self) -> usize {
+        self.lock().evaluated_at
+    }
+
+    /// The scores of the last evaluation.
+    pub fn scores(&self) -> Vec<SetScores> {
+        self.lock().scores.clone()
+    }
+
+    /// How long the run has taken, earlier processes included.
+    pub fn timing(&self) -> Timing {
+        let state = self.lock();
+        let [seconds, pruning_seconds] = state.latest;
+        Timing {
+            seconds_per_step: seconds / state.step.max(1) as f64,
+            pruning_seconds,
+            seconds: state.wall_seconds(),
+        }
+    }
+
+    /// Whether an error has occurred.
+    pub fn has_failed(&self) -> bool {
+        self.lock().files.error.is_some()
+    }
+
+    /// Notes an error, if it is the first, and stops the run.
+    pub fn fail(&self, error: Error) {
+        self.lock().files.check(Err(error));
+    }
+
+    /// The first error that occurred.
+    pub fn take_error(&self) -> Option<Error> {
+        self.lock().files.error.take()
+    }
+
+    /// Waits until burn's other thread has handed over all updates up to `update` and, with
+    /// `evaluated`, the whole evaluation after it.
+    ///
+    /// # Errors
+    /// That thread is no longer alive.
+    pub fn wait_for(&self, update: usize, evaluated: bool) -> Result<()> {
+        let started = Instant::now();
+        let waiting =
+            |state: &State| state.step < update || (evaluated && state.evaluated_at != update);
+        while waiting(&self.lock()) {
+            if started.elapsed() > PATIENCE {
+                return Err(Error::run(format!("update {update} was never logged")));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    /// Where the run stands, for a checkpoint; what has been logged is on the disk then. The loss
+    /// scale and the data's fingerprint are the run's.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn record(&self, loss_scale: Option<LossScaleRecord>, data: &str) -> Result<RunRecord> {
+        let mut state = self.lock();
+        let (metrics_bytes, events) = state.files.sync()?;
+        let [seconds, pruning_seconds] = state.latest;
+        Ok(RunRecord {
+            update: state.step,
+            evaluated_at: state.evaluated_at,
+            loss_sum: state.losses.0,
+            losses: state.losses.1,
+            gauges: state.gauges.clone(),
+            scores: state.scores.iter().map(SetScores::to_record).collect(),
+            best: state.best.clone(),
+            metrics_bytes,
+            events,
+            seconds,
+            pruning_seconds,
+            wall_seconds: state.wall_seconds(),
+            loss_scale,
+            data: Some(data.to_string()),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,51 @@
+//! How runs end.
+
+use crate::report::Report;
+
+/// How a run ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// All updates were done; the run folder is complete.
+    Finished(Box<Report>),
+    /// It was stopped before the end.
+    Stopped {
+        /// The last update done.
+        step: usize,
+        /// The last update planned.
+        of: usize,
+        /// Who stopped it.
+        by: StoppedBy,
+    },
+}
+
+/// Who stopped a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoppedBy {
+    /// A signal, by its number.
+    Signal(i32),
+    /// The dashboard's menu.
+    Dashboard,
+}
+
+impl StoppedBy {
+    /// The signals that stop a run, with the reasons to give to the interrupter.
+    pub const SIGNALS: [(i32, &str); 3] =
+        [(libc::SIGINT, "Ctrl-C"), (libc::SIGTERM, "SIGTERM"), (libc::SIGHUP, "SIGHUP")];
+
+    /// Who gave this reason to the interrupter.
+    pub fn of(reason: &str) -> Self {
+        let signal = Self::SIGNALS.into_iter().find(|(_, name)| *name == reason);
+        signal.map_or(Self::Dashboard, |(number, _)| Self::Signal(number))
+    }
+
+    /// As a user would say it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dashboard => "the dashboard",
+            Self::Signal(number) => {
+                let signal = Self::SIGNALS.into_iter().find(|(signal, _)| *signal == number);
+                signal.map_or("a signal", |(_, name)| name)
+            }
+        }
+    }
+}

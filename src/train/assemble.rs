@@ -1,0 +1,210 @@
+//! Makes what a run consists of from its settings and its plan.
+
+use burn::lr_scheduler::LrScheduler;
+use burn::module::Module;
+use burn::tensor::DType;
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn_train::Interrupter;
+
+use super::checkpointer::read;
+use super::clock::Clock;
+use super::loss_scale::LossScale;
+use super::plan::{Plan, scope_of};
+use super::start::Start;
+use super::step::{StepContext, Trainee};
+use crate::bert::weights::{self, Loaded, Parts};
+use crate::bert::{BertClassifier, Checkpoint};
+use crate::config::{Pruning, RunConfig};
+use crate::error::{Error, Result};
+use crate::kernels::TrainingBackend;
+use crate::optim::{AnyOptimizer, OptimizerConfig, WarmupSchedule};
+use crate::pruning::{
+    AnyCriterion, CriterionConfig, PlatonOptimizer, PruningConfig, Scope, Smoothing,
+};
+use crate::run::checkpoints::{PARTS, Whole};
+use crate::run::journal::{Lines, Setup};
+use crate::run::outputs::{Outputs, remove_events};
+use crate::run::{Journal, RunFolder};
+use crate::seed::mix;
+
+/// The optimizer of every run.
+pub(super) type RunOptimizer<B> =
+    PlatonOptimizer<AnyOptimizer<<B as AutodiffBackend>::InnerBackend>, AnyCriterion, B>;
+
+/// What a run consists of besides its data.
+pub(super) struct Assembled<B: TrainingBackend> {
+    pub trainee: Trainee<B>,
+    pub optimizer: RunOptimizer<B>,
+    pub rate: WarmupSchedule,
+    pub journal: Journal,
+    pub loss_scale: Option<LossScale>,
+    /// Tensors of the checkpoint that the model has no place for.
+    pub unused: Vec<String>,
+}
+
+/// What of a run's surroundings its parts need.
+pub(super) struct Surroundings<'a> {
+    pub config: &'a RunConfig,
+    pub folder: &'a RunFolder,
+    pub interrupter: &'a Interrupter,
+    /// Receives the journal's lines.
+    pub lines: Option<Lines>,
+}
+
+/// Makes the parts of a run that begins at `start`; the weights are on the first of `devices`.
+///
+/// # Errors
+/// A model or a record that cannot be loaded, before anything is written; a file that cannot be
+/// written; devices without half precision where the settings want it.
+pub(super) fn assemble<B: TrainingBackend>(
+    surroundings: Surroundings,
+    plan: &Plan,
+    checkpoint: Checkpoint,
+    start: &Start,
+    devices: &[B::Device],
+) -> Result<Assembled<B>> {
+    let Surroundings { config, folder, interrupter, lines } = surroundings;
+    let device = devices.first().cloned().unwrap_or_default();
+    let loss_scale = loss_scale::<B>(config, devices)?;
+    if let (Some(scale), Some(record)) = (&loss_scale, start.record.loss_scale) {
+        scale.resume(record);
+    }
+    let Loaded { model: net, unused } = model::<B>(config, plan, checkpoint, start, &device)?;
+    let scope = scope_of(&net).within("net");
+    let clock = Clock::default();
+    let optimizer = optimizer::<B>(config, plan, scope.clone());
+    let monitor = optimizer.monitor();
+    let record = &start.record;
+    clock.resume(record.update, record.seconds);
+    monitor.resume(record.pruning_seconds);
+    let outputs = outputs(config, folder, plan, &scope, start)?;
+    let interrupter = interrupter.clone();
+    let journal = Journal::open(Setup {
+        folder,
+        log_file: &config.logging().log_file,
+        updates: plan.updates.clone(),
+        log_every: config.logging().log_per_updates,
+        task: plan.task,
+        sets: plan.sets.iter().map(|set| set.about.clone()).collect(),
+        outputs,
+        stop: Box::new(move || interrupter.stop(Some(FAILED))),
+        lines,
+        final_ratio: config.pruning().final_ratio(),
+        record: record.clone(),
+    })?;
+    let context = StepContext {
+        seed: config.optimisation().seed,
+        monitor,
+        clock,
+        journal: Some(journal.clone()),
+        loss_scale: loss_scale.clone(),
+    };
+    let trainee = Trainee::new(net, context);
+    let rate = WarmupSchedule {
+        learning_rate: config.optimisation().learning_rate,
+        warmup: config.optimisation().warmup,
+        schedule: config.optimisation().warmup_schedule,
+        total: plan.updates.total(),
+        update: 0,
+    };
+    let assembled = Assembled { trainee, optimizer, rate, journal, loss_scale, unused };
+    match &start.whole {
+        Some(whole) => assembled.restored(whole, &device),
+        None => Ok(assembled),
+    }
+}
+
+/// The reason to give to the interrupter when a checkpoint or the journal fails.
+const FAILED: &str = "the run cannot be recorded";
+
+impl<B: TrainingBackend> Assembled<B> {
+    /// The same as it was at a checkpoint.
+    fn restored(self, whole: &Whole, device: &B::Device) -> Result<Self> {
+        let [model, state, schedule] = PARTS;
+        let trainee = self.trainee.load_record(read::<B, _>(whole, model, device)?);
+        let record = read::<B, _>(whole, state, device)?;
+        let optimizer = self.optimizer.restored::<Trainee<B>>(record, whole.update)?;
+        let rate = read::<B, usize>(whole, schedule, device)?;
+        let rate = LrScheduler::load_record::<B>(self.rate, rate);
+        Ok(Self { trainee, optimizer, rate, ..self })
+    }
+}
+
+/// What a run in half precision scales its losses by.
+fn loss_scale<B: Backend>(config: &RunConfig, devices: &[B::Device]) -> Result<Option<LossScale>> {
+    let fp16 = config.run().fp16;
+    if fp16 && !devices.iter().all(|device| B::supports_dtype(device, DType::F16)) {
+        let expected = "a backend and device that compute in half precision";
+        let found = format!("{:?}", config.run().backend).to_lowercase();
+        return Err(Error::value("fp16", expected, found)
+            .hint("use --backend cuda on an NVIDIA GPU, or leave --fp16 out"));
+    }
+    Ok(fp16.then(LossScale::default))
+}
+
+/// The model as the run begins, or one of its sizes for a record to be loaded into.
+fn model<B: AutodiffBackend>(
+    config: &RunConfig,
+    plan: &Plan,
+    checkpoint: Checkpoint,
+    start: &Start,
+    device: &B::Device,
+) -> Result<Loaded<BertClassifier<B>>> {
+    let classifier = plan.classifier(config);
+    if start.whole.is_some() {
+        return Ok(Loaded { model: classifier.init::<B>(device), unused: Vec::new() });
+    }
+    let settings = config.model();
+    // Read first: a model of sizes that its file does not have would only take memory.
+    let (tensors, parts) = if let Some(path) = &settings.model_ckpt {
+        (Some(Checkpoint::open(path)?.into_tensors()?), Parts::All)
+    } else if settings.from_scratch {
+        (None, Parts::Encoder)
+    } else {
+        (Some(checkpoint.into_tensors()?), Parts::Encoder)
+    };
+    B::seed(device, mix(config.optimisation().seed, u64::MAX));
+    let net = classifier.init::<B>(device);
+    match tensors {
+        Some(tensors) => weights::load(net, tensors, parts, device),
+        None => Ok(Loaded { model: net, unused: Vec::new() }),
+    }
+}
+
+fn optimizer<B: TrainingBackend>(config: &RunConfig, plan: &Plan, scope: Scope) -> RunOptimizer<B> {
+    let settings = config.optimisation();
+    let inner = OptimizerConfig {
+        name: settings.optimizer,
+        epsilon: settings.adam_eps,
+        weight_decay: settings.weight_decay,
+        momentum: settings.momentum,
+    };
+    let Pruning { pruner, beta1, beta2, delta_t, .. } = *config.pruning();
+    let smoothing = Smoothing { beta1, beta2 };
+    let criterion = CriterionConfig { pruner, smoothing, window: delta_t };
+    let pruning = PruningConfig {
+        criterion: criterion.init(),
+        schedule: plan.schedule.clone(),
+        max_grad_norm: settings.global_grad_clipping,
+        max_tensor_norm: settings.grad_clipping,
+        // They are for the events only.
+        count_every: config.logging().events().map(|_| config.logging().log_per_updates),
+    };
+    PlatonOptimizer::new(inner.init(), pruning, scope)
+}
+
+fn outputs(
+    config: &RunConfig,
+    folder: &RunFolder,
+    plan: &Plan,
+    scope: &Scope,
+    start: &Start,
+) -> Result<Outputs> {
+    let settings = config.logging();
+    if start.update() == 0 {
+        // What there is will be written again.
+        remove_events(&folder.named(&settings.tensorboard_logdir))?;
+    }
+    let resumed = start.record.events.as_ref();
+    Outputs::new(folder, plan.task, settings.events(), settings.glue_format_on, scope, resumed)
+}
