@@ -43,6 +43,12 @@ demo *FLAGS:
 test *FLAGS:
     cargo test --release "$@"
 
+# Run the tests named after an edit, compiling what changed only, and quickly: `just quick train`
+quick *FLAGS:
+    cargo test --release --config profile.release.incremental=true \
+        --config profile.release.package.platon.codegen-units=256 \
+        --config profile.release.package.platon.opt-level=1 "$@"
+
 # Fuzz the readers of foreign files, a minute each, or one for longer: `just fuzz pickle 600`
 fuzz TARGETS="tsv jsonl sparse manifest pickle" SECONDS="60":
     #!/bin/sh
