@@ -40,7 +40,7 @@ impl SavedRun {
         let folder = RunFolder::at(path);
         let layer = Layer::from_file(&folder.config())?;
         let own = RunConfig::resolve(std::slice::from_ref(&layer))?;
-        let flags = Layer { origin: "command line".into(), settings };
+        let flags = Layer::command_line(settings);
         Ok(Self { folder, own, config: RunConfig::resolve(&[layer, flags])? })
     }
 

@@ -67,7 +67,7 @@ impl SavedArgs {
     pub fn backend(&self) -> Result<BackendName> {
         let named = self.backend.iter().map(|name| ("backend".to_string(), name.clone().into()));
         let settings = toml::Table::from_iter(named);
-        let layer = Layer { origin: "command line".into(), settings };
+        let layer = Layer::command_line(settings);
         Ok(RunConfig::resolve(&[layer])?.run().backend)
     }
 

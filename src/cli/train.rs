@@ -139,7 +139,7 @@ fn learned_task(names: &[String]) -> Result<Option<Layer>> {
         }
     };
     let settings = toml::Table::from_iter([("task".to_string(), name.clone().into())]);
-    Ok(Some(Layer { origin: "command line".into(), settings }))
+    Ok(Some(Layer::command_line(settings)))
 }
 
 /// The recipe for `task`; with `keep_ratio`, the one that ends at this remaining ratio.
@@ -225,9 +225,7 @@ impl Job for DryRun<'_> {
     fn run<B: TrainingBackend>(self, device: B::Device) -> Result<()> {
         let Self { config, printer } = self;
         let (plan, _) = plan(config, printer)?;
-        let settings = toml::to_string(&config.to_table()?)
-            .map_err(|e| Error::run(format!("the settings cannot be printed: {e}")))?;
-        printer.data(&settings)?;
+        printer.data(&config.to_table()?.to_string())?;
         printer.data("")?;
         printer.data(&plan.describe::<B>(config, &device))
     }

@@ -41,9 +41,7 @@ pub fn start(
 ) -> Result<ExitCode> {
     let _lock = folder.lock()?;
     // First of all, so that the run can be gone on with from now on.
-    let text = toml::to_string(&config.to_table()?)
-        .map_err(|e| Error::run(format!("the settings cannot be written: {e}")))?;
-    write_whole(&folder.config(), text.as_bytes())?;
+    write_whole(&folder.config(), config.to_table()?.to_string().as_bytes())?;
     work(config, folder, no_tui, false, printer).inspect_err(|_| {
         if !folder.has_begun() {
             folder.remove_unbegun();

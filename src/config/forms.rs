@@ -160,10 +160,9 @@ impl Form for MinusOneIsAll {
 
     fn read(written: i64) -> Result<Option<usize>, (&'static str, String)> {
         match usize::try_from(written) {
-            Ok(0) => Err(("-1 for all, or at least 1", written.to_string())),
-            Ok(number) => Ok(Some(number)),
             Err(_) if written == -1 => Ok(None),
-            Err(_) => Err(("-1 for all, or at least 1", written.to_string())),
+            Ok(number) if number > 0 => Ok(Some(number)),
+            _ => Err(("-1 for all, or at least 1", written.to_string())),
         }
     }
 
