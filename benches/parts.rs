@@ -79,7 +79,7 @@ fn gradient_norm_of_10_million(bencher: Bencher) {
     let grad = random([PARAMETER]);
     bencher
         .counter(ItemsCount::new(PARAMETER))
-        .bench_local(|| Flex::sum_of_squares(grad.clone()).into_data());
+        .bench_local(|| Flex::sum_of_squares(vec![grad.clone()], &grad.device()).into_data());
 }
 
 /// A batch of 32 like MRPC's: tokens, widths and heads of MiniLM.

@@ -18,6 +18,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import threading
 from typing import NamedTuple
 
 if sys.version_info < (3, 11):  # as the packages in requirements.txt
@@ -42,6 +43,7 @@ class RaceError(Exception):
 class Finished(NamedTuple):
     stdout: str
     peak_rss_bytes: int
+    peak_gpu_bytes: int  # of all processes, less what was taken before; 0 where no GPU is raced on
 
 
 class Run(NamedTuple):
@@ -51,6 +53,7 @@ class Run(NamedTuple):
     peak_rss_bytes: int
     evaluation_seconds: float
     versions: dict
+    peak_gpu_bytes: int = 0
 
 
 def options():
@@ -72,6 +75,9 @@ def options():
     p.add_argument("--platon", type=pathlib.Path, metavar="PATH", help="binary [cargo build --release]")
     p.add_argument("--python", type=pathlib.Path, metavar="PATH", help="interpreter with requirements.txt's packages "
                    "[a virtual environment made in cargo's target folder]")
+    p.add_argument("--backend", default="flex", metavar="NAME",
+                   help="platon's; with `cuda` PyTorch runs on the GPU as well, with TF32 [%(default)s]")
+    p.add_argument("--fp16", action="store_true", help="products with 16-bit factors, in both programs")
     p.add_argument("--json", type=pathlib.Path, metavar="FILE", help="save every update's figures here")
     o = p.parse_args()
     if min(o.batch_size, o.rounds) < 1 or not 0 <= o.discard < o.steps:
@@ -90,9 +96,34 @@ def say(text):
 
 # Programs
 
-def run(command, log):
+class GpuMemory(threading.Thread):
+    """Watches how much of the first GPU's memory is taken, five times a second."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.before = self.peak = self.now()
+        self.ended = threading.Event()
+        self.start()
+
+    @staticmethod
+    def now():
+        taken = output("nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits", "--id=0")
+        return int(taken) * 2**20 if taken.isdigit() else 0
+
+    def run(self):
+        while not self.ended.wait(0.2):
+            self.peak = max(self.peak, self.now())
+
+    def end(self):
+        self.ended.set()
+        self.join()
+        return self.peak - self.before
+
+
+def run(command, log, gpu=False):
     """Runs `command` from the repository's folder, its output in `log`.stdout and `log`.stderr. The
     peak is the kernel's, of the process and those it waited for."""
+    memory = GpuMemory() if gpu else None
     out, err = (log.with_name(f"{log.name}.{stream}") for stream in ("stdout", "stderr"))
     with open(out, "wb") as stdout, open(err, "wb") as stderr:
         try:
@@ -109,7 +140,8 @@ def run(command, log):
     if child.returncode:
         tail = err.read_text(errors="replace").strip().splitlines()[-5:]
         raise RaceError(f"{log.name} failed ({child.returncode}): " + " | ".join(tail))
-    return Finished(out.read_text(), usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+    return Finished(out.read_text(), usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+                    memory.end() if memory else 0)
 
 
 def end(child):
@@ -145,26 +177,34 @@ def updates(lines, count):
     return seconds, pruning
 
 
+def on_gpu(o):
+    return o.backend == "cuda"
+
+
 def run_platon(o, binary, checkpoint, settings, work):
     folder = work / "run"
     shutil.rmtree(folder, ignore_errors=True)
     data = ["--data-dir", work / "data"]
     trained = run([binary, "train", o.task, *data, "--init-checkpoint", checkpoint, "--output-dir", folder,
                    "--pruner", "platon", "--batch-size-eval", EVALUATION_BATCH, "--eval-per-updates", 0,
-                   "--log-per-updates", 1, "--no-tui", *flags(settings)], work / "platon-train")
+                   "--log-per-updates", 1, "--no-tui", "--backend", o.backend, *(["--fp16"] if o.fp16 else []),
+                   *flags(settings)], work / "platon-train", on_gpu(o))
     lines = [line for line in parsed((folder / "metrics.jsonl").read_text()) if line["split"] == "train"]
-    evaluated = run([binary, "evaluate", folder, *data, "--json"], work / "platon-evaluate")
+    evaluated = run([binary, "evaluate", folder, *data, "--json", "--backend", o.backend], work / "platon-evaluate")
     shutil.rmtree(folder)
-    return Run(*updates(lines, 3 * o.steps), trained.peak_rss_bytes, parsed(evaluated.stdout)[0]["seconds"], {})
+    return Run(*updates(lines, 3 * o.steps), trained.peak_rss_bytes, parsed(evaluated.stdout)[0]["seconds"], {},
+               trained.peak_gpu_bytes)
 
 
 def run_torch(o, python, checkpoint, settings, work):
     trained = run([python, HERE / "torch_platon.py", "--task", o.task, "--data", work / "data", "--checkpoint",
-                   checkpoint, *flags(settings)], work / "torch")
+                   checkpoint, "--device", "cuda" if on_gpu(o) else "cpu", "--precision",
+                   "fp16" if o.fp16 else "f32", *flags(settings)], work / "torch", on_gpu(o))
     *lines, last = parsed(trained.stdout)
     versions = {key: last[key] for key in ("torch", "transformers", "python", "threads")}
     # Its own figure, taken before the packages of the scores are loaded.
-    return Run(*updates(lines, 3 * o.steps), last["peak_rss_bytes"], last["evaluation_seconds"], versions)
+    return Run(*updates(lines, 3 * o.steps), last["peak_rss_bytes"], last["evaluation_seconds"], versions,
+               trained.peak_gpu_bytes)
 
 
 def started(start, o, program, *rest):
@@ -266,24 +306,27 @@ def figures(runs, weights, o, delta_t):
     return {**by_phase, "weighted": weighted(by_phase, weights), "pruning": pruning,
             "pruning_share": pruning / weighted(means(runs, "seconds", o, delta_t), weights),
             "peak": statistics.median(r.peak_rss_bytes for r in runs),
+            "gpu_peak": statistics.median(r.peak_gpu_bytes for r in runs),
             "evaluation": statistics.median(r.evaluation_seconds for r in runs),
             "rounds": [weighted(medians([r], o), weights) for r in runs]}
 
 
 # The report
 
-def machine(binary, torch_versions):
+def machine(o, binary, torch_versions):
     """Names and values: what the figures depend on, apart from the settings."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     cpu = platform.processor() or platform.machine()
     if (info := pathlib.Path("/proc/cpuinfo")).is_file():
         cpu = next((line.split(": ")[1] for line in info.read_text().splitlines() if "model name" in line), cpu)
     commit = output("git", "describe", "--always", "--dirty", "--exclude", "*")
+    gpu = output("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader") if on_gpu(o) else None
     return {"date": f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d %H:%M} UTC",
             "machine": f"{cpu}, {os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()} {platform.release()}",
             "platon": f"{output(str(binary), '--version')}, commit {commit}, {output('rustc', '--version')}",
             "PyTorch": f"torch {torch_versions['torch']}, transformers {torch_versions['transformers']}, "
-                       f"Python {torch_versions['python']}, {torch_versions['threads']} threads"}
+                       f"Python {torch_versions['python']}, {torch_versions['threads']} threads",
+            **({"GPU": gpu} if gpu else {})}
 
 
 def row(*cells):
@@ -338,11 +381,11 @@ def race(o):
             seconds = weighted(medians(runs[name][-1:], o), weights)
             say(f"round {n} of {o.rounds}, {name}: {seconds:.3f} s per update")
     a, b = (figures(runs[name], weights, o, recipe["delta_t"]) for name in PROGRAMS)
-    facts = machine(binary, runs["PyTorch"][0].versions)
+    facts = machine(o, binary, runs["PyTorch"][0].versions)
     for name, of in zip(PROGRAMS, (a, b)):
         facts |= unsteady(name, of["rounds"])
     title = (f"### {race_data.TASKS[o.task].folder}, {checkpoint.name}, batch {o.batch_size}, "
-             f"{settings['final_threshold']:.0%} kept; {o.rounds} rounds of 3 x {o.steps - o.discard} counted updates")
+             f"{settings['final_threshold']:.0%} kept{', fp16' if o.fp16 else ''}; {o.rounds} rounds of 3 x {o.steps - o.discard} counted updates")
     print(table(title, a, b, weights, dev_rows), "", *(f"- {k}: {v}" for k, v in facts.items()), sep="\n")
     if o.json:
         o.json.write_text(json.dumps({

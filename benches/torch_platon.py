@@ -54,6 +54,9 @@ def options():
     p.add_argument("--batch-size", type=int, default=16)
     p.add_argument("--epochs", type=int, default=6)
     p.add_argument("--seed", type=int, default=7)
+    p.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    p.add_argument("--precision", choices=("f32", "fp16", "bf16"), default="f32",
+                   help="of the products of updates: f32 (TF32 on a GPU), or autocast's, fp16 with a loss scale")
     return p.parse_args()
 
 
@@ -77,6 +80,7 @@ class Adamax:
 
     def __init__(self, net, lr, total, schedule, warmup=0.1, betas=(0.9, 0.999), eps=1e-6):
         self.params = [(p, 0.0 if any(k in n for k in NO_DECAY) else 0.01) for n, p in net.named_parameters()]
+        self.param_groups = [{"params": [p for p, _ in self.params]}]  # for the loss scale
         self.m = [torch.zeros_like(p) for p, _ in self.params]
         self.u = [torch.zeros_like(p) for p, _ in self.params]
         self.lr, self.total, self.warmup, self.betas, self.eps, self.t = lr, total, warmup, betas, eps, 0
@@ -168,14 +172,20 @@ def encode(o, tokenizer, split):
             for a, b, y in rows(o, split) for e in [tokenizer(a, b, truncation=True, max_length=512)]]
 
 
-def collate(items, label_type):
-    """Ids, types and mask, each [items, longest], and labels [items]."""
+def collate(items, label_type, device):
+    """Ids, types and mask, each [items, longest], and labels [items]; on `device`."""
     length = max(len(ids) for ids, _, _ in items)
     batch = torch.zeros(3, len(items), length, dtype=torch.long)
     for k, (ids, types, _) in enumerate(items):
         batch[0, k, : len(ids)], batch[1, k, : len(ids)], batch[2, k, : len(ids)] = \
             torch.tensor(ids), torch.tensor(types), 1
-    return *batch, torch.tensor([y for *_, y in items], dtype=label_type)
+    return *batch.to(device), torch.tensor([y for *_, y in items], dtype=label_type).to(device)
+
+
+def finish(device):
+    """Waits for what a GPU still has to do, so that a clock read after it tells the truth."""
+    if device == "cuda":
+        torch.cuda.synchronize()
 
 
 def train(o, net, data, label_type):
@@ -186,23 +196,30 @@ def train(o, net, data, label_type):
     schedule = RatioSchedule(o, total)
     optimizer = Adamax(net, o.learning_rate, total, o.warmup_schedule)
     pruning = None if o.pruner == "none" else Pruning(net, o, schedule)
+    half = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(o.precision)
+    scaler = torch.amp.GradScaler(o.device, enabled=o.precision == "fp16")
     step = 0
     for _ in range(o.epochs):
         order = np.random.permutation(len(data))
         for k in range(batches):
             begin = time.perf_counter()
             ids, types, mask, y = collate(
-                [data[j] for j in order[k * o.batch_size:(k + 1) * o.batch_size]], label_type)
-            out = net(ids, types, mask)
-            loss = F.mse_loss(out.squeeze(-1), y) if regression else F.cross_entropy(out, y)
+                [data[j] for j in order[k * o.batch_size:(k + 1) * o.batch_size]], label_type, o.device)
+            with torch.autocast(o.device, half, enabled=half is not None):
+                out = net(ids, types, mask).float()
+                loss = F.mse_loss(out.squeeze(-1), y) if regression else F.cross_entropy(out, y)
             net.zero_grad(set_to_none=True)
-            loss.backward()
+            scaler.scale(loss).backward()
+            scaler.unscale_(optimizer)
             nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-            optimizer.step()
+            scaler.step(optimizer)
+            scaler.update()
             step += 1
+            finish(o.device)
             middle = time.perf_counter()
             if pruning:
                 pruning.step(step)
+            finish(o.device)
             end = time.perf_counter()
             print(json.dumps({"step": step, "phase": schedule.at(step)[0], "loss": loss.item(),
                               "seconds": end - begin, "pruning_seconds": end - middle}), flush=True)
@@ -210,14 +227,14 @@ def train(o, net, data, label_type):
 
 
 @torch.no_grad()
-def evaluate(net, data, label_type):
+def evaluate(net, data, label_type, device):
     """The task's scores on `data`, times 100, and the seconds that the predictions took."""
     net.eval()
     begin = time.perf_counter()
     out = [(net(i, t, m), y) for k in range(0, len(data), EVALUATION_BATCH)
-           for i, t, m, y in [collate(data[k:k + EVALUATION_BATCH], label_type)]]
+           for i, t, m, y in [collate(data[k:k + EVALUATION_BATCH], label_type, device)]]
     net.train()
-    logits, gold = torch.cat([l for l, _ in out]), torch.cat([y for _, y in out]).numpy()
+    logits, gold = torch.cat([l for l, _ in out]).cpu(), torch.cat([y for _, y in out]).cpu().numpy()
     seconds = time.perf_counter() - begin
     # Here, so that the scores' packages do not count as memory of the training.
     from scipy.stats import pearsonr, spearmanr
@@ -237,10 +254,11 @@ def main():
     data, dev = encode(o, tokenizer, "train"), encode(o, tokenizer, "dev")
     regression = o.task == "stsb"
     label_type = torch.float if regression else torch.long
-    net = Classifier(o.checkpoint, 1 if regression else 2).train()
+    torch.set_float32_matmul_precision("high")  # TF32, where there is such a thing
+    net = Classifier(o.checkpoint, 1 if regression else 2).train().to(o.device)
     sparsity = train(o, net, data, label_type)
     rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    scores, seconds = evaluate(net, dev, label_type)
+    scores, seconds = evaluate(net, dev, label_type, o.device)
     print(json.dumps({**{k: float(v) for k, v in scores.items()}, "sparsity": sparsity,
                       "evaluation_seconds": seconds, "peak_rss_bytes": rss, "threads": torch.get_num_threads(),
                       "torch": torch.__version__, "transformers": transformers.__version__,

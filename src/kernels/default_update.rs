@@ -61,9 +61,11 @@ pub fn kth_smallest<B: Backend>(scores: &[Scores<B>], k: usize) -> Option<f32> {
     if k == 0 || k > n {
         return None;
     }
-    let values: Vec<Tensor<B, 1>> = scores.iter().map(|s| s.clone().values()).collect();
-    let at_most = |limit: u32| {
-        reduce::count(values.iter().map(|v| v.clone().lower_equal_elem(f32::from_bits(limit))))
+    let chunks = chunks(scores);
+    let at_most = |limit: u32| -> usize {
+        let limit = f32::from_bits(limit);
+        let chunks = chunks.iter().map(|chunk| chunk.clone().lower_equal_elem(limit));
+        reduce::count_each(chunks).into_iter().sum()
     };
     let (mut low, mut high) = (0u32, f32::INFINITY.to_bits());
     if at_most(high) < k {
@@ -78,4 +80,24 @@ pub fn kth_smallest<B: Backend>(scores: &[Scores<B>], k: usize) -> Option<f32> {
         }
     }
     Some(f32::from_bits(low))
+}
+
+/// The scores, in few tensors: what is asked of a GPU costs as much for few elements as for many.
+fn chunks<B: Backend>(scores: &[Scores<B>]) -> Vec<Tensor<B, 1>> {
+    /// Elements; four bytes each must not exceed what a GPU binds at once.
+    const CHUNK: usize = 1 << 24;
+    let mut chunks = Vec::new();
+    let (mut open, mut length) = (Vec::new(), 0);
+    for scores in scores {
+        if length > 0 && length + scores.len() > CHUNK {
+            chunks.push(Tensor::cat(std::mem::take(&mut open), 0));
+            length = 0;
+        }
+        length += scores.len();
+        open.push(scores.clone().values());
+    }
+    if !open.is_empty() {
+        chunks.push(Tensor::cat(open, 0));
+    }
+    chunks
 }

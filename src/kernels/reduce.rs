@@ -14,33 +14,44 @@ const WIDTH: usize = 1024;
 /// - output: `[1]`
 pub fn sum<B: Backend, K: Numeric<B>>(values: Tensor<B, 1, K>) -> Tensor<B, 1, K> {
     let [n] = values.dims();
+    if n <= WIDTH { values.sum() } else { sum(partial(values)) }
+}
+
+/// Sums of at most [`WIDTH`] elements each, whose sum is that of `values`, `[m]`.
+fn partial<B: Backend, K: Numeric<B>>(values: Tensor<B, 1, K>) -> Tensor<B, 1, K> {
+    let [n] = values.dims();
     if n <= WIDTH {
         return values.sum();
     }
     let rows = n / WIDTH;
     let full = rows * WIDTH;
-    let head = values.clone().slice(0..full).reshape([rows, WIDTH]).sum_dim(1);
-    let head = sum(head.reshape([rows]));
-    if full == n { head } else { head + values.slice(full..n).sum() }
+    if full == n {
+        return values.reshape([rows, WIDTH]).sum_dim(1).reshape([rows]);
+    }
+    let head = values.clone().slice(0..full).reshape([rows, WIDTH]).sum_dim(1).reshape([rows]);
+    Tensor::cat(vec![head, values.slice(full..n).sum()], 0)
 }
 
-/// The sum of the squares of all elements.
+/// The sum of the squares of all elements of all `values` together.
 ///
 /// # Shapes
-/// - `values`: any
+/// - `values`: `[n]` each, any n
 /// - output: `[1]`
-pub fn sum_of_squares<B: Backend, const D: usize>(values: Tensor<B, D>) -> Tensor<B, 1> {
-    let n = values.shape().num_elements();
-    let flat = values.reshape([n]);
-    sum(flat.clone() * flat)
+pub fn sum_of_squares<B: Backend>(values: Vec<Tensor<B, 1>>, device: &B::Device) -> Tensor<B, 1> {
+    // Each is one reduction; what is left of them is added up together.
+    let partial: Vec<_> = values.into_iter().map(|v| partial(v.clone() * v)).collect();
+    if partial.is_empty() { Tensor::zeros([1], device) } else { sum(Tensor::cat(partial, 0)) }
 }
 
-/// How many elements of all `masks` together are true; one number is copied to the host.
+/// How many elements of each of `masks` are true; all numbers are copied to the host at once.
 ///
 /// # Shapes
 /// - `masks`: `[n]` each, any n
-pub fn count<B: Backend>(masks: impl Iterator<Item = Tensor<B, 1, Bool>>) -> usize {
-    let total = masks.map(|mask| sum(mask.int())).reduce(|a, b| a + b);
-    let total = total.and_then(|t| t.into_data().iter::<i64>().next());
-    total.and_then(|n| usize::try_from(n).ok()).unwrap_or(0)
+pub fn count_each<B: Backend>(masks: impl Iterator<Item = Tensor<B, 1, Bool>>) -> Vec<usize> {
+    let counts: Vec<_> = masks.map(|mask| sum(mask.int())).collect();
+    if counts.is_empty() {
+        return Vec::new();
+    }
+    let counts = Tensor::cat(counts, 0).into_data();
+    counts.iter::<i64>().map(|n| usize::try_from(n).unwrap_or(0)).collect()
 }

@@ -12,13 +12,13 @@ use super::{default_update as default, reduce};
 /// Operations over whole parameters, flattened to `[n]`. States are taken by value, so that a
 /// backend can write to them in place.
 pub trait UpdateKernels: Backend {
-    /// The sum of the squares of all elements.
+    /// The sum of the squares of all elements of all `values` together.
     ///
     /// # Shapes
-    /// - `values`: `[n]`
+    /// - `values`: `[n]` each, any n, on `device`
     /// - output: `[1]`
-    fn sum_of_squares(values: Tensor<Self, 1>) -> Tensor<Self, 1> {
-        reduce::sum_of_squares(values)
+    fn sum_of_squares(values: Vec<Tensor<Self, 1>>, device: &Self::Device) -> Tensor<Self, 1> {
+        reduce::sum_of_squares(values, device)
     }
 
     /// One update of Adamax without bias correction, and what `fusion` asks for.
@@ -65,20 +65,20 @@ pub trait UpdateKernels: Backend {
         default::observe(averages, weight, grad, observation)
     }
 
-    /// How many elements of all `parameters` together are zero.
+    /// How many elements of each of `parameters` are zero.
     ///
     /// # Shapes
     /// - `parameters`: `[n]` each, any n
-    fn count_zeros(parameters: Vec<Tensor<Self, 1>>) -> usize {
-        reduce::count(parameters.into_iter().map(|values| values.equal_elem(0.0)))
+    fn count_zeros(parameters: Vec<Tensor<Self, 1>>) -> Vec<usize> {
+        reduce::count_each(parameters.into_iter().map(|values| values.equal_elem(0.0)))
     }
 
     /// The `k`-th smallest of all `scores` together, counted from 1, exactly; `None` for `k` = 0 or
     /// above their number. Undefined scores (NaN) count as larger than all others.
     ///
-    /// The default neither sorts nor concatenates nor copies the scores to the host: it halves the
-    /// range of the floats' bit patterns, which for numbers that are not negative are in the order
-    /// of the numbers, 31 times.
+    /// The default neither sorts the scores nor copies them to the host: it halves the range of the
+    /// floats' bit patterns, which for numbers that are not negative are in the order of the
+    /// numbers, 31 times.
     ///
     /// # Shapes
     /// - `scores`: `[n]` each, any n

@@ -15,7 +15,7 @@ pub mod visit;
 pub use criterion::Criterion;
 pub use criterion::any::{AnyCriterion, CriterionConfig, Pruner};
 pub use criterion::platon::Smoothing;
-pub use monitor::{PruningMonitor, PruningStatus};
+pub use monitor::{Counting, PruningMonitor, PruningStatus};
 pub use optimizer::{PlatonOptimizer, PruningConfig};
 pub use record::{PlatonRecord, RECORD_FORMAT, StateRecord};
 pub use schedule::RatioSchedule;

@@ -15,8 +15,8 @@ pub struct PruningStatus {
     pub ratio: f64,
     /// The score below which weights were set to zero at the last masking.
     pub threshold: Option<f32>,
-    /// Share of the prunable weights that are zero after the update; 0 before the first masking.
-    /// Between maskings they may grow again.
+    /// Share of the prunable weights that were zero when they were last counted; 0 before the first
+    /// masking. Between maskings they may grow again.
     pub sparsity: f64,
     /// Learning rate of the update.
     pub learning_rate: f64,
@@ -27,6 +27,22 @@ pub struct PruningStatus {
     /// How many weights of each parameter of the scope are not zero, in its order, at updates where
     /// they are counted.
     pub remaining: Option<Arc<[usize]>>,
+}
+
+/// After which updates it is counted what remains.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Counting {
+    /// After the multiples of this; 0 for none.
+    pub every: usize,
+    /// After these as well, in increasing order.
+    pub also: Arc<[usize]>,
+}
+
+impl Counting {
+    pub(super) fn after(&self, update: usize) -> bool {
+        (self.every > 0 && update.is_multiple_of(self.every))
+            || self.also.binary_search(&update).is_ok()
+    }
 }
 
 /// A handle to the statuses of the last updates.

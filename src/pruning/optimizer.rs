@@ -14,7 +14,7 @@ use hashbrown::{HashMap, HashSet};
 
 use super::criterion::Criterion;
 use super::decision::{Decision, Due};
-use super::monitor::{PruningMonitor, PruningStatus};
+use super::monitor::{Counting, PruningMonitor, PruningStatus};
 use super::record::{PlatonRecord, RECORD_FORMAT};
 use super::schedule::{RatioSchedule, Target};
 use super::scope::Scope;
@@ -35,8 +35,8 @@ pub struct PruningConfig<C> {
     pub max_grad_norm: Option<f64>,
     /// After that, each tensor's gradient is scaled so that its own norm is at most this.
     pub max_tensor_norm: Option<f64>,
-    /// Updates between two counts of what remains of each parameter.
-    pub count_every: Option<usize>,
+    /// After which updates it is counted what remains of each parameter.
+    pub counting: Counting,
 }
 
 /// Decorates the optimizer `O`: clips gradients by their global norm, lets `O` step, lets the
@@ -63,6 +63,8 @@ where
     decision: Option<Decision<B::InnerBackend>>,
     /// The threshold of the last masking.
     threshold: Option<f32>,
+    /// The share of zeros as last counted.
+    sparsity: Option<f64>,
     monitor: PruningMonitor,
 }
 
@@ -84,6 +86,7 @@ where
             states: HashMap::new(),
             decision: None,
             threshold: None,
+            sparsity: None,
             monitor: PruningMonitor::default(),
         }
     }
@@ -148,30 +151,20 @@ where
         Decision::new(due, scores.filter_map(|(id, weight)| Some((id, self.scores(id, weight)?))))
     }
 
-    /// Notes how update `self.step` ended, which left the scope's weights as they are here, or
-    /// empty where nobody needs them.
+    /// Notes how update `self.step` ended.
     fn report(
         &self,
         (learning_rate, grad_norm): (LearningRate, f64),
         ratio: f64,
         pruning: Duration,
-        weights: Weights<B::InnerBackend>,
+        remaining: Option<Arc<[usize]>>,
     ) {
-        let weights: Vec<_> = weights.into_iter().map(|(_, weight)| weight).collect();
-        let remaining = self.counts().then(|| {
-            let remaining = weights.iter().map(|weight| {
-                let size = weight.shape().num_elements();
-                size - B::InnerBackend::count_zeros(vec![weight.clone()])
-            });
-            remaining.collect::<Arc<[usize]>>()
-        });
-        // Between maskings pruned weights grow again, so what is zero now has to be counted.
-        let zeros = self.threshold.map_or(0, |_| B::InnerBackend::count_zeros(weights));
         self.monitor.record(PruningStatus {
             step: self.step,
             ratio: self.config.criterion.as_ref().map_or(1.0, |_| ratio),
             threshold: self.threshold,
-            sparsity: zeros as f64 / self.scope.size().max(1) as f64,
+            // Weights that were zero before anything was pruned are none of ours.
+            sparsity: self.threshold.and(self.sparsity).unwrap_or_default(),
             learning_rate,
             grad_norm,
             pruning_seconds: self.monitor.seconds() + pruning.as_secs_f64(),
@@ -179,9 +172,20 @@ where
         });
     }
 
-    /// Whether what remains of each parameter is counted at this update.
+    /// Whether what remains is counted after this update: where it is due, and once at the start.
     fn counts(&self) -> bool {
-        self.config.count_every.is_some_and(|every| self.step.is_multiple_of(every))
+        self.config.counting.after(self.step) || self.sparsity.is_none()
+    }
+
+    /// Counts what is not zero of each of the scope's weights. Between maskings pruned weights grow
+    /// again, so that this cannot be known otherwise.
+    fn count(&mut self, weights: Weights<B::InnerBackend>) -> Arc<[usize]> {
+        let weights: Vec<_> = weights.into_iter().map(|(_, weight)| weight).collect();
+        let sizes: Vec<_> = weights.iter().map(|w| w.shape().num_elements()).collect();
+        let zeros = B::InnerBackend::count_zeros(weights);
+        let pruned: usize = zeros.iter().sum();
+        self.sparsity = Some(pruned as f64 / self.scope.size().max(1) as f64);
+        sizes.into_iter().zip(zeros).map(|(size, zeros)| size - zeros).collect()
     }
 }
 
@@ -200,7 +204,8 @@ where
         let (grad_norm, grad_scale) = clip::<B, M>(&module, &grads, self.config.max_grad_norm);
         let target = self.config.schedule.at(self.step);
         let due = self.due(target);
-        let wanted = due.is_some() || self.threshold.is_some() || self.counts();
+        let counts = self.counts();
+        let wanted = due.is_some() || counts;
         let decision = self.decision.take();
         let known = decision.as_ref().filter(|d| due == Some(d.due));
         let mut update = Update {
@@ -238,7 +243,10 @@ where
             _ => decision,
         };
         self.threshold = self.decision.as_ref().and_then(|d| d.threshold).or(self.threshold);
-        self.report((lr, grad_norm), target.ratio, pruning, weights);
+        let started = Instant::now();
+        let remaining = counts.then(|| self.count(weights));
+        pruning += started.elapsed();
+        self.report((lr, grad_norm), target.ratio, pruning, remaining);
         self.ids = Some(ids);
         module
     }
@@ -264,6 +272,7 @@ where
         self.records = records;
         self.step = step;
         self.decision = None;
+        self.sparsity = None;
         self.ids = None;
         let criterion = self.config.criterion.as_ref();
         let states = states

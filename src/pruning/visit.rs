@@ -12,9 +12,9 @@ pub fn norm_of_all<B: AutodiffBackend<InnerBackend: UpdateKernels>, M: AutodiffM
     module: &M,
     grads: &GradientsParams,
 ) -> f64 {
-    let mut squares = SumSquares::<B> { grads, sum: None };
-    module.visit(&mut squares);
-    squares.sum.map_or(0.0, |s| scalar(s).sqrt())
+    let mut all = Flatten::<B> { grads, all: Vec::new() };
+    module.visit(&mut all);
+    norm(all.all)
 }
 
 /// Multiplies every gradient by `factor`.
@@ -59,28 +59,25 @@ pub(super) fn clip_factor(norm: f64, max: f64) -> f64 {
 
 /// The norm of one tensor of any shape.
 pub(super) fn norm_of<B: UpdateKernels, const D: usize>(tensor: Tensor<B, D>) -> f64 {
-    scalar(B::sum_of_squares(flat(tensor))).sqrt()
+    norm(vec![flat(tensor)])
 }
 
-/// The number in `tensor`, `[1]`.
-fn scalar<B: Backend>(tensor: Tensor<B, 1>) -> f64 {
-    tensor.into_data().iter::<f64>().next().unwrap_or(0.0)
+/// The norm of all `parts` together, `[n]` each.
+fn norm<B: UpdateKernels>(parts: Vec<Tensor<B, 1>>) -> f64 {
+    let Some(device) = parts.first().map(Tensor::device) else { return 0.0 };
+    let squares = B::sum_of_squares(parts, &device).into_data();
+    squares.iter::<f64>().next().unwrap_or(0.0).sqrt()
 }
 
-struct SumSquares<'a, B: AutodiffBackend> {
+struct Flatten<'a, B: AutodiffBackend> {
     grads: &'a GradientsParams,
-    sum: Option<Tensor<B::InnerBackend, 1>>,
+    all: Vec<Tensor<B::InnerBackend, 1>>,
 }
 
-impl<B: AutodiffBackend<InnerBackend: UpdateKernels>> ModuleVisitor<B> for SumSquares<'_, B> {
+impl<B: AutodiffBackend> ModuleVisitor<B> for Flatten<'_, B> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-        if let Some(grad) = self.grads.get::<B::InnerBackend, D>(param.id) {
-            let squares = B::InnerBackend::sum_of_squares(flat(grad));
-            self.sum = Some(match self.sum.take() {
-                Some(sum) => sum + squares,
-                None => squares,
-            });
-        }
+        let grad = self.grads.get::<B::InnerBackend, D>(param.id);
+        self.all.extend(grad.map(flat));
     }
 }
 

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::kernels::TrainingBackend;
 use crate::optim::{AnyOptimizer, OptimizerConfig, WarmupSchedule};
 use crate::pruning::{
-    AnyCriterion, CriterionConfig, PlatonOptimizer, PruningConfig, Scope, Smoothing,
+    AnyCriterion, Counting, CriterionConfig, PlatonOptimizer, PruningConfig, Scope, Smoothing,
 };
 use crate::run::checkpoints::{PARTS, Whole};
 use crate::run::journal::{Lines, Setup};
@@ -187,8 +187,10 @@ fn optimizer<B: TrainingBackend>(config: &RunConfig, plan: &Plan, scope: Scope) 
         schedule: plan.schedule.clone(),
         max_grad_norm: settings.global_grad_clipping,
         max_tensor_norm: settings.grad_clipping,
-        // They are for the events only.
-        count_every: config.logging().events().map(|_| config.logging().log_per_updates),
+        counting: Counting {
+            every: config.logging().log_per_updates,
+            also: plan.updates.chunks().iter().map(|chunk| chunk.end).collect(),
+        },
     };
     PlatonOptimizer::new(inner.init(), pruning, scope)
 }

@@ -61,13 +61,13 @@ fn observing_after_the_step_is_observing_in_its_pass<B: UpdateKernels>() {
     let case = Case::read("default");
     let (toy, mut fused) = start::<B>(&case);
     let smoothing = Smoothing { beta1: case.number("beta1"), beta2: case.number("beta2") };
-    let PruningConfig { schedule, max_grad_norm, max_tensor_norm, count_every, .. } = case.config();
+    let PruningConfig { schedule, max_grad_norm, max_tensor_norm, counting, .. } = case.config();
     let config = PruningConfig {
         criterion: Some(Plain(Platon::new(smoothing, case.count("delta_t")))),
         schedule,
         max_grad_norm,
         max_tensor_norm,
-        count_every,
+        counting,
     };
     let mut plain = PlatonOptimizer::new(case.adamax().init(), config, case.scope::<B>(&toy));
     let rate = case.rate();

@@ -9,7 +9,7 @@ use platon::kernels::{AdamaxStep, Averages, Fusion, Observation, UpdateKernels};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::backends::on_every_backend;
+use crate::backends::{allowed, on_every_backend};
 use crate::fixtures::distance;
 
 pub type Reference = NdArray<f32>;
@@ -49,6 +49,7 @@ pub fn close<A: Backend, B: Backend, const D: usize, const N: usize>(
     expected: [Tensor<B, D>; N],
     tolerance: f32,
 ) {
+    let tolerance = allowed::<A>(tolerance);
     for (got, expected) in got.into_iter().zip(expected) {
         let got: Vec<f32> = got.into_data().to_vec().unwrap();
         let expected: Vec<f32> = expected.into_data().to_vec().unwrap();

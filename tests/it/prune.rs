@@ -13,8 +13,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use platon::optim::{Adamax, AdamaxConfig, AdamaxState, Schedule, WarmupSchedule};
 use platon::pruning::threshold::rank;
 use platon::pruning::{
-    AnyCriterion, CriterionConfig, PlatonOptimizer, Pruner, PruningConfig, RatioSchedule, Scope,
-    Smoothing,
+    AnyCriterion, Counting, CriterionConfig, PlatonOptimizer, Pruner, PruningConfig, RatioSchedule,
+    Scope, Smoothing,
 };
 
 use platon::kernels::{InnerOptimizer, UpdateKernels};
@@ -160,7 +160,7 @@ impl Case {
             .unwrap(),
             max_grad_norm: Some(self.number("global_grad_clipping")).filter(|norm| *norm > 0.0),
             max_tensor_norm: None,
-            count_every: Some(1),
+            counting: Counting { every: 1, ..Counting::default() },
         }
     }
 

@@ -15,8 +15,15 @@ fn check<B: UpdateKernels>(n: usize) {
     let tensor = Tensor::<B, 1>::from_data(TensorData::new(values, [n]), &B::Device::default());
     let read = |t: Tensor<B, 1>| t.into_data().iter::<f64>().next().unwrap();
     assert_eq!(read(reduce::sum(tensor.clone())), expected, "n = {n}");
-    assert_eq!(read(reduce::sum_of_squares(tensor.clone())), squares, "n = {n}");
-    assert_eq!(read(B::sum_of_squares(tensor)), squares, "n = {n}");
+    let device = tensor.device();
+    let parts = || vec![tensor.clone(), Tensor::from_floats([2.0], &device)];
+    assert_eq!(read(reduce::sum_of_squares(parts(), &device)), squares + 4.0, "n = {n}");
+    assert_eq!(read(B::sum_of_squares(parts(), &device)), squares + 4.0, "n = {n}");
+    assert_eq!(read(B::sum_of_squares(vec![], &device)), 0.0);
+    let ones = Tensor::ones([3], &device);
+    let zeros = (0..n).filter(|i| i % 7 == 2).count();
+    assert_eq!(B::count_zeros(vec![tensor, ones]), [zeros, 0], "n = {n}");
+    assert!(B::count_zeros(vec![]).is_empty());
 }
 
 fn a_million_elements_are_summed_right<B: UpdateKernels>() {

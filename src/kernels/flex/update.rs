@@ -180,30 +180,33 @@ impl Work<'_> {
     }
 }
 
-impl UpdateKernels for Flex {
-    fn sum_of_squares(values: Flat) -> Flat {
-        let device = values.device();
-        let values = take(values);
-        let partial: Vec<f64> = read(&values)
-            .par_chunks(CHUNK)
-            .map(|chunk| {
-                simd(|| {
-                    // Lanes let the compiler vectorise the sum; f64 keeps it exact enough.
-                    let mut lanes = [0.0f64; 16];
-                    let groups = chunk.chunks_exact(16);
-                    let rest = groups.remainder();
-                    for group in groups {
-                        for (lane, v) in lanes.iter_mut().zip(group) {
-                            *lane += f64::from(*v) * f64::from(*v);
-                        }
+/// The sum of the squares of all elements.
+fn sum_of_squares(values: &FlexTensor) -> f64 {
+    let partial: Vec<f64> = read(values)
+        .par_chunks(CHUNK)
+        .map(|chunk| {
+            simd(|| {
+                // Lanes let the compiler vectorise the sum; f64 keeps it exact enough.
+                let mut lanes = [0.0f64; 16];
+                let groups = chunk.chunks_exact(16);
+                let rest = groups.remainder();
+                for group in groups {
+                    for (lane, v) in lanes.iter_mut().zip(group) {
+                        *lane += f64::from(*v) * f64::from(*v);
                     }
-                    let rest: f64 = rest.iter().map(|v| f64::from(*v) * f64::from(*v)).sum();
-                    lanes.iter().sum::<f64>() + rest
-                })
+                }
+                let rest: f64 = rest.iter().map(|v| f64::from(*v) * f64::from(*v)).sum();
+                lanes.iter().sum::<f64>() + rest
             })
-            .collect();
-        let sum: f64 = partial.iter().sum();
-        Tensor::from_floats([sum as f32], &device)
+        })
+        .collect();
+    partial.iter().sum()
+}
+
+impl UpdateKernels for Flex {
+    fn sum_of_squares(values: Vec<Flat>, device: &Self::Device) -> Flat {
+        let sums = values.into_iter().map(|values| sum_of_squares(&take(values)) as f32);
+        Tensor::from_floats([sums.sum::<f32>()], device)
     }
 
     fn adamax(
@@ -296,10 +299,10 @@ impl UpdateKernels for Flex {
         averages.give()
     }
 
-    fn count_zeros(parameters: Vec<Flat>) -> usize {
+    fn count_zeros(parameters: Vec<Flat>) -> Vec<usize> {
         let count = |chunk: &[f32]| simd(|| chunk.iter().filter(|v| **v == 0.0).count());
         let all = parameters.into_iter().map(take);
-        all.map(|values| read(&values).par_chunks(CHUNK).map(count).sum::<usize>()).sum()
+        all.map(|values| read(&values).par_chunks(CHUNK).map(count).sum()).collect()
     }
 
     fn kth_smallest(scores: &[Scores<Flex>], k: usize) -> Option<f32> {
