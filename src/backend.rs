@@ -37,6 +37,7 @@ pub fn run_on<J: Job>(name: BackendName, job: J) -> Result<J::Output> {
         }
         #[cfg(feature = "cuda")]
         BackendName::Cuda => {
+            keep_kernels();
             start::<burn::backend::Autodiff<burn_cuda::Cuda<f32, i32>>, J>(name, job)
         }
         #[cfg(feature = "wgpu")]
@@ -50,6 +51,24 @@ pub fn run_on<J: Job>(name: BackendName, job: J) -> Result<J::Output> {
                 .hint(format!("build it with `cargo build --release --features {feature}`")))
         }
     }
+}
+
+/// Keeps compiled kernels from run to run, in the user's cache, unless a `cubecl.toml` says
+/// otherwise: compiling them takes half a minute.
+#[cfg(feature = "cuda")]
+fn keep_kernels() {
+    use cubecl_runtime::config::cache::CacheConfig;
+    use cubecl_runtime::config::{CubeClRuntimeConfig as Config, RuntimeConfig};
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(std::path::PathBuf::from);
+    let home = || Some(std::path::PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
+    let Some(folder) = cache.filter(|path| path.is_absolute()).or_else(home) else { return };
+    let folder = folder.join("platon");
+    if Config::storage().lock().is_some() || std::fs::create_dir_all(&folder).is_err() {
+        return;
+    }
+    let mut config = Config::from_current_dir().override_from_env();
+    config.compilation.cache.get_or_insert(CacheConfig::File(folder));
+    Config::set(config);
 }
 
 /// Starts rayon's threads with as much stack as a main thread has, since [`run_on`] works on one of

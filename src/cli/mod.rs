@@ -10,12 +10,14 @@ mod inference;
 mod predict;
 mod prepare;
 mod printer;
+mod recipe;
 mod refused;
 mod resume;
 mod runs;
 mod saved;
 mod settings;
 mod submit;
+mod supply;
 mod train;
 mod training;
 
@@ -42,6 +44,8 @@ struct Cli {
 enum Command {
     /// Fine-tune and prune a model on one task.
     Train(Box<train::TrainArgs>),
+    /// Print a recipe that comes with the program, or the names of all.
+    Recipe(recipe::RecipeArgs),
     /// Go on with a run that was stopped or killed.
     Resume(resume::ResumeArgs),
     /// Turn raw GLUE files into encoded samples.
@@ -104,6 +108,7 @@ fn run(command: Command, printer: &Printer) -> Result<ExitCode> {
     match command {
         Command::Train(args) => return train::run(&args, printer),
         Command::Resume(args) => return resume::run(&args, printer),
+        Command::Recipe(args) => recipe::run(&args, printer),
         Command::Prepare(args) => prepare::run(&args, printer),
         Command::Evaluate(args) => evaluate::run(&args, printer),
         Command::Predict(args) => predict::run(&args, printer),

@@ -21,13 +21,20 @@ impl Layer {
     /// # Errors
     /// The file cannot be read, or is not TOML.
     pub fn from_file(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, "read", e))?;
+        Self::parse(path, &std::fs::read_to_string(path).map_err(|e| Error::io(path, "read", e))?)
+    }
+
+    /// Reads what stands in the file `origin`.
+    ///
+    /// # Errors
+    /// It is not TOML.
+    pub fn parse(origin: &Path, text: &str) -> Result<Self> {
         let settings = text.parse::<Table>().map_err(|e| {
             let line =
                 e.span().map(|s| 1 + text.get(..s.start).unwrap_or("").matches('\n').count());
-            Error::content(path, line, "TOML", e.message())
+            Error::content(origin, line, "TOML", e.message())
         })?;
-        Ok(Self { origin: path.to_path_buf(), settings })
+        Ok(Self { origin: origin.to_path_buf(), settings })
     }
 
     /// What was given on the command line.

@@ -4,6 +4,7 @@
 mod declare;
 mod forms;
 mod layer;
+pub mod recipes;
 mod settings;
 
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,8 @@ pub use settings::{Data, Logging, Model, Optimisation, Pruning, Run, SETTINGS};
 use self::settings::Groups;
 use crate::error::{Error, Result};
 use crate::files::is_file_name;
-use crate::pruning::RatioSchedule;
+use crate::pruning::criterion::platon::Platon;
+use crate::pruning::{Pruner, RatioSchedule};
 use crate::run::folder::OWN_NAMES;
 
 /// The version written to `config.toml`.
@@ -134,11 +136,19 @@ impl RunConfig {
     /// The course of the remaining ratio over a run of `total` updates; constant without a pruner.
     ///
     /// # Errors
-    /// As [`RatioSchedule::new`].
+    /// As [`RatioSchedule::new`]; a run too short for PLATON to have any scores.
     pub fn ratio_schedule(&self, total: usize) -> Result<RatioSchedule> {
         let pruning = self.pruning();
         if !pruning.pruner.prunes() {
-            return RatioSchedule::new((1.0, 1.0), 0, 0, 0, pruning.delta_t, total);
+            return RatioSchedule::new((1.0, 1.0), 0, 0, 0, 1, total);
+        }
+        if pruning.pruner == Pruner::Platon && total < Platon::first_scores(pruning.delta_t) {
+            return Err(Error::value(
+                "delta_t",
+                format!("at most the run's {total} updates, of which it needs 2"),
+                format!("{}: there would be no scores to prune by", pruning.delta_t),
+            )
+            .hint("lower delta_t, or train for more epochs"));
         }
         RatioSchedule::new(
             (pruning.initial_threshold, pruning.final_threshold),
@@ -152,8 +162,16 @@ impl RunConfig {
 
     /// Checks what depends on several settings.
     fn check(&self) -> Result<()> {
-        let Pruning { initial_threshold, final_threshold, .. } = *self.pruning();
+        let Pruning { initial_threshold, final_threshold, pruner, beta1, .. } = *self.pruning();
         RatioSchedule::check_ratios(initial_threshold, final_threshold)?;
+        if pruner == Pruner::Platon && beta1 == 0.0 {
+            // The importance is the last window's then, from which it never departs.
+            return Err(Error::value(
+                "beta1",
+                "a number in (0, 1)",
+                "0: all uncertainties would be 0, and nothing would be pruned",
+            ));
+        }
         let Logging { log_file, tensorboard_logdir, .. } = self.logging();
         for (name, value) in [("log_file", log_file), ("tensorboard_logdir", tensorboard_logdir)] {
             // They lie in the run folder, which a path could leave.

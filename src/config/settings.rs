@@ -122,6 +122,8 @@ settings! {
         save_per_updates_on: Any<bool> = false;
         /// How many of the latest checkpoints to keep, besides the best one.
         keep_checkpoints: AtLeast1 = 2;
+        /// Keep the checkpoints of a finished run, optimizer state and all.
+        keep_state: Any<bool> = false;
         /// Name of the log in the run folder.
         log_file: Any<String> = "log.log".to_string();
         /// Write TensorBoard event files.

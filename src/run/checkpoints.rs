@@ -83,6 +83,22 @@ impl Checkpoints {
         Ok((None, skipped))
     }
 
+    /// The checkpoint after `update`.
+    ///
+    /// # Errors
+    /// There is none, or it is damaged.
+    pub fn of(&self, update: usize) -> Result<Whole> {
+        Whole::open(self.path(update), update)
+    }
+
+    /// Removes all of them, of a run that needs none any more.
+    ///
+    /// # Errors
+    /// The folder cannot be removed.
+    pub fn remove(&self) -> Result<()> {
+        remove_folder(&self.folder)
+    }
+
     /// The updates of all checkpoints, whole or not, ascending.
     fn updates(&self) -> Result<Vec<usize>> {
         let entries = match fs::read_dir(&self.folder) {

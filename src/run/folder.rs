@@ -12,14 +12,15 @@ const CONFIG: &str = "config.toml";
 const POINTS: &str = "metrics.jsonl";
 const REPORT: &str = "report.json";
 const MODEL: &str = "model";
+const BEST: &str = "best";
 const CHECKPOINTS: &str = "checkpoint";
 const LOCK: &str = "lock";
 const HUGGING_FACE: &str = "export-hf";
 const SPARSE: &str = "model-sparse.safetensors";
 
 /// The names that a run gives itself, so that no setting may give them to anything else.
-pub const OWN_NAMES: [&str; 8] =
-    [CONFIG, POINTS, REPORT, MODEL, CHECKPOINTS, LOCK, HUGGING_FACE, SPARSE];
+pub const OWN_NAMES: [&str; 9] =
+    [CONFIG, POINTS, REPORT, MODEL, BEST, CHECKPOINTS, LOCK, HUGGING_FACE, SPARSE];
 
 /// The folder of one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,6 +128,12 @@ impl RunFolder {
         self.0.join(MODEL)
     }
 
+    /// The model of the best evaluation, a Hugging Face folder; there where a finished run did not
+    /// end with it.
+    pub fn best(&self) -> PathBuf {
+        self.0.join(BEST)
+    }
+
     /// The folder of the checkpoints.
     pub fn checkpoints(&self) -> PathBuf {
         self.0.join(CHECKPOINTS)
@@ -154,8 +161,8 @@ impl RunFolder {
     }
 
     /// The last evaluation's answers for the GLUE server.
-    pub fn submission(&self, data_set: &str, part: &str, unit: &str) -> PathBuf {
-        self.0.join(format!("{data_set}_{part}_scores_{unit}.tsv"))
+    pub fn submission(&self, data_set: &str, part: &str) -> PathBuf {
+        self.0.join(format!("{data_set}_{part}_scores.tsv"))
     }
 
     /// The encoder's vectors of the evaluation set `set`.

@@ -9,7 +9,7 @@ use super::entries::{Files, State};
 use super::folder::RunFolder;
 use super::outputs::Outputs;
 use super::point::Point;
-use super::record::{LossScaleRecord, RunRecord};
+use super::record::{Best, LossScaleRecord, RunRecord};
 use crate::error::{Error, Result};
 use crate::glue::task::Task;
 use crate::glue::updates::Updates;
@@ -122,6 +122,11 @@ impl Journal {
     /// The update of the last complete evaluation; 0 before the first.
     pub fn evaluated_at(&self) -> usize {
         self.lock().evaluated_at
+    }
+
+    /// The best evaluation so far.
+    pub fn best(&self) -> Option<Best> {
+        self.lock().best.clone()
     }
 
     /// The scores of the last evaluation.

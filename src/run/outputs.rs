@@ -122,30 +122,29 @@ impl Outputs {
             Error::io(self.folder.path(), "write", e).hint("it was moved or removed during the run")
         };
         std::fs::metadata(self.folder.path()).map_err(gone)?;
-        // The original evaluates once for the update and again for the epoch.
+        // The original evaluates once for the update and again for the epoch. Both have events;
+        // the files would be the same.
         let step = moment.step;
-        let moments = [
-            Some(("updates", step, "")),
-            moment.ended_epoch.map(|epoch| ("epoch", epoch, "(epoch)")),
-        ];
+        let moments = [Some((step, "")), moment.ended_epoch.map(|epoch| (epoch, "(epoch)"))];
+        let (unit, n) = moment.ended_epoch.map_or(("updates", step), |epoch| ("epoch", epoch));
         for (about, predictions) in sets {
             let scores = about.labelled.then(|| SetScores::of(self.task, about, predictions));
             let part = if about.part == Part::Test { "Test" } else { "Dev" };
-            for (unit, n, suffix) in moments.into_iter().flatten() {
+            for (n, suffix) in moments.into_iter().flatten() {
                 if let (Some(events), Some(scores)) = (&mut self.events, &scores) {
                     for (tag, value) in &scores.scores {
                         let tag = format!("{part}/{}/{tag}{suffix}", about.data_set);
                         events.scalar(&tag, n as u64, *value as f32)?;
                     }
                 }
-                let (data_set, part) = (&about.data_set, &part.to_lowercase());
-                let content = score_file(self.task, about, predictions, scores.as_ref());
-                write_json(&self.folder.scores(data_set, part, unit, n), &content)?;
-                if self.submissions {
-                    let rows = answers(self.task, about, predictions)?;
-                    let text = submission::tsv(&rows);
-                    write_whole(&self.folder.submission(data_set, part, unit), text.as_bytes())?;
-                }
+            }
+            let (data_set, part) = (&about.data_set, &part.to_lowercase());
+            let content = score_file(self.task, about, predictions, scores.as_ref());
+            write_json(&self.folder.scores(data_set, part, unit, n), &content)?;
+            if self.submissions {
+                let rows = answers(self.task, about, predictions)?;
+                let text = submission::tsv(&rows);
+                write_whole(&self.folder.submission(data_set, part), text.as_bytes())?;
             }
         }
         match &mut self.events {

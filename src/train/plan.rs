@@ -98,7 +98,7 @@ impl Plan {
                 stop_after: config.run().max_steps,
             },
         );
-        let schedule = config.ratio_schedule(updates.total())?;
+        let schedule = config.ratio_schedule(updates.total())?.ending_at(updates.last());
         let updates = Arc::new(updates);
         let plan = Self { task, bert, updates, schedule, encoder, samples, dropped, sets };
         Ok((plan, checkpoint))

@@ -8,7 +8,7 @@ use burn_train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
 
 use super::assemble::{Assembled, Surroundings, assemble};
 use super::dashboard::{NoMetricFiles, Renderer, dashboard_renderer};
-use super::finish::{Finished, finish};
+use super::finish::{Finished, finish, settle};
 use super::gauges::{GaugeMetric, split_scores};
 use super::plan::Plan;
 use super::start::Start;
@@ -86,7 +86,12 @@ pub fn train<B: TrainingBackend>(
     }
     let Plan { task, bert, encoder, .. } = &plan;
     let finished = Finished { config, task, bert, encoder: encoder.as_ref(), folder };
-    Ok(Outcome::Finished(Box::new(finish(&net, &journal, &finished)?)))
+    let report = finish(&net, &journal, &finished)?;
+    settle(&net, &journal, &finished)?;
+    if let Some(shortfall) = report.shortfall(plan.updates.total()) {
+        journal.line(&shortfall);
+    }
+    Ok(Outcome::Finished(Box::new(report)))
 }
 
 /// What the training needs besides the run's parts.

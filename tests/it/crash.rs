@@ -15,7 +15,7 @@ use crate::fixtures::skipped;
 
 /// A run of 36 updates with a checkpoint at every third: about a second.
 const RUN: &str = "train tiny --no-tui --epochs 6 --eval-per-updates 5 --save-per-updates-on \
-                   --save-per-updates 3 --tensorboard";
+                   --save-per-updates 3 --tensorboard --keep-state";
 
 /// The same with 120 updates: still at work when a signal comes late.
 fn long() -> String {

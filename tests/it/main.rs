@@ -34,6 +34,7 @@ mod parity;
 #[cfg(feature = "ndarray")]
 mod precision;
 mod prune;
+mod reached;
 mod recipes;
 mod reduce;
 mod resume;
