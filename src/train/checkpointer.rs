@@ -11,6 +11,7 @@ use burn::tensor::backend::Backend;
 use burn_train::checkpoint::{Checkpointer, CheckpointerError};
 
 use crate::error::{Error, Result};
+use crate::panics;
 use crate::run::checkpoints::{PARTS, Unfinished, Whole};
 
 /// The record of one of [`PARTS`].
@@ -80,8 +81,9 @@ impl<B: Backend, R: Record<B>> Checkpointer<R, B> for PartWriter {
         };
         // Reading tensors back from a device may panic, and the run waits for this part.
         let written = catch_unwind(AssertUnwindSafe(|| write::<B, R>(&path, record)));
-        let written = written.unwrap_or_else(|_| {
-            Err(Error::io(&path, "write", std::io::Error::other("the model cannot be read back")))
+        let written = written.unwrap_or_else(|panic| {
+            let cause = panics::take().unwrap_or_else(|| panics::text(&*panic));
+            Err(Error::io(&path, "write", std::io::Error::other(cause)))
         });
         let mut state = self.writing.lock();
         state.done += 1;
@@ -117,4 +119,53 @@ fn write<B: Backend, R: Record<B>>(path: &Path, record: R) -> Result<()> {
 /// What lies at the bottom of an error: the operating system's answer.
 fn cause(error: &dyn std::error::Error) -> String {
     error.source().map_or_else(|| error.to_string(), cause)
+}
+
+#[cfg(all(test, feature = "ndarray"))]
+mod tests {
+    use super::*;
+    use crate::run::RunFolder;
+    use crate::run::checkpoints::Checkpoints;
+    use burn::record::PrecisionSettings;
+    use burn_ndarray::NdArray;
+
+    type B = NdArray<f32>;
+
+    /// What a device that is gone cannot give back.
+    struct Broken;
+
+    impl Record<B> for Broken {
+        type Item<S: PrecisionSettings> = u32;
+
+        fn into_item<S: PrecisionSettings>(self) -> u32 {
+            std::panic::panic_any("the device is gone\nand with it its memory")
+        }
+
+        fn from_item<S: PrecisionSettings>(
+            _: u32,
+            _: &<B as burn::tensor::backend::BackendTypes>::Device,
+        ) -> Self {
+            Self
+        }
+    }
+
+    #[test]
+    fn a_part_that_cannot_be_read_back_says_why() {
+        let dir = tempfile::tempdir().unwrap();
+        let unfinished = Checkpoints::new(&RunFolder::at(dir.path()), 1).begin(3).unwrap();
+        let writing = Writing::default();
+        writing.begin(&unfinished);
+        let [broken, ..] = PARTS;
+        for part in PARTS {
+            let part = (writing.part(part), part == broken);
+            let saved = match part {
+                (part, true) => Checkpointer::<Broken, B>::save(&part, 0, Broken),
+                (part, false) => Checkpointer::<usize, B>::save(&part, 0, 1),
+            };
+            saved.unwrap();
+        }
+        let error = writing.wait().unwrap_err().to_string();
+        assert!(error.contains("model.mpk: cannot write: the device is gone"), "{error}");
+        assert!(!error.contains('\n'), "{error}");
+    }
 }
