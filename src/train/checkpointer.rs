@@ -138,7 +138,7 @@ mod tests {
         type Item<S: PrecisionSettings> = u32;
 
         fn into_item<S: PrecisionSettings>(self) -> u32 {
-            std::panic::panic_any("the device is gone\nand with it its memory")
+            std::panic::resume_unwind(Box::new("the device is gone\nand with it its memory"))
         }
 
         fn from_item<S: PrecisionSettings>(
