@@ -50,6 +50,9 @@ pub fn convert(args: &ConvertArgs, printer: &Printer) -> Result<()> {
 pub fn export(args: &ExportArgs, printer: &Printer) -> Result<()> {
     let checkpoint = Checkpoint::open(&model_in(&args.run))?;
     let run = RunFolder::at(&args.run);
+    if args.output.is_none() {
+        run.check()?;
+    }
     match args.format {
         Format::Hf => {
             let folder = args.output.clone().unwrap_or_else(|| run.hugging_face());

@@ -5,6 +5,10 @@ use std::path::{Path, PathBuf};
 use toml::Table;
 
 use crate::error::{Error, Result};
+use crate::files::read_at_most;
+
+/// A thousand times what all settings take.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// Settings as somebody wrote them, and where.
 #[derive(Debug, Clone)]
@@ -19,9 +23,10 @@ impl Layer {
     /// Reads a recipe, or the `config.toml` of a run.
     ///
     /// # Errors
-    /// The file cannot be read, or is not TOML.
+    /// The file cannot be read, is longer than 1 MiB, or is not TOML.
     pub fn from_file(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, "read", e))?;
+        let text = String::from_utf8(read_at_most(path, MAX_BYTES)?)
+            .map_err(|_| Error::content(path, None, "UTF-8 text", "other bytes"))?;
         let settings = text.parse::<Table>().map_err(|e| {
             let line =
                 e.span().map(|s| 1 + text.get(..s.start).unwrap_or("").matches('\n').count());

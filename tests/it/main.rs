@@ -39,3 +39,5 @@ mod reduce;
 mod resume;
 #[cfg(feature = "ndarray")]
 mod threshold;
+#[cfg(feature = "flex")]
+mod vouched;
