@@ -1,12 +1,123 @@
-//! Files that appear whole or not at all.
+//! Files that appear whole or not at all, and files from elsewhere that are what they look like.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path};
 
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
+
+/// Opens the file `path`, or the one that a link of this name leads to, for reading. A pipe is not
+/// waited on.
+///
+/// # Errors
+/// It cannot be read, or is no plain file.
+pub fn open(path: &Path) -> Result<File> {
+    let failed = |e| Error::io(path, "read", e);
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let file = file.map_err(failed)?;
+    let found = file.metadata().map_err(failed)?;
+    if found.is_dir() {
+        return Err(failed(io::Error::from_raw_os_error(libc::EISDIR)));
+    }
+    if !found.is_file() {
+        return Err(no_file(path, &found));
+    }
+    Ok(file)
+}
+
+/// Opens a file that the program itself keeps at `path` and that grows in place, as `options` say.
+/// The folder may be from elsewhere: links are not followed, a pipe is not waited on, and a file
+/// that has a second name is left alone.
+///
+/// # Errors
+/// It cannot be opened, or is no file of one name.
+pub fn open_own(path: &Path, options: &mut OpenOptions) -> Result<File> {
+    let options = options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    let file = options.open(path).map_err(|e| match fs::symlink_metadata(path) {
+        // What the system says of these is not what is wrong with them.
+        Ok(found) if !found.is_file() && !found.is_dir() => no_file(path, &found),
+        _ => Error::io(path, "open", e),
+    })?;
+    let found = file.metadata().map_err(|e| Error::io(path, "read", e))?;
+    if !found.is_file() {
+        return Err(no_file(path, &found));
+    }
+    if found.nlink() > 1 {
+        let found = format!("one of {} names of the same file", found.nlink());
+        return Err(Error::content(path, None, "a file of its own", found)
+            .hint("copy it, and put the copy in its place"));
+    }
+    Ok(file)
+}
+
+/// Refuses what stands at `path`, if anything does, unless it is a plain file or folder. Links are
+/// not followed.
+///
+/// # Errors
+/// It is a link, a pipe or the like.
+pub fn check_own(path: &Path) -> Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.is_file() && !found.is_dir() => {
+            let expected = "a file or folder of its own";
+            Err(Error::content(path, None, expected, kind(&found)).hint(PLANTED))
+        }
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io(path, "read", e)),
+        _ => Ok(()),
+    }
+}
+
+const PLANTED: &str = "platon put no such thing there: put the file or folder itself in its place";
+
+fn no_file(path: &Path, found: &fs::Metadata) -> Error {
+    Error::content(path, None, "a file", kind(found)).hint(PLANTED)
+}
+
+fn kind(found: &fs::Metadata) -> &'static str {
+    match found.file_type() {
+        kind if kind.is_file() => "a file",
+        kind if kind.is_dir() => "a folder",
+        kind if kind.is_symlink() => "a link",
+        kind if kind.is_fifo() => "a pipe",
+        kind if kind.is_socket() => "a socket",
+        _ => "a device",
+    }
+}
+
+/// Reads a whole file, of which there are at most `most` bytes.
+///
+/// # Errors
+/// As [`open`], or the file is longer, which is found out before it is in memory.
+pub fn read_at_most(path: &Path, most: u64) -> Result<Vec<u8>> {
+    let file = open(path)?;
+    let failed = |e| Error::io(path, "read", e);
+    let too_long = |found| Error::content(path, None, format!("at most {most} bytes"), found);
+    let length = file.metadata().map_err(failed)?.len();
+    if length > most {
+        return Err(too_long(length.to_string()));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+    // It may grow meanwhile, and some of the system's own files do not tell their length.
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > most {
+        return Err(too_long("more".to_string()));
+    }
+    Ok(bytes)
+}
+
+/// Makes an empty file in place of whatever stands there; a link is removed and not followed.
+///
+/// # Errors
+/// The folder cannot be written to.
+pub fn create(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    OpenOptions::new().write(true).create_new(true).open(path)
+}
 
 /// Writes `content` to `path` through a temporary file beside it, synced and renamed, so that a
 /// crash leaves either the old file or the new one. Missing parent folders are made.
@@ -20,7 +131,7 @@ pub fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(format!(".{}.tmp", std::process::id()));
     let temporary = path.with_file_name(name);
-    let written = File::create(&temporary)
+    let written = create(&temporary)
         .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
         .and_then(|()| fs::rename(&temporary, path));
     written.map_err(|e| {
@@ -47,9 +158,7 @@ pub fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
 /// The file cannot be read.
 pub fn sha256_file(path: &Path) -> Result<String> {
     let mut hash = Sha256::new();
-    File::open(path)
-        .and_then(|mut file| io::copy(&mut file, &mut hash))
-        .map_err(|e| Error::io(path, "read", e))?;
+    io::copy(&mut open(path)?, &mut hash).map_err(|e| Error::io(path, "read", e))?;
     Ok(format!("{:x}", hash.finalize()))
 }
 
@@ -73,7 +182,76 @@ pub fn is_file_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
+
+    fn pipe(path: &Path) {
+        let name = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
+        // SAFETY: `name` is a string that ends in 0.
+        assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+    }
+
+    #[test]
+    fn a_pipe_is_refused_and_not_waited_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        pipe(&path);
+        let own = |options: &mut OpenOptions| open_own(&path, options).map(drop);
+        for refused in [
+            open(&path).map(drop),
+            read_at_most(&path, 1).map(drop),
+            sha256_file(&path).map(drop),
+            own(OpenOptions::new().append(true).create(true)),
+            own(OpenOptions::new().read(true)),
+            check_own(&path),
+        ] {
+            let text = refused.unwrap_err().to_string();
+            assert!(text.contains("config.toml: expected a file"), "{text}");
+            assert!(text.contains(", found a pipe (hint: "), "{text}");
+        }
+    }
+
+    #[test]
+    fn own_files_are_no_links_and_have_one_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("theirs"), "content").unwrap();
+        symlink(at("theirs"), at("link")).unwrap();
+        symlink(at("nowhere"), at("hanging")).unwrap();
+        fs::hard_link(at("theirs"), at("second")).unwrap();
+        for (name, found) in [
+            ("link", "expected a file, found a link"),
+            ("hanging", "expected a file, found a link"),
+            ("second", "expected a file of its own, found one of 2 names of the same file"),
+        ] {
+            let opened = open_own(&at(name), OpenOptions::new().write(true).create(true));
+            let text = opened.unwrap_err().to_string();
+            assert!(text.contains(found), "{text}");
+        }
+        assert!(check_own(&at("link")).is_err());
+        for path in [dir.path(), &at("theirs"), &at("new")] {
+            check_own(path).unwrap();
+        }
+        assert_eq!(read_at_most(&at("link"), 7).unwrap(), b"content", "to be read it may be one");
+        drop(create(&at("link")).unwrap());
+        write_whole(&at("hanging"), b"x").unwrap();
+        assert_eq!(fs::read(at("theirs")).unwrap(), b"content");
+        assert!(!at("nowhere").exists());
+    }
+
+    #[test]
+    fn a_file_that_is_too_long_is_refused_by_its_length() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.toml");
+        // It takes no room on the disk, and would take a terabyte in memory.
+        File::create(&path).unwrap().set_len(1 << 40).unwrap();
+        let text = read_at_most(&path, 1000).unwrap_err().to_string();
+        assert!(
+            text.contains("a.toml: expected at most 1000 bytes, found 1099511627776"),
+            "{text}"
+        );
+    }
 
     #[test]
     fn a_failed_write_leaves_nothing_behind() {

@@ -11,6 +11,7 @@ use super::config::BertConfig;
 use super::sparse;
 use super::weights::{StoredTensor, Tensors};
 use crate::error::{Error, Result};
+use crate::files;
 use crate::torch;
 
 /// A checkpoint whose configuration has been read and checked.
@@ -36,6 +37,8 @@ enum Weights {
     Missing(PathBuf),
 }
 
+/// The largest file of weights, in bytes: what the most parameters take that a model may have.
+const MAX_WEIGHT_BYTES: u64 = 16 << 30;
 /// The configuration's file in a Hugging Face folder, and its entry in a sparse file.
 pub const CONFIG: &str = "config.json";
 /// What belongs to a tokenizer, where it is there.
@@ -54,8 +57,31 @@ impl Checkpoint {
     /// weights is no error until they are asked for.
     pub fn open(path: &Path) -> Result<Self> {
         if path.is_file() {
-            return Self::open_file(path);
+            return Self::open_file(path, read(path)?);
         }
+        Self::open_folder(path)
+    }
+
+    /// The same where only the configuration is asked for: a PyTorch file's weights are not read,
+    /// and no weights are kept in memory.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_config(path: &Path) -> Result<Self> {
+        if !path.is_file() {
+            return Self::open_folder(path);
+        }
+        let content = if is_torch(path)? {
+            let config = torch::read_config(path)?;
+            Content { tensors: Tensors::new(path, BTreeMap::new()), config, texts: BTreeMap::new() }
+        } else {
+            read(path)?
+        };
+        let opened = Self::open_file(path, content)?;
+        Ok(Self { weights: Weights::File(path.to_path_buf()), ..opened })
+    }
+
+    fn open_folder(path: &Path) -> Result<Self> {
         let json = read_json(&path.join(CONFIG))?;
         let config = BertConfig::from_json(json.clone(), &path.join(CONFIG))?;
         check_labels(&json, &path.join(CONFIG))?;
@@ -70,8 +96,8 @@ impl Checkpoint {
         Ok(Self { path: path.to_path_buf(), config, json, texts: BTreeMap::new(), weights })
     }
 
-    fn open_file(path: &Path) -> Result<Self> {
-        let Content { tensors, config: inside, texts } = read(path)?;
+    fn open_file(path: &Path, content: Content) -> Result<Self> {
+        let Content { tensors, config: inside, texts } = content;
         let beside = path.with_file_name(CONFIG);
         let (json, at) = match inside {
             Some(json) => (json, path.to_path_buf()),
@@ -173,7 +199,7 @@ fn read(path: &Path) -> Result<Content> {
         let tensors = Tensors::new(path, tensors.into_iter().map(stored).collect());
         return Ok(Content { tensors, config, texts: BTreeMap::new() });
     }
-    let bytes = std::fs::read(path).map_err(|e| Error::io(path, "read", e))?;
+    let bytes = files::read_at_most(path, MAX_WEIGHT_BYTES)?;
     if !sparse::is_sparse(&bytes) {
         let tensors = Tensors::from_safetensors(path, &bytes)?;
         return Ok(Content { tensors, config: None, texts: BTreeMap::new() });

@@ -72,6 +72,9 @@ pub fn export(args: &ExportArgs, printer: &Printer) -> Result<()> {
         Moment::Best => run.model(),
     };
     let checkpoint = Checkpoint::open(&model)?;
+    if args.output.is_none() {
+        run.check()?;
+    }
     match args.format {
         Format::Hf => {
             let folder = args.output.clone().unwrap_or_else(|| run.hugging_face());

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use toml::Table;
+
 use super::bars::PrepareBars;
 use super::printer::Printer;
 use crate::bert::Checkpoint;
@@ -31,13 +33,14 @@ impl SavedRun {
         backend: Option<&str>,
     ) -> Result<Self> {
         let data_dir = data_dir.map(|dir| dir.to_string_lossy().into_owned());
-        let mut settings = toml::Table::new();
+        let mut settings = Table::new();
         for (key, value) in
             [("task", task), ("data_dir", data_dir.as_deref()), ("backend", backend)]
         {
             settings.extend(value.map(|value| (key.to_string(), value.into())));
         }
         let folder = RunFolder::at(path);
+        folder.check()?;
         let layer = Layer::from_file(&folder.config())?;
         let own = RunConfig::resolve(std::slice::from_ref(&layer))?;
         let flags = Layer::command_line(settings);
@@ -83,18 +86,20 @@ impl SavedRun {
     }
 }
 
-/// The settings and the folder of a run to go on with.
-pub fn begun(path: &Path) -> Result<(RunConfig, RunFolder)> {
+/// The settings and the folder of a run to go on with; `moved` are settings that lie elsewhere now.
+pub fn begun(path: &Path, moved: Table) -> Result<(RunConfig, RunFolder)> {
     let folder = RunFolder::at(path);
+    folder.check()?;
     let layer = Layer::from_file(&folder.config())
         .map_err(|e| e.hint("name the folder of a run that was begun"))?;
-    Ok((RunConfig::resolve(&[layer])?, folder))
+    let config = RunConfig::resolve(&[layer, Layer::command_line(moved)])?.absolute()?;
+    Ok((config, folder))
 }
 
 /// Refuses settings that differ from those the run began with; its folder may have moved, or be
 /// seen from elsewhere.
 pub fn check_same(begun: &RunConfig, asked: &RunConfig) -> Result<()> {
-    let (begun, asked) = (begun.to_table()?, asked.to_table()?);
+    let (begun, asked) = (begun.to_table()?, asked.absolute()?.to_table()?);
     let settings = begun.iter().filter(|(key, _)| *key != "output_dir");
     for (key, value) in settings {
         if asked.get(key) != Some(value) {

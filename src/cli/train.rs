@@ -55,7 +55,7 @@ pub fn run(args: &TrainArgs, printer: &Printer) -> Result<ExitCode> {
         let dir = config.run().output_dir.as_deref().ok_or_else(|| {
             Error::value("output-dir", "the folder of the run to go on with", "none")
         })?;
-        let (going_on, folder) = begun(dir)?;
+        let (going_on, folder) = begun(dir, toml::Table::new())?;
         check_same(&going_on, &config)?;
         if args.dry_run || args.encode_mode {
             let expected = "neither --dry-run nor --encode-mode";
@@ -103,7 +103,7 @@ fn begin(
 ) -> Result<ExitCode> {
     supply(config, printer)?;
     if args.encode_mode {
-        encode::sets(config, folder, plan(config, printer)?, printer)?;
+        encode::sets(config, folder, plan(config, true, printer)?, printer)?;
         return Ok(ExitCode::SUCCESS);
     }
     start(config, folder, args.no_tui, printer)
@@ -148,7 +148,7 @@ impl Job for DryRun<'_> {
         let Self { config, printer } = self;
         let (data, model) = (config.data(), config.model());
         supply_demo(task_of(config)?, &data.data_dir, &model.init_checkpoint, printer)?;
-        let (plan, _) = plan(config, printer)?;
+        let (plan, _) = plan(config, true, printer)?;
         printer.data(&config.to_table()?.to_string())?;
         printer.data("")?;
         printer.data(&plan.describe::<B>(config, &device))

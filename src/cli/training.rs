@@ -15,7 +15,7 @@ use crate::files::write_whole;
 use crate::kernels::TrainingBackend;
 use crate::run::{Outcome, RunFolder, StoppedBy};
 use crate::train::terminal::TerminalState;
-use crate::train::{Console, Plan, train};
+use crate::train::{Console, Plan, Start, train};
 
 /// Goes on with a run.
 pub fn go_on(
@@ -28,8 +28,9 @@ pub fn go_on(
         printer.log(&format!("{}: this run is finished", folder.path().display()));
         return Ok(ExitCode::SUCCESS);
     }
-    let _lock = folder.lock()?;
-    work(config, folder, no_tui, true, printer)
+    let lock = folder.lock()?;
+    let start = Start::find(folder, &lock, config, true)?;
+    work(config, folder, no_tui, start, printer)
 }
 
 /// Starts a run.
@@ -39,10 +40,12 @@ pub fn start(
     no_tui: bool,
     printer: &Printer,
 ) -> Result<ExitCode> {
-    let _lock = folder.lock()?;
-    // First of all, so that the run can be gone on with from now on.
-    write_whole(&folder.config(), config.to_table()?.to_string().as_bytes())?;
-    work(config, folder, no_tui, false, printer).inspect_err(|_| {
+    let lock = folder.lock()?;
+    // First of all, so that the run can be gone on with from now on, wherever that is.
+    let written = config.absolute()?.to_table()?.to_string();
+    write_whole(&folder.config(), written.as_bytes())?;
+    let start = Start::find(folder, &lock, config, false)?;
+    work(config, folder, no_tui, start, printer).inspect_err(|_| {
         if !folder.has_begun() {
             folder.remove_unbegun();
         }
@@ -53,24 +56,28 @@ fn work(
     config: &RunConfig,
     folder: &RunFolder,
     no_tui: bool,
-    resume: bool,
+    start: Start,
     printer: &Printer,
 ) -> Result<ExitCode> {
     let dashboard = cfg!(feature = "tui") && !no_tui && std::io::stdout().is_terminal();
-    run_on(config.run().backend, TrainJob { config, folder, dashboard, resume, printer })
+    run_on(config.run().backend, TrainJob { config, folder, dashboard, start, printer })
 }
 
 /// Reads and checks what the run needs, preparing data with progress bars.
-pub fn plan(config: &RunConfig, printer: &Printer) -> Result<(Plan, Checkpoint)> {
+pub fn plan(
+    config: &RunConfig,
+    needs_weights: bool,
+    printer: &Printer,
+) -> Result<(Plan, Checkpoint)> {
     let bars = PrepareBars::new(printer, false);
-    Plan::new(config, &|progress| bars.show(progress))
+    Plan::new(config, needs_weights, &|progress| bars.show(progress))
 }
 
 struct TrainJob<'a> {
     config: &'a RunConfig,
     folder: &'a RunFolder,
     dashboard: bool,
-    resume: bool,
+    start: Start,
     printer: &'a Printer,
 }
 
@@ -78,8 +85,8 @@ impl Job for TrainJob<'_> {
     type Output = ExitCode;
 
     fn run<B: TrainingBackend>(self, device: B::Device) -> Result<ExitCode> {
-        let Self { config, folder, dashboard, resume, printer } = self;
-        let planned = plan(config, printer)?;
+        let Self { config, folder, dashboard, start, printer } = self;
+        let planned = plan(config, start.needs_weights(), printer)?;
         let interrupter = Interrupter::new();
         stop_on_signals(&interrupter)?;
         let lines = Printer::new();
@@ -87,7 +94,7 @@ impl Job for TrainJob<'_> {
         let console = Console { lines, dashboard, interrupter };
         let devices = if config.run().multi_gpu_on { devices::<B>(&device)? } else { vec![device] };
         let dir = folder.path().display();
-        match train::<B>(config, folder, planned, &devices, console, resume)? {
+        match train::<B>(config, folder, planned, &devices, console, start)? {
             Outcome::Finished(report) => {
                 printer.data(&report.table())?;
                 printer.data(&format!("{:<11} {dir}", "run"))?;

@@ -13,7 +13,7 @@ use toml::{Table, Value};
 pub use declare::{Flag, Setting};
 pub use forms::Kind;
 pub use layer::Layer;
-pub use settings::{Data, Logging, Model, Optimisation, Pruning, Run, SETTINGS};
+pub use settings::{Data, FREE, Logging, Model, Optimisation, Pruning, Run, SETTINGS};
 
 use self::settings::Groups;
 use crate::error::{Error, Result};
@@ -101,6 +101,33 @@ impl RunConfig {
         let mut table = Table::from_iter([("format".to_string(), Value::from(FORMAT))]);
         self.0.write(&mut table)?;
         Ok(table)
+    }
+
+    /// The settings that decide the weights, as they are written to `config.toml`: all but [`FREE`].
+    ///
+    /// # Errors
+    /// As [`to_table`](Self::to_table).
+    pub fn bound(&self) -> Result<Table> {
+        let mut table = self.to_table()?;
+        table.retain(|name, _| name != "format" && !FREE.contains(&name));
+        Ok(table)
+    }
+
+    /// The same with paths that hold in any working directory.
+    ///
+    /// # Errors
+    /// As [`to_table`](Self::to_table).
+    pub fn absolute(&self) -> Result<Self> {
+        let mut table = self.to_table()?;
+        for setting in SETTINGS.iter().filter(|setting| setting.kind == Kind::Path) {
+            let path = table.get(setting.name).and_then(Value::as_str).unwrap_or_default();
+            // One that no file of settings can hold stays as it is.
+            let absolute = std::path::absolute(path).ok();
+            if let Some(absolute) = absolute.as_ref().and_then(|path| path.to_str()) {
+                table.insert(setting.name.to_string(), absolute.into());
+            }
+        }
+        Self::resolve(&[Layer::command_line(table)])
     }
 
     /// What is learnt, and from what.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::layer::Layer;
+use super::layer::{Layer, text_of};
 use crate::error::{Error, Result};
 
 /// The folder of recipes, where there is one.
@@ -52,8 +52,7 @@ impl Recipe {
     }
 
     fn from_file(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, "read", e))?;
-        Ok(Self { origin: path.to_path_buf(), text })
+        Ok(Self { origin: path.to_path_buf(), text: text_of(path)? })
     }
 }
 

@@ -149,6 +149,27 @@ settings! {
     }
 }
 
+/// The settings that may differ where a run goes on from a checkpoint. They say where it reads and
+/// writes and what it reports, but decide no weight; what those of the paths lead to is compared
+/// instead. A checkpoint is bound to all others.
+pub const FREE: [&str; 15] = [
+    "data_dir",
+    "task_def",
+    "init_checkpoint",
+    "tokenizer",
+    "model_ckpt",
+    "log_per_updates",
+    "eval_per_updates",
+    "batch_size_eval",
+    "save_per_updates",
+    "save_per_updates_on",
+    "keep_checkpoints",
+    "log_file",
+    "tensorboard",
+    "tensorboard_logdir",
+    "output_dir",
+];
+
 /// All groups.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Groups {

@@ -9,8 +9,11 @@ use ureq::http::header::{
     RANGE,
 };
 use ureq::http::{HeaderMap, Uri};
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::{Connector, DefaultConnector};
 use ureq::{Agent, BodyReader, Timeout};
 
+use crate::download::pace::{Pace, TooSlow};
 use crate::error::Error;
 
 /// Browsers allow 20, most tools 10.
@@ -83,7 +86,9 @@ impl Reply {
 pub(super) struct Client(Agent);
 
 impl Client {
-    pub(super) fn new(timeout: Duration, proxy_from_env: bool) -> Self {
+    /// Each phase but that of the body may take `timeout` in all, and at no time may it bring less
+    /// than `slowest` bytes a second.
+    pub(super) fn new(timeout: Duration, slowest: u64, proxy_from_env: bool) -> Self {
         let mut config = Agent::config_builder()
             .user_agent(concat!("platon/", env!("CARGO_PKG_VERSION")))
             .http_status_as_error(false)
@@ -92,12 +97,15 @@ impl Client {
             .max_idle_connections(0)
             .timeout_resolve(Some(timeout))
             .timeout_connect(Some(timeout))
+            .timeout_send_request(Some(timeout))
+            .timeout_recv_response(Some(timeout))
             .timeout_per_write(Some(timeout))
             .timeout_per_read(Some(timeout));
         if !proxy_from_env {
             config = config.proxy(None);
         }
-        Self(config.build().new_agent())
+        let connector = DefaultConnector::new().chain(Pace { slowest, window: timeout });
+        Self(Agent::with_parts(config.build(), connector, DefaultResolver::default()))
     }
 
     /// Asks for what follows the first `offset` bytes, provided that the file still has the tag.
@@ -211,6 +219,10 @@ pub(super) fn failure(error: ureq::Error) -> Failure {
         ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect) => {
             Failure::Unreachable("no connection in time".into())
         }
+        ureq::Error::Timeout(Timeout::RecvResponse) => {
+            Failure::Passing("the server does not answer in time".into())
+        }
+        ureq::Error::Other(e) if e.is::<TooSlow>() => Failure::Passing(e.to_string()),
         ureq::Error::Timeout(_) => Failure::Passing("the server has stopped sending".into()),
         ureq::Error::Io(e) => match e.kind() {
             ConnectionReset | ConnectionAborted | BrokenPipe | UnexpectedEof | TimedOut

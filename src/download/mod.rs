@@ -14,11 +14,12 @@ use crate::download::fetch::{Fetcher, Outcome, Request, Settings};
 use crate::download::sources::{CHECKSUMS, Form, GLUE_URL, HF_URL, Remote};
 use crate::download::unpack::{Limits, Unpacked, unpack};
 use crate::error::{Error, Result};
-use crate::files::write_whole;
+use crate::files::{read_at_most, write_whole};
 
 pub mod fetch;
 mod http;
 mod mrpc;
+mod pace;
 mod partial;
 pub mod sources;
 mod text;
@@ -28,8 +29,12 @@ pub mod unpack;
 const GLUE_MIRROR: &str = "--glue-url or PLATON_GLUE_URL";
 const HF_MIRROR: &str = "--hf-url or HF_ENDPOINT";
 
-/// Far more than any of the files that are read as a whole has.
+/// Far more than any of the files that are read as a whole has, vocabularies among them.
 const MAX_TEXT_BYTES: u64 = 64 << 20;
+/// A thousand times a model's configuration.
+const MAX_CONFIG_BYTES: u64 = 1 << 20;
+/// Three times the largest of GLUE's archives, MNLI's.
+const MAX_ARCHIVE_BYTES: u64 = 1 << 30;
 
 /// What is being done, for a progress bar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,10 +138,11 @@ pub fn glue_task(
     let mut result = Unpacked::default();
     if !wanted.is_empty() {
         let glue = Glue::new(&source.form, options)?;
-        let get = |remote: &Remote| glue.fetch(remote, on_progress);
+        let get = |remote: &Remote| glue.fetch(remote, MAX_TEXT_BYTES, on_progress);
         match &source.form {
             Form::Archive(remote) => {
-                result = unpack(&get(remote)?, &wanted, &target, options.force, &options.limits)?;
+                let archive = glue.fetch(remote, MAX_ARCHIVE_BYTES, on_progress)?;
+                result = unpack(&archive, &wanted, &target, options.force, &options.limits)?;
             }
             Form::Plain(remote) => {
                 let content = read_small(&get(remote)?)?;
@@ -184,6 +190,7 @@ impl<'a> Glue<'a> {
     fn fetch(
         &self,
         remote: &Remote,
+        max_bytes: u64,
         on_progress: &(dyn Fn(DownloadEvent<'_>) + Sync),
     ) -> Result<PathBuf> {
         let target = self.options.cache_dir.join(remote.name);
@@ -200,6 +207,7 @@ impl<'a> Glue<'a> {
             target: &target,
             sha256: own.or(mirrored).or(official),
             hub: false,
+            max_bytes,
             optional: false,
             force: self.options.force,
             mirror: GLUE_MIRROR,
@@ -219,13 +227,20 @@ fn all_cached(form: &Form, cache_dir: &Path) -> bool {
 
 /// Reads a file that is used as a whole.
 fn read_small(path: &Path) -> Result<Vec<u8>> {
-    let bytes = fs::metadata(path).map_err(|e| Error::io(path, "read", e))?.len();
-    if bytes > MAX_TEXT_BYTES {
-        let expected = format!("at most {MAX_TEXT_BYTES} bytes");
-        return Err(Error::content(path, None, expected, bytes)
-            .hint(format!("remove {} and run again", path.display())));
+    read_at_most(path, MAX_TEXT_BYTES).map_err(|e| match e {
+        Error::Content { .. } => e.hint(format!("remove {} and run again", path.display())),
+        e => e,
+    })
+}
+
+/// The largest file of a model under this name.
+fn most(file: &str) -> u64 {
+    match file {
+        CONFIG | "tokenizer_config.json" => MAX_CONFIG_BYTES,
+        file if TOKENIZERS.contains(&file) => MAX_TEXT_BYTES,
+        // What the settings say.
+        _ => u64::MAX,
     }
-    fs::read(path).map_err(|e| Error::io(path, "read", e))
 }
 
 /// Brings a BERT checkpoint into the folder `into`: `bert-base-uncased` or another of Google's four
@@ -262,6 +277,7 @@ pub fn model(
             target: &target,
             sha256: options.checksums.get(file).map(String::as_str),
             hub: true,
+            max_bytes: most(file),
             optional,
             force: options.force,
             mirror: HF_MIRROR,

@@ -294,3 +294,14 @@ fn interrupted_weights_are_taken_up_by_the_next_run() {
     assert_eq!(server.seen().last().unwrap().from, Some(3));
     assert_eq!(place.names("model"), ["config.json", "model.safetensors", "vocab.txt"]);
 }
+
+#[test]
+fn files_have_the_limits_of_their_kind() {
+    assert_eq!(most("config.json"), 1 << 20);
+    assert_eq!((most("vocab.txt"), most("tokenizer.json")), (64 << 20, 64 << 20));
+    assert_eq!(most("model.safetensors"), u64::MAX, "as the settings say");
+    // A server that announces a configuration of 2 MiB.
+    let server = serve(|_| Answer::ok("{}").length(2 << 20).cut(1));
+    let text = Place::new(&server).model("bert-base-uncased").unwrap_err().to_string();
+    assert!(text.contains("config.json: expected at most 1048576 bytes, found 2097152"), "{text}");
+}

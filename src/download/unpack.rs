@@ -11,6 +11,8 @@ use zip::ZipArchive;
 use zip::result::ZipError;
 
 use crate::error::{Error, Result};
+use crate::files;
+use crate::zipped;
 
 const BUFFER_BYTES: usize = 64 * 1024;
 /// Small files may be packed well by chance.
@@ -58,8 +60,8 @@ pub fn unpack(
     force: bool,
     limits: &Limits,
 ) -> Result<Unpacked> {
-    let file = File::open(archive).map_err(|e| Error::io(archive, "read", e))?;
-    let zip = ZipArchive::new(io::BufReader::new(file)).map_err(|e| broken(archive, &e))?;
+    let file = files::open(archive)?;
+    let zip = zipped::open(io::BufReader::new(file)).map_err(|e| broken(archive, &e))?;
     for name in zip.file_names() {
         check_name(archive, name)?;
     }
@@ -190,7 +192,7 @@ impl Job<'_> {
         path: &Path,
         failed: &dyn Fn(io::Error) -> Error,
     ) -> Result<()> {
-        let mut file = File::create(path).map_err(failed)?;
+        let mut file = files::create(path).map_err(failed)?;
         let mut entry = self.zip.by_name(name).map_err(|e| broken(self.archive, &e))?;
         let declared = entry.size();
         let mut size = 0;

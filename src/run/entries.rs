@@ -1,7 +1,7 @@
 //! The journal's state and its entries.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -11,8 +11,9 @@ use serde_json::{Map, Value, json};
 use super::folder::RunFolder;
 use super::outputs::{Moment, Outputs};
 use super::point::{self, Gauges, Point};
-use super::record::Best;
+use super::record::{Best, RunRecord};
 use crate::error::{Error, Result};
+use crate::files::open_own;
 use crate::glue::task::{Part, Task};
 use crate::glue::updates::Updates;
 use crate::infer::predictions::{Collected, Predictions};
@@ -58,25 +59,34 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// Opens log and points, the latter cut back to `metrics_bytes`.
+    /// Opens log and points, the latter cut back to where the run goes on, and says what of them is
+    /// lost.
     pub fn open(
         folder: &RunFolder,
         log_file: &str,
-        metrics_bytes: u64,
+        record: &RunRecord,
         lines: Option<Lines>,
         outputs: Outputs,
         stop: Box<dyn Fn() + Send>,
-    ) -> Result<Self> {
-        let points = open(&folder.points())?;
-        let length = points.1.metadata().map_err(|e| Error::io(&points.0, "read", e))?.len();
-        if length < metrics_bytes {
-            let expected = format!("at least {metrics_bytes} bytes");
-            return Err(Error::content(&points.0, None, expected, length)
-                .hint("the newest checkpoint knows of more; remove it to go on from another"));
+    ) -> Result<(Self, Vec<String>)> {
+        let mut lost = Vec::new();
+        let log = folder.named(log_file);
+        if record.update > 0 && !log.exists() {
+            lost.push(format!("{}: gone; a new one begins", log.display()));
         }
-        points.1.set_len(metrics_bytes).map_err(|e| Error::io(&points.0, "write", e))?;
-        let log = open(&folder.named(log_file))?;
-        Ok(Self { log, points, lines, outputs, stop, error: None })
+        let (log, points) = (open(&log)?, open(&folder.points())?);
+        let kept = whole_lines(&points.1, record.metrics_bytes)
+            .and_then(|kept| points.1.set_len(kept).map(|()| kept));
+        let kept = kept.map_err(|e| Error::io(&points.0, "write", e))?;
+        if kept < record.metrics_bytes {
+            lost.push(format!(
+                "{}: expected {} bytes up to update {}, found {kept}: what is missing stays so",
+                points.0.display(),
+                record.metrics_bytes,
+                record.update
+            ));
+        }
+        Ok((Self { log, points, lines, outputs, stop, error: None }, lost))
     }
 
     pub fn line(&mut self, text: &str) {
@@ -114,8 +124,26 @@ impl Files {
 }
 
 fn open(path: &Path) -> Result<(PathBuf, File)> {
-    let file = OpenOptions::new().create(true).append(true).open(path);
-    Ok((path.to_path_buf(), file.map_err(|e| Error::io(path, "create", e))?))
+    let file = open_own(path, OpenOptions::new().create(true).append(true).read(true))?;
+    Ok((path.to_path_buf(), file))
+}
+
+/// The bytes of the whole lines among the first `bytes` bytes of a file just opened.
+fn whole_lines(file: &File, bytes: u64) -> std::io::Result<u64> {
+    let mut reader = BufReader::new(file.take(bytes));
+    let (mut read, mut whole) = (0, 0);
+    loop {
+        let buffer = reader.fill_buf()?;
+        if buffer.is_empty() {
+            return Ok(whole);
+        }
+        if let Some(end) = buffer.iter().rposition(|byte| *byte == b'\n') {
+            whole = read + end as u64 + 1;
+        }
+        let length = buffer.len();
+        read += length as u64;
+        reader.consume(length);
+    }
 }
 
 impl State {
@@ -258,7 +286,21 @@ fn duration(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::duration;
+    use std::fs::{self, File};
+
+    use super::{duration, whole_lines};
+
+    #[test]
+    fn only_whole_lines_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("metrics.jsonl");
+        for (content, bytes, whole) in
+            [("a\nbc\nd", 5, 5), ("a\nbc\nd", 6, 5), ("a\nbc", 9, 2), ("abc", 2, 0), ("", 3, 0)]
+        {
+            fs::write(&path, content).unwrap();
+            assert_eq!(whole_lines(&File::open(&path).unwrap(), bytes).unwrap(), whole);
+        }
+    }
 
     #[test]
     fn durations_read_like_clocks() {

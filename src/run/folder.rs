@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::lock::RunLock;
 use crate::error::{Error, Result};
+use crate::files::check_own;
 
 const CONFIG: &str = "config.toml";
 const POINTS: &str = "metrics.jsonl";
@@ -75,6 +76,18 @@ impl RunFolder {
     /// Another process works on it, or the folder cannot be written to.
     pub fn lock(&self) -> Result<RunLock> {
         RunLock::take(&self.0, LOCK)
+    }
+
+    /// Refuses links, pipes and the like under the names that a run gives itself: the folder may be
+    /// from elsewhere.
+    ///
+    /// # Errors
+    /// There is one.
+    pub fn check(&self) -> Result<()> {
+        for name in OWN_NAMES {
+            check_own(&self.0.join(name))?;
+        }
+        Ok(())
     }
 
     /// Whether a run has got to its first update here.
@@ -193,6 +206,20 @@ mod tests {
         fs::write(run.named("log.log"), "x").unwrap();
         let text = RunFolder::new_at(&path).unwrap_err().to_string();
         assert!(text.contains("expected a new or empty folder"), "{text}");
+    }
+
+    #[test]
+    fn planted_links_and_folders_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in OWN_NAMES {
+            let run = RunFolder::new_at(&dir.path().join(name)).unwrap();
+            run.check().unwrap();
+            std::os::unix::fs::symlink(dir.path(), run.named(name)).unwrap();
+            let text = run.check().unwrap_err().to_string();
+            let expected =
+                format!("{name}/{name}: expected a file or folder of its own, found a link");
+            assert!(text.contains(&expected), "{text}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::entries::{Files, State};
 use super::folder::RunFolder;
 use super::outputs::Outputs;
 use super::point::Point;
-use super::record::{Best, LossScaleRecord, RunRecord};
+use super::record::{Best, Binding, LossScaleRecord, RunRecord};
 use crate::error::{Error, Result};
 use crate::glue::task::Task;
 use crate::glue::updates::Updates;
@@ -69,16 +69,16 @@ impl std::fmt::Debug for Journal {
 
 impl Journal {
     /// Opens the log and `metrics.jsonl` in the run folder; the latter is cut back to where the run
-    /// goes on.
+    /// goes on. With the journal come lines on what of both is lost: no run needs it to go on.
     ///
     /// # Errors
     /// A file cannot be written.
-    pub fn open(setup: Setup) -> Result<Self> {
+    pub fn open(setup: Setup) -> Result<(Self, Vec<String>)> {
         let Setup { folder, log_file, updates, log_every, task, sets, outputs, .. } = setup;
         let Setup { stop, lines, final_ratio, record, .. } = setup;
-        let files = Files::open(folder, log_file, record.metrics_bytes, lines, outputs, stop)?;
+        let (files, lost) = Files::open(folder, log_file, &record, lines, outputs, stop)?;
         let scores = record.scores.into_iter().map(|scored| SetScores::from_record(task, scored));
-        Ok(Self(Arc::new(Mutex::new(State {
+        let journal = Self(Arc::new(Mutex::new(State {
             files,
             updates,
             log_every,
@@ -96,7 +96,8 @@ impl Journal {
             best: record.best,
             final_ratio,
             seconds_before: record.wall_seconds,
-        }))))
+        })));
+        Ok((journal, lost))
     }
 
     /// Writes a line to the log, and to the terminal where no dashboard is in the way.
@@ -179,11 +180,15 @@ impl Journal {
     }
 
     /// Where the run stands, for a checkpoint; what has been logged is on the disk then. The loss
-    /// scale and the data's fingerprint are the run's.
+    /// scale and the binding are the run's.
     ///
     /// # Errors
     /// A file cannot be written.
-    pub fn record(&self, loss_scale: Option<LossScaleRecord>, data: &str) -> Result<RunRecord> {
+    pub fn record(
+        &self,
+        loss_scale: Option<LossScaleRecord>,
+        binding: &Binding,
+    ) -> Result<RunRecord> {
         let mut state = self.lock();
         let (metrics_bytes, events) = state.files.sync()?;
         let [seconds, pruning_seconds] = state.latest;
@@ -201,7 +206,7 @@ impl Journal {
             pruning_seconds,
             wall_seconds: state.wall_seconds(),
             loss_scale,
-            data: Some(data.to_string()),
+            binding: Some(binding.clone()),
         })
     }
 

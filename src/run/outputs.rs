@@ -10,7 +10,7 @@ use super::folder::RunFolder;
 use super::point::{GAUGES, Point};
 use crate::bert::names;
 use crate::error::{Error, Result};
-use crate::files::{is_file_name, write_json, write_whole};
+use crate::files::{check_own, is_file_name, write_json, write_whole};
 use crate::glue::task::{Kind, Part, Task};
 use crate::infer::predictions::Predictions;
 use crate::infer::scores::{SetScores, answers};
@@ -41,7 +41,8 @@ pub struct Moment {
 
 impl Outputs {
     /// Writes to `folder`; events, where they are wanted, to its folder `events`, where
-    /// `resumed` names the file to go on with and its length.
+    /// `resumed` names the file to go on with and its length. Where that cannot be gone on with a
+    /// new one begins, and the reason comes with the outputs: TensorBoard reads all of a folder.
     ///
     /// # Errors
     /// The folder for the events cannot be written to.
@@ -52,20 +53,28 @@ impl Outputs {
         submissions: bool,
         scope: &Scope,
         resumed: Option<&(String, u64)>,
-    ) -> Result<Self> {
+    ) -> Result<(Self, Option<Error>)> {
         let matrix = |name: &str| match names::layer_and_matrix(name) {
             Some((layer, matrix)) => format!("layer_{layer}/{matrix}"),
             None => name.to_string(),
         };
         let matrices = scope.members().iter().map(|m| (matrix(&m.name), m.size)).collect();
-        let events = match (events, resumed) {
-            (None, _) => None,
-            (Some(events), Some((name, bytes))) if is_file_name(name) => {
-                Some(EventWriter::resume(&folder.named(events).join(name), *bytes)?)
+        let resumed = resumed.filter(|(name, _)| is_file_name(name));
+        let (mut writer, mut lost) = (None, None);
+        if let Some(events) = events.map(|events| folder.named(events)) {
+            check_own(&events)?;
+            if let Some((name, bytes)) = resumed {
+                match EventWriter::resume(&events.join(name), *bytes) {
+                    Ok(resumed) => writer = Some(resumed),
+                    Err(error) => lost = Some(error),
+                }
             }
-            (Some(events), _) => Some(EventWriter::create(&folder.named(events))?),
-        };
-        Ok(Self { folder: folder.clone(), task, events, matrices, submissions })
+            if writer.is_none() {
+                writer = Some(EventWriter::create(&events)?);
+            }
+        }
+        let outputs = Self { folder: folder.clone(), task, events: writer, matrices, submissions };
+        Ok((outputs, lost))
     }
 
     /// Makes sure that the events so far outlive a power cut.
@@ -157,8 +166,9 @@ impl Outputs {
 /// Removes the event files in `folder`, if it is there.
 ///
 /// # Errors
-/// One cannot be removed.
+/// One cannot be removed, or the folder is a link.
 pub fn remove_events(folder: &Path) -> Result<()> {
+    check_own(folder)?;
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with("events.out.tfevents.") {
             let path = entry.path();

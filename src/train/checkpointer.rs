@@ -1,6 +1,5 @@
 //! The parts of a checkpoint, as burn's learner hands them out and takes them back.
 
-use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -11,6 +10,7 @@ use burn::tensor::backend::Backend;
 use burn_train::checkpoint::{Checkpointer, CheckpointerError};
 
 use crate::error::{Error, Result};
+use crate::files;
 use crate::panics;
 use crate::run::checkpoints::{PARTS, Unfinished, Whole};
 
@@ -20,7 +20,7 @@ use crate::run::checkpoints::{PARTS, Unfinished, Whole};
 /// The file cannot be read, or holds something else.
 pub fn read<B: Backend, R: Record<B>>(whole: &Whole, part: &str, device: &B::Device) -> Result<R> {
     let path = whole.part(part);
-    let file = File::open(&path).map_err(|e| Error::io(&path, "read", e))?;
+    let file = files::open(&path)?;
     let item = rmp_serde::decode::from_read(BufReader::new(file)).map_err(|e| {
         Error::content(&path, None, "a record of this run's model and optimizer", e)
             .hint("another version of platon may have written it; resume with that one")
@@ -110,7 +110,7 @@ fn write<B: Backend, R: Record<B>>(path: &Path, record: R) -> Result<()> {
         Error::io(path, "write", e).hint("check the free space and the permissions of the folder")
     };
     let item = record.into_item::<FullPrecisionSettings>();
-    let mut file = BufWriter::new(File::create(path).map_err(failed)?);
+    let mut file = BufWriter::new(files::create(path).map_err(failed)?);
     rmp_serde::encode::write_named(&mut file, &item)
         .map_err(|e| failed(std::io::Error::other(cause(&e))))?;
     file.flush().and_then(|()| file.get_ref().sync_all()).map_err(failed)
@@ -152,7 +152,9 @@ mod tests {
     #[test]
     fn a_part_that_cannot_be_read_back_says_why() {
         let dir = tempfile::tempdir().unwrap();
-        let unfinished = Checkpoints::new(&RunFolder::at(dir.path()), 1).begin(3).unwrap();
+        let run = RunFolder::at(dir.path());
+        let lock = run.lock().unwrap();
+        let unfinished = Checkpoints::new(&run, 1).begin(3, &lock).unwrap();
         let writing = Writing::default();
         writing.begin(&unfinished);
         let [broken, ..] = PARTS;

@@ -23,3 +23,4 @@ mod update_loop;
 
 pub use plan::Plan;
 pub use run::{Console, train};
+pub use start::Start;

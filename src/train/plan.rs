@@ -41,19 +41,25 @@ pub struct Plan {
 
 impl Plan {
     /// Reads and checks everything a run needs, preparing data that is missing; with the plan comes
-    /// the checkpoint that the run begins with.
+    /// the checkpoint that the run begins with. Without `needs_weights` none of its weights are read:
+    /// a run that goes on has its own.
     ///
     /// # Errors
     /// A file is missing or malformed, its content does not fit the model, or the settings do not
     /// fit the data.
     pub fn new(
         config: &RunConfig,
+        needs_weights: bool,
         on_progress: &(dyn Fn(PrepareEvent<'_>) + Sync),
     ) -> Result<(Self, Checkpoint)> {
         let task = task_of(config)?;
         let (data_settings, model_settings) = (config.data(), config.model());
-        let checkpoint = Checkpoint::open(&model_settings.init_checkpoint)?;
-        if !model_settings.from_scratch {
+        let checkpoint = if needs_weights {
+            Checkpoint::open(&model_settings.init_checkpoint)?
+        } else {
+            Checkpoint::open_config(&model_settings.init_checkpoint)?
+        };
+        if needs_weights && !model_settings.from_scratch {
             checkpoint.check_weights()?;
         }
         let bert = first_layers(&checkpoint.config, model_settings.num_hidden_layers)?;

@@ -22,6 +22,7 @@ use crate::infer::forward::filling;
 use crate::kernels::TrainingBackend;
 use crate::panics;
 use crate::run::journal::Lines;
+use crate::run::record::Binding;
 use crate::run::{Journal, Outcome, RunFolder, StoppedBy};
 
 /// How a run talks to its user.
@@ -34,9 +35,10 @@ pub struct Console {
     pub interrupter: Interrupter,
 }
 
-/// Trains as `config` says and fills the run folder, which must exist. With `resume` it goes on from
-/// the newest whole checkpoint there, or from the beginning without one. Updates are divided among
-/// `devices`; the weights, at first those of the checkpoint beside the plan, are on the first.
+/// Trains as `config` says and fills the run folder, which must exist. A run that was begun goes on
+/// from the newest whole checkpoint, which is `start`'s, or from the beginning without one. Updates
+/// are divided among `devices`; the weights, at first those of the checkpoint beside the plan, are
+/// on the first.
 ///
 /// # Errors
 /// A model that cannot be loaded, before anything is written; a journal or checkpoint that cannot
@@ -47,12 +49,11 @@ pub fn train<B: TrainingBackend>(
     (mut plan, checkpoint): (Plan, Checkpoint),
     devices: &[B::Device],
     console: Console,
-    resume: bool,
+    start: Start,
 ) -> Result<Outcome> {
     let Console { lines, dashboard, interrupter } = console;
-    let start = Start::find(folder, config.logging().keep_checkpoints, resume)?;
-    let data = plan.fingerprint()?;
-    start.check_same(&plan, &data)?;
+    let binding = start.bind(config, &plan)?;
+    start.keep_paths(config, folder)?;
     let notes = notes(config, &plan, devices.len());
     let lines = (!dashboard).then_some(lines);
     let surroundings = Surroundings { config, folder, interrupter: &interrupter, lines };
@@ -62,7 +63,10 @@ pub fn train<B: TrainingBackend>(
     for error in &start.skipped {
         journal.line(&format!("checkpoint skipped: {error}"));
     }
-    if resume {
+    for line in &parts.lost {
+        journal.line(line);
+    }
+    if start.resumed {
         journal.line(&format!("going on after update {}", start.update()));
     }
     if !parts.unused.is_empty() {
@@ -74,7 +78,7 @@ pub fn train<B: TrainingBackend>(
         journal.line(&note);
     }
 
-    let course = Course { config, folder, start, data, dashboard, interrupter: &interrupter };
+    let course = Course { config, folder, start, binding, dashboard, interrupter: &interrupter };
     let net = course.launch(parts, &mut plan, devices)?;
     let (step, of) = (journal.step(), plan.updates.last());
     if let Some(reason) = interrupter.get_message() {
@@ -99,8 +103,8 @@ struct Course<'a> {
     config: &'a RunConfig,
     folder: &'a RunFolder,
     start: Start,
-    /// The fingerprint of the samples.
-    data: String,
+    /// What checkpoints are bound to.
+    binding: Binding,
     dashboard: bool,
     interrupter: &'a Interrupter,
 }
@@ -116,7 +120,7 @@ impl Course<'_> {
         plan: &mut Plan,
         devices: &[B::Device],
     ) -> Result<Trained<B>> {
-        let Self { config, folder, start, data, dashboard, interrupter } = self;
+        let Self { config, folder, start, binding, dashboard, interrupter } = self;
         let Assembled { trainee, optimizer, rate, journal, loss_scale, .. } = parts;
         let (device, updates) = (devices.first().cloned().unwrap_or_default(), &plan.updates);
         let (sets, evaluated): (Vec<_>, Vec<_>) =
@@ -143,7 +147,8 @@ impl Course<'_> {
             journal: journal.clone(),
             checkpoints: start.checkpoints,
             loss_scale,
-            data,
+            binding,
+            lock: start.lock,
             device,
         };
         let mut training =

@@ -40,3 +40,5 @@ mod reduce;
 mod resume;
 #[cfg(feature = "ndarray")]
 mod threshold;
+#[cfg(feature = "flex")]
+mod vouched;

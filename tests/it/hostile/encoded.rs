@@ -38,8 +38,7 @@ fn samples() {
             (Text(""), ": expected at least one sample, found none (hint: prepare the data again)"),
             (
                 Text("\n"),
-                ":1: expected a JSON sample, found EOF while parsing a value at column 0 \
-                 (hint: prepare the data again)",
+                ": expected at least one sample, found none (hint: prepare the data again)",
             ),
             (
                 Text("{\"uid\": \"0\", \"label\": 1, \"token_id\": [2, 5"),
