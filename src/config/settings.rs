@@ -152,7 +152,7 @@ settings! {
 /// The settings that may differ where a run goes on from a checkpoint. They say where it reads and
 /// writes and what it reports, but decide no weight; what those of the paths lead to is compared
 /// instead. A checkpoint is bound to all others.
-pub const FREE: [&str; 15] = [
+pub const FREE: [&str; 16] = [
     "data_dir",
     "task_def",
     "init_checkpoint",
@@ -164,6 +164,7 @@ pub const FREE: [&str; 15] = [
     "save_per_updates",
     "save_per_updates_on",
     "keep_checkpoints",
+    "keep_state",
     "log_file",
     "tensorboard",
     "tensorboard_logdir",
