@@ -37,5 +37,7 @@ mod prune;
 mod recipes;
 mod reduce;
 mod resume;
+#[cfg(all(unix, feature = "flex"))]
+mod terminal;
 #[cfg(feature = "ndarray")]
 mod threshold;

@@ -145,10 +145,21 @@ impl Board {
         }
     }
 
-    /// Takes in bytes from the keyboard.
-    pub fn typed(&mut self, bytes: &[u8]) -> Wish {
+    /// Takes in bytes from the keyboard: keys, of which the last wish counts.
+    pub fn typed(&mut self, mut bytes: &[u8]) -> Wish {
+        let mut wish = Wish::None;
+        while !bytes.is_empty() {
+            let arrow = matches!(bytes, [b'\x1b', b'[' | b'O', _, ..]);
+            let (key, rest) = bytes.split_at(if arrow { 3 } else { 1 });
+            wish = Some(self.pressed(key)).filter(|new| *new != Wish::None).unwrap_or(wish);
+            bytes = rest;
+        }
+        wish
+    }
+
+    fn pressed(&mut self, key: &[u8]) -> Wish {
         let count = self.metrics.len().max(1);
-        match bytes {
+        match key {
             b"s" if self.menu => {
                 self.menu = false;
                 return Wish::Stop;

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -75,8 +76,7 @@ struct Restored {
 impl Drop for Restored {
     fn drop(&mut self) {
         self.before.restore();
-        // Best effort: the terminal may be gone.
-        let _ = self.out.put(TerminalState::LEAVE_SCREEN.as_bytes());
+        self.out.put(TerminalState::LEAVE_SCREEN.as_bytes());
     }
 }
 
@@ -88,25 +88,27 @@ fn work(shown: Shown, mut out: Out, closed: &UnixStream) -> io::Result<()> {
     let Shown { board, interrupter, .. } = shown;
     let lock = || board.lock().unwrap_or_else(PoisonError::into_inner);
     let before = TerminalState::save();
-    let _restored = Restored { before, out: out.again()? };
-    let mut input = io::stdin();
+    let restored = Restored { before, out: out.again()? };
+    let mut input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut keys = input.is_terminal() && before.read_keys();
     lock().keys = keys;
-    out.put(TerminalState::ENTER_SCREEN.as_bytes())?;
-    let mut area = size()?;
+    out.put(TerminalState::ENTER_SCREEN.as_bytes());
+    // Empty, so that the first picture is one of another size.
+    let mut area = Rect::ZERO;
     let options = TerminalOptions { viewport: Viewport::Fixed(area) };
     let mut terminal = Terminal::with_options(CrosstermBackend::new(out), options)?;
-    terminal.clear()?;
     loop {
         let now = size()?;
         if now != area {
             area = now;
+            // Clears as well; ratatui's own way to clear waits for the terminal to answer.
             terminal.resize(area)?;
         }
         // A copy, so that the run does not wait for a slow terminal.
         let mut picture = lock().clone();
         picture.stopping = interrupter.should_stop();
         terminal.draw(|frame| view::draw(frame, &picture))?;
+        restored.out.check()?;
 
         let source = keys.then(|| input.as_fd());
         let [typed, ended] = terminal::wait_readable([source, Some(closed.as_fd())], TICK)?;
@@ -126,7 +128,7 @@ fn work(shown: Shown, mut out: Out, closed: &UnixStream) -> io::Result<()> {
         match lock().typed(bytes.get(..count).unwrap_or_default()) {
             Wish::None => {}
             Wish::Stop => interrupter.stop(Some(StoppedBy::Dashboard.name())),
-            Wish::Redraw => terminal.clear()?,
+            Wish::Redraw => terminal.resize(area)?,
         }
     }
 }
@@ -136,27 +138,40 @@ fn size() -> io::Result<Rect> {
     Ok(Rect { x: 0, y: 0, width, height })
 }
 
-/// The terminal, written to in whole pictures. What it no longer takes is lost without a word:
-/// ratatui writes a last time when it is dropped, and panics where that fails.
+/// The terminal, written to in whole pictures. What it no longer takes is lost without an error:
+/// ratatui writes a last time when it is dropped, and prints, or panics, where that fails.
 struct Out {
     file: File,
     picture: Vec<u8>,
-    gone: bool,
+    gone: Arc<AtomicBool>,
 }
 
 impl Out {
     /// Standard output, past the buffer that would break pictures at lines.
     fn new() -> io::Result<Self> {
         let file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-        Ok(Self { file, picture: Vec::new(), gone: false })
+        Ok(Self { file, picture: Vec::new(), gone: Arc::default() })
     }
 
     /// The same terminal once more.
     fn again(&self) -> io::Result<Self> {
-        Ok(Self { file: self.file.try_clone()?, picture: Vec::new(), gone: false })
+        let (file, gone) = (self.file.try_clone()?, self.gone.clone());
+        Ok(Self { file, picture: Vec::new(), gone })
     }
 
-    fn put(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+    /// Whether the terminal took all so far.
+    fn check(&self) -> io::Result<()> {
+        let gone = self.gone.load(Ordering::Relaxed);
+        if gone { Err(ErrorKind::BrokenPipe.into()) } else { Ok(()) }
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        if self.check().is_ok() && self.try_put(bytes).is_err() {
+            self.gone.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn try_put(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             match self.file.write(bytes) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
@@ -175,17 +190,36 @@ impl Out {
 
 impl Write for Out {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if !self.gone {
-            self.picture.extend_from_slice(bytes);
-        }
+        self.picture.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if self.gone {
-            return Ok(());
-        }
         let picture = std::mem::take(&mut self.picture);
-        self.put(&picture).inspect_err(|_| self.gone = true)
+        self.put(&picture);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+
+    use super::*;
+
+    #[test]
+    fn a_terminal_that_takes_nothing_is_no_error_to_ratatui() {
+        let (reader, writer) = UnixStream::pair().unwrap();
+        drop(reader);
+        let file = File::from(OwnedFd::from(writer));
+        let out = Out { file, picture: Vec::new(), gone: Arc::default() };
+        let watched = out.again().unwrap();
+        let viewport = Viewport::Fixed(Rect::new(0, 0, 10, 3));
+        let options = TerminalOptions { viewport };
+        let mut terminal = Terminal::with_options(CrosstermBackend::new(out), options).unwrap();
+        assert!(watched.check().is_ok());
+        terminal.draw(|_| {}).unwrap();
+        assert!(watched.check().is_err());
+        terminal.draw(|_| {}).unwrap();
     }
 }
