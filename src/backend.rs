@@ -1,7 +1,5 @@
 //! Runs a job on the backend chosen at run time.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use burn::prelude::DeviceOps;
 use burn::tensor::Tensor;
 use burn::tensor::backend::{Backend, DeviceId};
@@ -127,7 +125,7 @@ fn tried<B: Backend>(
     device: impl FnOnce() -> B::Device,
     beside: Option<&B::Device>,
 ) -> Result<B::Device> {
-    let tried = catch_unwind(AssertUnwindSafe(|| {
+    let tried = panics::catch(|| {
         let device = device();
         B::seed(&device, 0);
         let beside = beside.unwrap_or(&device);
@@ -135,15 +133,14 @@ fn tried<B: Backend>(
         let sum = ones.sum().to_device(beside).into_data();
         let sum = sum.iter::<f32>().next();
         (device, sum)
-    }));
-    match tried {
-        Ok((device, Some(2.0))) => Ok(device),
-        _ => {
-            // Some libraries list every place they have looked in.
-            let cause = panics::take().unwrap_or_else(|| "a wrong sum in the first test".into());
-            let cause = cause.split(" - ").next().unwrap_or_default();
-            Err(Error::run(format!("{name}: no usable device or driver: {cause}"))
-                .hint("check the driver (`nvidia-smi`, `vulkaninfo`), or use --backend flex"))
-        }
-    }
+    });
+    let cause = match tried {
+        Ok((device, Some(2.0))) => return Ok(device),
+        Ok(_) => "a wrong sum in the first test".into(),
+        Err(cause) => cause,
+    };
+    // Some libraries list every place they have looked in.
+    let cause = cause.split(" - ").next().unwrap_or_default();
+    Err(Error::run(format!("{name}: no usable device or driver: {cause}"))
+        .hint("check the driver (`nvidia-smi`, `vulkaninfo`), or use --backend flex"))
 }

@@ -137,7 +137,7 @@ pub fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
     written.map_err(|e| {
         // Best effort: the first error is the one to report.
         let _ = fs::remove_file(&temporary);
-        Error::io(path, "write", e).hint("check the free space and the permissions of the folder")
+        Error::io(path, "write", e)
     })
 }
 

@@ -120,7 +120,7 @@ impl EventWriter {
     }
 
     fn failed(&self, source: io::Error) -> Error {
-        Error::io(&self.path, "write", source).hint("check the free space of the folder's disk")
+        Error::io(&self.path, "write", source)
     }
 }
 

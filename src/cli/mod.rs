@@ -16,13 +16,13 @@ mod resume;
 mod runs;
 mod saved;
 mod settings;
+mod signals;
 mod submit;
 mod supply;
 mod train;
 mod training;
 
 use std::ffi::OsString;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -71,6 +71,7 @@ enum Command {
 /// Parses the process's arguments, runs the command, prints its error.
 pub fn main() -> ExitCode {
     panics::keep_quiet();
+    signals::fail_writes_instead_of_dying();
     start_threads();
     let printer = Printer::new();
     let arguments = match refused::sift(std::env::args_os().map(accept_underscores).collect()) {
@@ -89,9 +90,8 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    let result = catch_unwind(AssertUnwindSafe(|| run(cli.command, &printer)));
-    let result = result.unwrap_or_else(|_| {
-        let cause = panics::take().unwrap_or_default();
+    let result = panics::catch(|| run(cli.command, &printer));
+    let result = result.unwrap_or_else(|cause| {
         Err(Error::run(format!("internal error: {cause}")).hint("this is a bug; please report it"))
     });
     match result {

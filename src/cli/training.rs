@@ -7,14 +7,15 @@ use burn_train::Interrupter;
 
 use super::bars::PrepareBars;
 use super::printer::Printer;
+use super::signals::stop_on_signals;
 use crate::backend::{Job, devices, run_on};
 use crate::bert::Checkpoint;
 use crate::config::RunConfig;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::files::write_whole;
 use crate::kernels::TrainingBackend;
 use crate::run::{Outcome, RunFolder, StoppedBy};
-use crate::train::terminal::TerminalState;
+use crate::train::terminal;
 use crate::train::{Console, Plan, Start, train};
 
 /// Goes on with a run.
@@ -59,7 +60,10 @@ fn work(
     start: Start,
     printer: &Printer,
 ) -> Result<ExitCode> {
-    let dashboard = cfg!(feature = "tui") && !no_tui && std::io::stdout().is_terminal();
+    let dashboard = cfg!(feature = "tui")
+        && !no_tui
+        && std::io::stdout().is_terminal()
+        && terminal::in_foreground();
     run_on(config.run().backend, TrainJob { config, folder, dashboard, start, printer })
 }
 
@@ -117,31 +121,4 @@ impl Job for TrainJob<'_> {
 /// As shells have it: 130 for Ctrl-C, 143 for SIGTERM.
 fn exit_code(signal: i32) -> ExitCode {
     u8::try_from(128 + signal).map_or(ExitCode::FAILURE, ExitCode::from)
-}
-
-/// The first signal ends the run after the update it is at, a second one at once.
-fn stop_on_signals(interrupter: &Interrupter) -> Result<()> {
-    let interrupter = interrupter.clone();
-    let terminal = TerminalState::save();
-    let numbers = StoppedBy::SIGNALS.map(|(number, _)| number);
-    let mut signals = signal_hook::iterator::Signals::new(numbers)
-        .map_err(|e| Error::run(format!("signals cannot be handled: {e}")))?;
-    std::thread::spawn(move || {
-        let mut asked = false;
-        for signal in signals.forever() {
-            // A terminal that closes may say so twice.
-            if asked && signal == libc::SIGHUP {
-                continue;
-            }
-            if asked {
-                terminal.restore();
-                Printer::new().log(&format!("{}stopped at once", TerminalState::LEAVE_SCREEN));
-                // The command is at work on another thread and cannot be asked to return.
-                signal_hook::low_level::exit(128 + signal);
-            }
-            asked = true;
-            interrupter.stop(Some(StoppedBy::Signal(signal).name()));
-        }
-    });
-    Ok(())
 }

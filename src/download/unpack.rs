@@ -172,10 +172,7 @@ impl Job<'_> {
         let mut file_name = target.file_name().unwrap_or_default().to_os_string();
         file_name.push(format!(".{}.tmp", std::process::id()));
         let temporary = target.with_file_name(file_name);
-        let failed = |e| {
-            Error::io(target, "write", e)
-                .hint("check the free space and the permissions of the folder")
-        };
+        let failed = |e| Error::io(target, "write", e);
         let written = self
             .write_to(name, &temporary, &failed)
             .and_then(|()| fs::rename(&temporary, target).map_err(failed));

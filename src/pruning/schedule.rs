@@ -26,7 +26,7 @@ pub struct Target {
 
 /// The three phases of a pruning run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+pub enum Phase {
     /// Nothing is pruned yet.
     Before,
     /// The ratio falls; masks are applied every `delta_t` updates.
@@ -130,7 +130,7 @@ impl RatioSchedule {
     }
 
     /// The phase that update `step`, counted from 1, belongs to.
-    fn phase(&self, step: usize) -> Phase {
+    pub fn phase(&self, step: usize) -> Phase {
         if step <= self.first {
             Phase::Before
         } else if step > self.total - self.last {

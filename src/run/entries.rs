@@ -4,12 +4,13 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
 use super::folder::RunFolder;
 use super::outputs::{Moment, Outputs};
+use super::pace::Pace;
 use super::point::{self, Gauges, Point};
 use super::record::{Best, RunRecord};
 use crate::error::{Error, Result};
@@ -46,6 +47,9 @@ pub(super) struct State {
     pub best: Option<Best>,
     pub final_ratio: f64,
     pub seconds_before: f64,
+    pub pace: Pace,
+    /// Whether no more updates and predictions will come.
+    pub abandoned: bool,
 }
 
 /// The files of the journal, and the first error in writing them.
@@ -90,7 +94,7 @@ impl Files {
     }
 
     pub fn line(&mut self, text: &str) {
-        let now = humantime::format_rfc3339_seconds(SystemTime::now());
+        let now = timestamp(SystemTime::now());
         let written = self.log.1.write_all(format!("{now} {text}\n").as_bytes());
         self.check(written.map_err(|e| Error::io(&self.log.0, "write", e)));
         if let Some(lines) = &self.lines {
@@ -153,7 +157,7 @@ impl State {
     }
 
     /// The epoch, from 1, of the last update.
-    fn epoch(&self) -> usize {
+    pub fn epoch(&self) -> usize {
         self.updates.epoch_of(self.step.saturating_sub(1)) + 1
     }
 
@@ -164,7 +168,19 @@ impl State {
         )));
     }
 
+    /// Seconds until the run ends; `None` where nothing is known yet.
+    pub fn seconds_left(&self) -> Option<f64> {
+        let pending = |end: usize| end > self.step || self.evaluated_at != self.step;
+        let due = |end: usize| end >= self.step && self.updates.evaluates_after(end);
+        let ends = self.updates.chunks().iter().map(|chunk| chunk.end);
+        let evaluations = ends.filter(|end| due(*end) && pending(*end)).count();
+        let updates = self.updates.last().saturating_sub(self.step);
+        self.pace.left(self.started.elapsed().as_secs_f64(), updates, evaluations)
+    }
+
     pub fn trained(&mut self, point: &Point) {
+        let evaluated = self.evaluated_at == self.step && self.step > 0;
+        self.pace.trained(self.started.elapsed().as_secs_f64(), 1.0 / point.speed, evaluated);
         self.step = point.step;
         let step = self.step;
         if !point.loss.is_finite() {
@@ -192,12 +208,12 @@ impl State {
         self.files.point(entry);
         let written = self.files.outputs.trained(point, loss);
         self.files.check(written);
-        let total = self.updates.last();
-        let left = self.wall_seconds() / step.max(1) as f64 * total.saturating_sub(step) as f64;
+        let left = self.seconds_left().map(|left| format!("  {} left", duration(left)));
         self.files.line(&format!(
-            "update {step}/{total}  epoch {epoch}  {}  {} left",
+            "update {step}/{}  epoch {epoch}  {}{}",
+            self.updates.last(),
             point::line(&Point { loss, ..point.clone() }),
-            duration(left),
+            left.unwrap_or_default(),
         ));
     }
 
@@ -264,6 +280,14 @@ impl State {
     }
 }
 
+/// A time as it stands in the log; one before 1970 or after 9999, which only a clock that is wrong
+/// shows, as the nearest of these.
+fn timestamp(time: SystemTime) -> String {
+    const LAST: Duration = Duration::from_secs(253_402_300_799);
+    let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default().min(LAST);
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + since_epoch).to_string()
+}
+
 fn head(step: usize, epoch: usize, split: &str, loss: f64) -> Map<String, Value> {
     object(json!({"step": step, "epoch": epoch, "split": split, "loss": loss}))
 }
@@ -276,7 +300,7 @@ fn object(value: Value) -> Map<String, Value> {
 }
 
 /// `75` as `1:15`, `3675` as `1:01:15`.
-fn duration(seconds: f64) -> String {
+pub fn duration(seconds: f64) -> String {
     let s = seconds.round() as u64;
     match s / 3600 {
         0 => format!("{}:{:02}", s / 60, s % 60),
@@ -286,9 +310,9 @@ fn duration(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::{self, File};
+    use std::fs;
 
-    use super::{duration, whole_lines};
+    use super::*;
 
     #[test]
     fn only_whole_lines_are_kept() {
@@ -305,5 +329,24 @@ mod tests {
     #[test]
     fn durations_read_like_clocks() {
         assert_eq!([75.0, 3675.4, 0.4].map(duration), ["1:15", "1:01:15", "0:00"]);
+    }
+
+    #[test]
+    fn a_clock_that_is_wrong_still_dates_a_line() {
+        let at = |seconds: i64| match u64::try_from(seconds) {
+            Ok(after) => UNIX_EPOCH + Duration::from_secs(after),
+            Err(_) => UNIX_EPOCH - Duration::from_secs(seconds.unsigned_abs()),
+        };
+        for (seconds, expected) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (-1, "1970-01-01T00:00:00Z"),
+            (-4_000_000_000, "1970-01-01T00:00:00Z"),
+            (253_402_300_799, "9999-12-31T23:59:59Z"),
+            (253_402_300_800, "9999-12-31T23:59:59Z"),
+            (4_000_000_000_000, "9999-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(timestamp(at(seconds)), expected, "{seconds}");
+        }
     }
 }

@@ -4,6 +4,7 @@ mod assemble;
 mod checkpointer;
 #[doc(hidden)]
 pub mod clock;
+#[cfg(feature = "tui")]
 mod dashboard;
 mod describe;
 mod finish;
@@ -12,6 +13,7 @@ mod gauges;
 pub mod loss_scale;
 mod objective;
 pub mod plan;
+mod renderer;
 mod replicas;
 mod run;
 mod samples;

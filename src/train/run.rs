@@ -1,18 +1,17 @@
 //! A whole run: its parts, its training, and how it ends.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use burn_dataset::InMemDataset;
+use burn_train::renderer::MetricsRenderer;
 use burn_train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
 
 use super::assemble::{Assembled, Surroundings, assemble};
-use super::dashboard::{NoMetricFiles, Renderer, dashboard_renderer};
 use super::finish::{Finished, finish, settle};
 use super::gauges::{GaugeMetric, split_scores};
 use super::plan::Plan;
+use super::renderer::{NoMetricFiles, Renderer};
 use super::start::Start;
-use super::terminal::TerminalState;
 use super::update_loop::UpdateLoop;
 use crate::bert::{BertClassifier, Checkpoint};
 use crate::config::{BackendName, RunConfig};
@@ -139,8 +138,8 @@ impl Course<'_> {
             filling::<B>(),
             device.clone(),
         );
-        let shown = dashboard_renderer(dashboard, interrupter);
-        let renderer = Renderer::new(journal.clone(), updates.clone(), shown);
+        let shown = dashboard.then(|| self::dashboard(config, folder, plan, &journal, interrupter));
+        let renderer = Renderer::new(journal.clone(), shown.flatten());
         let update_loop = UpdateLoop {
             updates: updates.clone(),
             start: start.update(),
@@ -166,19 +165,53 @@ impl Course<'_> {
             training = training.metric_valid_numeric(score);
         }
         let learner = Learner::new(trainee, optimizer, rate);
-        let saved_terminal = TerminalState::save();
-        // burn panics where it cannot go on; a killed dashboard is one such case.
-        let result = catch_unwind(AssertUnwindSafe(move || training.launch(learner)));
-        if result.is_err() {
-            saved_terminal.restore();
+        // burn panics where it cannot go on.
+        let result = panics::catch(move || training.launch(learner));
+        // Where it does not, the renderer goes with burn's other thread, and with it the dashboard.
+        let result = match result {
+            Ok(_) if journal.is_abandoned() => Err(panics::take()),
+            result => result,
+        };
+        let net = result.map(|result| {
+            drop(result.renderer);
+            result.model.net
+        });
+        journal.wait_until_abandoned();
+        match journal.take_error() {
+            Some(error) => Err(error),
+            None => net.map_err(|cause| ended_abnormally(&cause, &journal, folder)),
         }
-        if let Some(error) = journal.take_error() {
-            return Err(error);
-        }
-        let result = result.map_err(|_| ended_abnormally(&journal, folder))?;
-        // Dropping the renderer closes the dashboard, so that what follows can be seen.
-        drop(result.renderer);
-        Ok(result.model.net)
+    }
+}
+
+/// The dashboard, where it was built in and the terminal takes it.
+fn dashboard(
+    config: &RunConfig,
+    folder: &RunFolder,
+    plan: &Plan,
+    journal: &Journal,
+    interrupter: &Interrupter,
+) -> Option<Box<dyn MetricsRenderer>> {
+    #[cfg(feature = "tui")]
+    {
+        use super::dashboard::{About, Dashboard};
+        let (pruner, updates) = (config.pruning().pruner, &plan.updates);
+        let target = config.pruning().final_ratio();
+        let about = About {
+            title: format!("{}, {}", plan.task.name, pruner.name()),
+            folder: one_line(folder.path().display()),
+            updates: updates.last(),
+            epochs: updates.epoch_of(updates.last().saturating_sub(1)) + 1,
+            pruning: pruner.prunes().then(|| (plan.schedule.clone(), target)),
+        };
+        let dashboard = Dashboard::open(about, journal.clone(), interrupter);
+        // Without a terminal the log has it all.
+        dashboard.ok().map(|dashboard| Box::new(dashboard) as Box<dyn MetricsRenderer>)
+    }
+    #[cfg(not(feature = "tui"))]
+    {
+        let _ = (config, folder, plan, journal, interrupter);
+        None
     }
 }
 
@@ -212,14 +245,9 @@ fn notes(config: &RunConfig, plan: &Plan, devices: usize) -> Vec<String> {
 }
 
 /// The error of a training that panicked.
-fn ended_abnormally(journal: &Journal, folder: &RunFolder) -> Error {
-    let (cause, step) = (panics::take().unwrap_or_default(), journal.step());
-    // burn's dashboard ends a run by a panic of this text when its user asks for that.
-    let message = if cause.starts_with("Killing training from user input") {
-        format!("killed from the dashboard after update {step}")
-    } else {
-        format!("the training ended abnormally after update {step}: {cause}")
-    };
+fn ended_abnormally(cause: &str, journal: &Journal, folder: &RunFolder) -> Error {
+    let step = journal.step();
+    let message = format!("the training ended abnormally after update {step}: {cause}");
     journal.line(&message);
     Error::run(message).hint(format!("go on with: platon resume {}", folder.path().display()))
 }

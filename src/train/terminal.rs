@@ -1,43 +1,68 @@
-//! What burn-train's dashboard needs from the operating system.
+//! What the dashboard needs from the operating system.
 
-/// Gives the dashboard's thread, which polls without a pause, only the processor time that nobody
-/// else wants. Elsewhere than on Linux nothing happens.
-pub fn calm_dashboard_thread() {
-    #[cfg(target_os = "linux")]
-    for task in std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
-        let name = std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
-        // The kernel keeps 15 characters of a thread's name: `train-renderer` has 14.
-        if name.trim_end() != "train-renderer" {
-            continue;
-        }
-        if let Some(id) = task.file_name().to_str().and_then(|s| s.parse::<libc::pid_t>().ok()) {
-            // SAFETY: the struct is plain data without invalid values, it lives across the call,
-            // and the call changes nothing but the scheduling of a thread of this process.
-            unsafe {
-                let parameters: libc::sched_param = std::mem::zeroed();
-                libc::sched_setscheduler(id, libc::SCHED_IDLE, &raw const parameters);
-            }
-        }
-    }
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// Whether this process is the one that the terminal on standard output listens to: one in the
+/// background is stopped when it changes the terminal's settings.
+pub fn in_foreground() -> bool {
+    // SAFETY: both calls only ask.
+    unsafe { libc::tcgetpgrp(libc::STDOUT_FILENO) == libc::getpgrp() }
 }
 
-/// Lets Ctrl-C be a signal although the dashboard's raw mode turned that off.
-pub fn allow_interrupt_key() {
-    #[cfg(unix)]
-    // SAFETY: `tcgetattr` fills the plain struct it is given before it is read, and both calls
-    // only touch the terminal's settings.
-    unsafe {
-        let mut settings: libc::termios = std::mem::zeroed();
-        if libc::tcgetattr(libc::STDIN_FILENO, &raw mut settings) == 0 {
-            settings.c_lflag |= libc::ISIG;
-            libc::tcsetattr(libc::STDIN_FILENO, libc::TCSANOW, &raw const settings);
-        }
+/// Columns and rows of the terminal on standard output; `None` where it is no longer there.
+pub fn size() -> Option<(u16, u16)> {
+    // SAFETY: the call fills the plain struct it is given before it is read.
+    let size = unsafe {
+        let mut size: libc::winsize = std::mem::zeroed();
+        let got = libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) == 0;
+        got.then_some(size)?
+    };
+    // Some pseudo-terminals do not know their size.
+    let known = size.ws_col > 0 && size.ws_row > 0;
+    Some(if known { (size.ws_col, size.ws_row) } else { (80, 24) })
+}
+
+/// Waits until something can be read from one of `sources`, or for so many milliseconds; whether
+/// each of them has something to say, its end included.
+///
+/// # Errors
+/// The system's, but not that a signal came.
+pub fn wait_readable<const N: usize>(
+    sources: [Option<BorrowedFd<'_>>; N],
+    milliseconds: i32,
+) -> io::Result<[bool; N]> {
+    wait(sources, libc::POLLIN, milliseconds)
+}
+
+/// Waits until `target` takes more, for at most so many milliseconds.
+///
+/// # Errors
+/// As [`wait_readable`].
+pub fn wait_writable(target: BorrowedFd<'_>, milliseconds: i32) -> io::Result<()> {
+    wait([Some(target)], libc::POLLOUT, milliseconds).map(|_| ())
+}
+
+fn wait<const N: usize>(
+    files: [Option<BorrowedFd<'_>>; N],
+    events: i16,
+    milliseconds: i32,
+) -> io::Result<[bool; N]> {
+    // A negative number stands for none.
+    let number = |file: Option<BorrowedFd<'_>>| file.map_or(-1, |file| file.as_raw_fd());
+    let mut polled = files.map(|file| libc::pollfd { fd: number(file), events, revents: 0 });
+    // SAFETY: the pointer and the length are those of one array.
+    let result = unsafe { libc::poll(polled.as_mut_ptr(), N as libc::nfds_t, milliseconds) };
+    if result < 0 {
+        let error = io::Error::last_os_error();
+        let interrupted = error.kind() == io::ErrorKind::Interrupted;
+        return if interrupted { Ok([false; N]) } else { Err(error) };
     }
+    Ok(polled.map(|file| file.revents != 0))
 }
 
 /// The largest amount of memory this process has held so far, in bytes; 0 where it is unknown.
 pub fn peak_rss_bytes() -> u64 {
-    #[cfg(unix)]
     // SAFETY: `getrusage` fills the plain struct it is given.
     unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();
@@ -49,35 +74,46 @@ pub fn peak_rss_bytes() -> u64 {
     0
 }
 
-/// The terminal's settings at some moment, to go back to.
+/// The settings of the terminal on standard input at some moment, to go back to; none where there
+/// is no terminal.
 #[derive(Clone, Copy)]
-pub struct TerminalState(#[cfg(unix)] Option<libc::termios>);
+pub struct TerminalState(Option<libc::termios>);
 
 impl TerminalState {
     /// The settings now.
     pub fn save() -> Self {
-        #[cfg(unix)]
         // SAFETY: `tcgetattr` fills the plain struct it is given before it is read.
         unsafe {
             let mut settings: libc::termios = std::mem::zeroed();
             let got = libc::tcgetattr(libc::STDIN_FILENO, &raw mut settings) == 0;
             Self(got.then_some(settings))
         }
-        #[cfg(not(unix))]
-        Self()
     }
 
-    /// The escape sequences that leave a full-screen display and show the cursor.
+    /// The escape sequences that begin a full-screen display, and that end it and show the cursor.
+    pub const ENTER_SCREEN: &str = "\x1b[?1049h";
+    /// See [`ENTER_SCREEN`](Self::ENTER_SCREEN).
     pub const LEAVE_SCREEN: &str = "\x1b[?1049l\x1b[?25h";
+
+    /// Hands over each key as it is pressed, without showing it. Ctrl-C stays a signal; Ctrl-Z,
+    /// which would leave the display behind, is none. Whether there is a terminal to read keys from.
+    pub fn read_keys(self) -> bool {
+        let Some(mut settings) = self.0 else { return false };
+        settings.c_lflag &= !(libc::ICANON | libc::ECHO);
+        settings.c_cc[libc::VSUSP] = libc::_POSIX_VDISABLE;
+        set(&settings)
+    }
 
     /// Brings the settings back.
     pub fn restore(self) {
-        #[cfg(unix)]
         if let Some(settings) = self.0 {
-            // SAFETY: the settings were read from this terminal.
-            unsafe {
-                libc::tcsetattr(libc::STDIN_FILENO, libc::TCSANOW, &raw const settings);
-            }
+            set(&settings);
         }
     }
+}
+
+/// Nothing where the process is in the background or the terminal is gone.
+fn set(settings: &libc::termios) -> bool {
+    // SAFETY: the settings were read from this terminal.
+    in_foreground() && unsafe { libc::tcsetattr(libc::STDIN_FILENO, libc::TCSANOW, settings) == 0 }
 }

@@ -126,9 +126,17 @@ impl<LC: LearningComponentsTypes> Work<'_, LC> {
             if !evaluate_first {
                 self.train(train, &global);
             }
-            journal.wait_for(self.update, false)?;
-            if evaluates && !self.interrupter.should_stop() && self.evaluate(valid, &global) {
-                journal.wait_for(self.update, true)?;
+            let mut known = journal.wait_for(self.update, false);
+            if known
+                && evaluates
+                && !self.interrupter.should_stop()
+                && self.evaluate(valid, &global)
+            {
+                known = journal.wait_for(self.update, true);
+            }
+            // Whoever looks at updates has died: nobody knows what the weights are worth.
+            if !known {
+                break;
             }
             self.save(store)?;
             if self.interrupter.should_stop() {

@@ -38,6 +38,8 @@ mod reached;
 mod recipes;
 mod reduce;
 mod resume;
+#[cfg(all(unix, feature = "flex"))]
+mod terminal;
 #[cfg(feature = "ndarray")]
 mod threshold;
 #[cfg(feature = "flex")]
