@@ -1,7 +1,6 @@
 //! Where a model comes from: a Hugging Face folder, a file of the original program, a sparse file.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -222,8 +221,7 @@ fn read(path: &Path) -> Result<Content> {
 /// length of their header, which would have to exceed 10 GB to look like either.
 fn is_torch(path: &Path) -> Result<bool> {
     let mut magic = [0; 8];
-    let read = File::open(path).and_then(|mut file| file.read(&mut magic));
-    let read = read.map_err(|e| Error::io(path, "read", e))?;
+    let read = files::open(path)?.read(&mut magic).map_err(|e| Error::io(path, "read", e))?;
     let pickle = matches!(magic, [0x80, 2..=5, rest @ ..] if rest != [0; 6]);
     Ok(read == magic.len() && (magic.starts_with(b"PK\x03\x04") || pickle))
 }

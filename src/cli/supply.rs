@@ -24,7 +24,7 @@ pub fn supply(config: &RunConfig, printer: &Printer) -> Result<()> {
         raw_files(task, &options, printer)?;
     }
     let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let usable = Checkpoint::open(folder)
+    let usable = Checkpoint::open_config(folder)
         .is_ok_and(|found| config.model().from_scratch || found.check_weights().is_ok());
     if !usable && !folder.is_file() && sources::is_well_known(name) {
         printer.log(&format!("{name}: not in {}, downloading it", folder.display()));

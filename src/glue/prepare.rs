@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::files::{remove_if_there, sha256_file, write_json, write_whole};
 use crate::glue::encode::{Encoder, MAX_TOKENS};
-use crate::glue::read::text_at_most;
+use crate::glue::read::{open_data, text_at_most};
 use crate::glue::sample::to_lines;
 use crate::glue::task::{Part, Split, Task};
 use crate::glue::tsv::{read_canonical, read_raw, write_canonical};
@@ -186,6 +186,8 @@ pub fn prepare(
             on_progress(PrepareEvent::Missing { data_set: &data_set, path: &raw });
             continue;
         }
+        // Before it is read to be hashed.
+        open_data(source)?;
         let job = Job {
             task,
             split,

@@ -54,6 +54,20 @@ fn not_utf8(path: &Path, line: usize, error: &std::string::FromUtf8Error) -> Err
     Error::content(path, line, "UTF-8 text", found).hint(AGAIN)
 }
 
+/// Opens a data file for reading.
+///
+/// # Errors
+/// It cannot be read, or is longer than any data set.
+pub fn open_data(path: &Path) -> Result<File> {
+    let file = open(path)?;
+    let bytes = file.metadata().map_err(|e| Error::io(path, "read", e))?.len();
+    if bytes > MAX_DATA_BYTES {
+        let expected = format!("at most {MAX_DATA_BYTES} bytes");
+        return Err(Error::content(path, None, expected, bytes));
+    }
+    Ok(file)
+}
+
 /// The lines of a data file, one in memory at a time. Only LF ends a line: texts may hold other
 /// separators. Line ends at the end of the file make no empty lines.
 pub(crate) struct Lines {
@@ -72,14 +86,9 @@ impl Lines {
     /// Opens a UTF-8 file, whose byte-order mark is left out.
     ///
     /// # Errors
-    /// It cannot be read, or is longer than any data set.
+    /// As [`open_data`].
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let file = open(path)?;
-        let bytes = file.metadata().map_err(|e| Error::io(path, "read", e))?.len();
-        if bytes > MAX_DATA_BYTES {
-            let expected = format!("at most {MAX_DATA_BYTES} bytes");
-            return Err(Error::content(path, None, expected, bytes));
-        }
+        let file = open_data(path)?;
         let (path, reader) = (path.to_path_buf(), BufReader::with_capacity(1 << 16, file));
         Ok(Self { path, reader, line: String::new(), read: 0, empty: 0, waits: false })
     }
