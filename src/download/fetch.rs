@@ -12,7 +12,7 @@ use crate::download::DownloadEvent;
 use crate::download::http::{self, Client, Failure, Reply};
 use crate::download::partial::{Note, Partial};
 use crate::error::{Error, Result};
-use crate::files::sha256_file;
+use crate::files::{most_bytes, sha256_file};
 
 const BUFFER_BYTES: usize = 64 * 1024;
 /// An attempt that brought this much was worth it: the count of attempts begins anew.
@@ -28,7 +28,8 @@ pub struct Settings {
     pub pause: Duration,
     /// The longest time without a byte.
     pub timeout: Duration,
-    /// The largest file that is accepted.
+    /// The largest file that is accepted; files that are read as a whole have smaller limits of
+    /// their own, by their names.
     pub max_bytes: u64,
     /// Whether `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` are honoured.
     pub proxy_from_env: bool,
@@ -210,7 +211,7 @@ impl Job<'_> {
             return Err(self.wrong_size(published, total));
         }
         let total = total.or(published);
-        let max = self.fetcher.settings.max_bytes;
+        let max = self.max_bytes();
         if let Some(total) = total.filter(|total| *total > max) {
             return Err(self.too_large(total));
         }
@@ -245,7 +246,7 @@ impl Job<'_> {
     }
 
     fn receive(&mut self, mut body: impl Read, total: Option<u64>) -> Result<(), Failure> {
-        let max = self.fetcher.settings.max_bytes;
+        let max = self.max_bytes();
         let mut buffer = vec![0; BUFFER_BYTES];
         loop {
             let read = match body.read(&mut buffer) {
@@ -275,9 +276,14 @@ impl Job<'_> {
         }
     }
 
+    /// The limit of all files, or that of files of this name.
+    fn max_bytes(&self) -> u64 {
+        self.fetcher.settings.max_bytes.min(most_bytes(self.request.target))
+    }
+
     fn too_large(&mut self, bytes: u64) -> Failure {
         let url = self.request.url;
-        let max = self.fetcher.settings.max_bytes;
+        let max = self.max_bytes();
         self.reject(Error::content(url, None, format!("at most {max} bytes"), format!("{bytes}")))
     }
 

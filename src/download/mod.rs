@@ -275,7 +275,9 @@ pub fn model(
     if get(CONFIG, false)? == Outcome::Fetched {
         check_config(&repository, &into.join(CONFIG))?;
     }
-    get("tokenizer_config.json", true)?;
+    for file in BESIDE_TOKENIZERS {
+        get(file, true)?;
+    }
     let mut tokenizers = 0;
     for file in TOKENIZERS {
         tokenizers += usize::from(get(file, true)? != Outcome::Absent);
@@ -299,6 +301,9 @@ pub fn model(
 
 const CONFIG: &str = "config.json";
 const TOKENIZERS: [&str; 2] = ["tokenizer.json", "vocab.txt"];
+/// What else decides the token ids of a text, where it is there.
+const BESIDE_TOKENIZERS: [&str; 3] =
+    ["tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"];
 const WEIGHTS: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
 
 /// Another kind of model is noticed before its weights come.

@@ -1,11 +1,11 @@
 //! Reading files: text checked as UTF-8, and hashes.
 
-use std::fs;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
+use crate::files::read_whole;
 
 /// What programs for Windows put at the start of a text.
 pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
@@ -13,9 +13,10 @@ pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
 /// Reads a UTF-8 file without its byte-order mark.
 ///
 /// # Errors
-/// The file cannot be read, or is not UTF-8: the error then names the line of the first bad byte.
+/// The file cannot be read, has more bytes than a file of its name may, or is not UTF-8: the error
+/// then names the line of the first bad byte.
 pub(crate) fn read_text(path: &Path) -> Result<String> {
-    let bytes = fs::read(path).map_err(|e| Error::io(path, "read", e))?;
+    let bytes = read_whole(path)?;
     let mut text = String::from_utf8(bytes).map_err(|e| {
         let start = e.utf8_error().valid_up_to();
         let before = e.as_bytes().iter().take(start);
@@ -39,6 +40,8 @@ pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

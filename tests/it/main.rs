@@ -39,3 +39,4 @@ mod reduce;
 mod resume;
 #[cfg(feature = "ndarray")]
 mod threshold;
+mod tokenizers;
