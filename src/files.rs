@@ -93,18 +93,57 @@ fn kind(found: &fs::Metadata) -> &'static str {
 pub fn read_at_most(path: &Path, most: u64) -> Result<Vec<u8>> {
     let file = open(path)?;
     let failed = |e| Error::io(path, "read", e);
-    let too_long = |found| Error::content(path, None, format!("at most {most} bytes"), found);
     let length = file.metadata().map_err(failed)?.len();
-    if length > most {
-        return Err(too_long(length.to_string()));
-    }
-    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+    check_size(path, length, most)?;
+    let mut bytes = Vec::new();
+    let room = bytes.try_reserve_exact(usize::try_from(length).unwrap_or(usize::MAX));
+    room.map_err(|_| failed(io::ErrorKind::OutOfMemory.into()))?;
     // It may grow meanwhile, and some of the system's own files do not tell their length.
     file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > most {
-        return Err(too_long("more".to_string()));
-    }
+    check_size(path, bytes.len() as u64, most)?;
     Ok(bytes)
+}
+
+/// The most bytes of a file that is read as a whole, by how its name ends. Each is far more than any
+/// BERT has, and little enough for the memory of any machine that runs one.
+const MOST_BYTES: [(&str, u64); 7] = [
+    ("vocab.txt", 64 << 20),
+    ("tokenizer.json", 128 << 20),
+    ("config.json", 16 << 20),
+    ("added_tokens.json", 16 << 20),
+    ("special_tokens_map.json", 16 << 20),
+    (".yaml", 16 << 20),
+    (".yml", 16 << 20),
+];
+/// The same of every other file, weights and data sets among them.
+const MOST_BYTES_ELSE: u64 = 16 << 30;
+
+/// The most bytes that the file `path` may have, by its name.
+#[must_use]
+pub fn most_bytes(path: &Path) -> u64 {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let kind = MOST_BYTES.iter().find(|(end, _)| name.ends_with(end));
+    kind.map_or(MOST_BYTES_ELSE, |(_, most)| *most)
+}
+
+/// The bytes of a file.
+///
+/// # Errors
+/// As [`read_at_most`], the limit being [`most_bytes`].
+pub fn read_whole(path: &Path) -> Result<Vec<u8>> {
+    read_at_most(path, most_bytes(path))
+}
+
+/// Checks the size of what is, or would be, the file `path`.
+///
+/// # Errors
+/// It has more than `most` bytes.
+pub fn check_size(path: &Path, bytes: u64, most: u64) -> Result<()> {
+    if bytes <= most {
+        return Ok(());
+    }
+    Err(Error::content(path, None, format!("at most {most} bytes"), format!("{bytes} or more"))
+        .hint("far more than a file of its kind takes: look at what it is"))
 }
 
 /// Makes an empty file in place of whatever stands there; a link is removed and not followed.
@@ -251,6 +290,37 @@ mod tests {
             text.contains("a.toml: expected at most 1000 bytes, found 1099511627776"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn each_kind_of_file_has_its_own_limit() {
+        for (name, most) in [
+            ("a/config.json", 16 << 20),
+            ("a/tokenizer_config.json", 16 << 20),
+            ("a/special_tokens_map.json", 16 << 20),
+            ("a/added_tokens.json", 16 << 20),
+            ("a/vocab.txt", 64 << 20),
+            ("a/tokenizer.json", 128 << 20),
+            ("a/tasks.yaml", 16 << 20),
+            ("a/model.safetensors", 16 << 30),
+            ("a/mnli_train.json", 16_u64 << 30),
+        ] {
+            assert_eq!(most_bytes(Path::new(name)), most, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_file_beyond_its_limit_is_refused_with_its_size_before_it_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.json");
+        fs::write(&path, "12345").unwrap();
+        assert_eq!(read_at_most(&path, 5).unwrap(), b"12345");
+        let text = read_at_most(&path, 4).unwrap_err().to_string();
+        assert!(text.contains("config.json: expected at most 4 bytes, found 5 or more (hint: "));
+        // A hole that takes no room on the disk.
+        File::options().write(true).open(&path).unwrap().set_len(1 << 40).unwrap();
+        let text = read_whole(&path).unwrap_err().to_string();
+        assert!(text.contains("at most 16777216 bytes, found 1099511627776 or more"), "{text}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::config::BertConfig;
 use super::sparse;
 use super::weights::{StoredTensor, Tensors};
 use crate::error::{Error, Result};
-use crate::files;
+use crate::files::{check_size, most_bytes, open, read_whole};
 use crate::torch;
 
 /// A checkpoint whose configuration has been read and checked.
@@ -36,13 +36,16 @@ enum Weights {
     Missing(PathBuf),
 }
 
-/// The largest file of weights, in bytes: what the most parameters take that a model may have.
-const MAX_WEIGHT_BYTES: u64 = 16 << 30;
 /// The configuration's file in a Hugging Face folder, and its entry in a sparse file.
 pub const CONFIG: &str = "config.json";
 /// What belongs to a tokenizer, where it is there.
-pub const TOKENIZER_FILES: [&str; 4] =
-    ["tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json"];
+pub const TOKENIZER_FILES: [&str; 5] = [
+    "tokenizer.json",
+    "vocab.txt",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+];
 /// The weights' files of a Hugging Face folder, the better first.
 const WEIGHT_FILES: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
 
@@ -162,10 +165,11 @@ impl Checkpoint {
 
 /// The content of a `config.json`.
 fn read_json(path: &Path) -> Result<Value> {
-    let text = std::fs::read_to_string(path).map_err(|e| {
-        Error::io(path, "read", e).hint("name a folder that holds a Hugging Face BERT checkpoint")
+    let bytes = read_whole(path).map_err(|e| match e {
+        Error::Io { .. } => e.hint("name a folder that holds a Hugging Face BERT checkpoint"),
+        e => e,
     })?;
-    serde_json::from_str(&text).map_err(|e| Error::content(path, e.line(), "JSON", e))
+    serde_json::from_slice(&bytes).map_err(|e| Error::content(path, e.line(), "JSON", e))
 }
 
 fn labels(json: &Value) -> Vec<String> {
@@ -198,7 +202,7 @@ fn read(path: &Path) -> Result<Content> {
         let tensors = Tensors::new(path, tensors.into_iter().map(stored).collect());
         return Ok(Content { tensors, config, texts: BTreeMap::new() });
     }
-    let bytes = files::read_at_most(path, MAX_WEIGHT_BYTES)?;
+    let bytes = read_whole(path)?;
     if !sparse::is_sparse(&bytes) {
         let tensors = Tensors::from_safetensors(path, &bytes)?;
         return Ok(Content { tensors, config: None, texts: BTreeMap::new() });
@@ -209,6 +213,9 @@ fn read(path: &Path) -> Result<Content> {
     if let Some(name) = texts.keys().find(other) {
         return Err(Error::content(path, None, "a tokenizer's file", format!("{name:?}"))
             .hint("this file was not made by platon export"));
+    }
+    for (name, text) in &texts {
+        check_size(&path.join(name), text.len() as u64, most_bytes(Path::new(name)))?;
     }
     let config = texts.remove(CONFIG).map(|text| {
         serde_json::from_str(&text)
@@ -221,7 +228,7 @@ fn read(path: &Path) -> Result<Content> {
 /// length of their header, which would have to exceed 10 GB to look like either.
 fn is_torch(path: &Path) -> Result<bool> {
     let mut magic = [0; 8];
-    let read = files::open(path)?.read(&mut magic).map_err(|e| Error::io(path, "read", e))?;
+    let read = open(path)?.read(&mut magic).map_err(|e| Error::io(path, "read", e))?;
     let pickle = matches!(magic, [0x80, 2..=5, rest @ ..] if rest != [0; 6]);
     Ok(read == magic.len() && (magic.starts_with(b"PK\x03\x04") || pickle))
 }

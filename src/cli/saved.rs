@@ -50,12 +50,7 @@ impl SavedArgs {
             true => e,
             false => e.hint("name the folder that holds the tokenizer with --tokenizer"),
         })?;
-        let size = checkpoint.config.vocab_size;
-        if encoder.vocab_size() > size {
-            let expected = format!("at most {size} tokens, as the model has embeddings");
-            return Err(Error::content(dir, None, expected, encoder.vocab_size())
-                .hint("the tokenizer must belong to the checkpoint"));
-        }
+        encoder.check_fits(checkpoint.config.vocab_size, dir)?;
         Ok(encoder)
     }
 

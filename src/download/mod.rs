@@ -14,7 +14,7 @@ use crate::download::fetch::{Fetcher, Outcome, Request, Settings};
 use crate::download::sources::{CHECKSUMS, Form, GLUE_URL, HF_URL, Remote};
 use crate::download::unpack::{Limits, Unpacked, unpack};
 use crate::error::{Error, Result};
-use crate::files::{read_at_most, write_whole};
+use crate::files::{most_bytes, read_at_most, write_whole};
 
 pub mod fetch;
 mod http;
@@ -31,8 +31,6 @@ const HF_MIRROR: &str = "--hf-url or HF_ENDPOINT";
 
 /// Far more than any of the files that are read as a whole has, vocabularies among them.
 const MAX_TEXT_BYTES: u64 = 64 << 20;
-/// A thousand times a model's configuration.
-const MAX_CONFIG_BYTES: u64 = 1 << 20;
 /// Three times the largest of GLUE's archives, MNLI's.
 const MAX_ARCHIVE_BYTES: u64 = 1 << 30;
 
@@ -233,16 +231,6 @@ fn read_small(path: &Path) -> Result<Vec<u8>> {
     })
 }
 
-/// The largest file of a model under this name.
-fn most(file: &str) -> u64 {
-    match file {
-        CONFIG | "tokenizer_config.json" => MAX_CONFIG_BYTES,
-        file if TOKENIZERS.contains(&file) => MAX_TEXT_BYTES,
-        // What the settings say.
-        _ => u64::MAX,
-    }
-}
-
 /// Brings a BERT checkpoint into the folder `into`: `bert-base-uncased` or another of Google's four
 /// by its short name, any other as `owner/name`. Nothing is asked of the server if the folder holds
 /// a whole checkpoint.
@@ -277,7 +265,7 @@ pub fn model(
             target: &target,
             sha256: options.checksums.get(file).map(String::as_str),
             hub: true,
-            max_bytes: most(file),
+            max_bytes: most_bytes(Path::new(file)),
             optional,
             force: options.force,
             mirror: HF_MIRROR,
@@ -291,7 +279,9 @@ pub fn model(
     if get(CONFIG, false)? == Outcome::Fetched {
         check_config(&repository, &into.join(CONFIG))?;
     }
-    get("tokenizer_config.json", true)?;
+    for file in BESIDE_TOKENIZERS {
+        get(file, true)?;
+    }
     let mut tokenizers = 0;
     for file in TOKENIZERS {
         tokenizers += usize::from(get(file, true)? != Outcome::Absent);
@@ -315,6 +305,9 @@ pub fn model(
 
 const CONFIG: &str = "config.json";
 const TOKENIZERS: [&str; 2] = ["tokenizer.json", "vocab.txt"];
+/// What else decides the token ids of a text, where it is there.
+const BESIDE_TOKENIZERS: [&str; 3] =
+    ["tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"];
 const WEIGHTS: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
 
 /// Another kind of model is noticed before its weights come.

@@ -2,10 +2,13 @@
 //!
 //! Nothing here prints or reads a command line; long work reports through a callback.
 
+mod added;
 pub mod batch;
+mod class;
 pub mod demo;
 pub mod encode;
 mod marks;
+mod object;
 pub mod prepare;
 pub(crate) mod read;
 pub mod sample;

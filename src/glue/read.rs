@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
-use crate::files::{open, read_at_most};
+use crate::files::{most_bytes, open, read_at_most};
 
 /// What programs for Windows put at the start of a text.
 pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
@@ -16,18 +16,16 @@ pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
 pub const MAX_LINE_BYTES: usize = 1 << 20;
 /// The largest data file, in bytes: fifty times MNLI's.
 const MAX_DATA_BYTES: u64 = 4 << 30;
-/// The largest file that is read as a whole, in bytes: far more than any tokenizer takes.
-const MAX_TEXT_BYTES: u64 = 64 << 20;
 
 const AGAIN: &str = "download the file again";
 
-/// Reads a UTF-8 file of at most 64 MiB without its byte-order mark.
+/// Reads a UTF-8 file without its byte-order mark.
 ///
 /// # Errors
-/// The file cannot be read, is longer, or is not UTF-8: the error then names the line of the first
+/// The file cannot be read, has more bytes than a file of its name may, or is not UTF-8: the error then names the line of the first
 /// bad byte.
 pub(crate) fn read_text(path: &Path) -> Result<String> {
-    text_at_most(path, MAX_TEXT_BYTES)
+    text_at_most(path, most_bytes(path))
 }
 
 /// The same of a file of at most `most` bytes.

@@ -73,7 +73,9 @@ impl Plan {
         let encoder = if holds_encoded(task, &config.data().data_dir) && !has_tokenizer(tokenizer) {
             None
         } else {
-            Some(Encoder::from_dir(tokenizer)?)
+            let encoder = Encoder::from_dir(tokenizer)?;
+            encoder.check_fits(bert.vocab_size, tokenizer)?;
+            Some(encoder)
         };
         let options = Options { data_dir: &config.data().data_dir, tokenizer };
         let data = Data { task, options, bert: &bert, on_progress };

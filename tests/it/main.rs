@@ -42,5 +42,6 @@ mod resume;
 mod terminal;
 #[cfg(feature = "ndarray")]
 mod threshold;
+mod tokenizers;
 #[cfg(feature = "flex")]
 mod vouched;
