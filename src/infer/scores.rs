@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::predictions::Predictions;
 use super::sets::SetInfo;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::glue::task::{Kind, Metric, Task};
 use crate::metrics::scores;
 use crate::submission;
@@ -80,15 +80,42 @@ pub struct ScoresRecord {
     pub scores: Vec<Option<f64>>,
 }
 
+/// What of `predictions` is not finite, in words, and its value: a sample's logit, or the loss of
+/// logits that are finite but too far from the labels.
+pub fn not_finite(about: &SetInfo, predictions: &Predictions) -> Option<(String, f64)> {
+    if let Some((place, logit)) = predictions.not_finite() {
+        let uid = about.uids.get(place).map_or("", String::as_str);
+        return Some((format!("a logit of sample {uid} of {}", about.name), logit.into()));
+    }
+    let loss = predictions.loss();
+    let scored = about.labelled && !predictions.predicted.is_empty();
+    (scored && !loss.is_finite()).then(|| (format!("the loss on {}", about.name), loss))
+}
+
+/// Demands that everything in `predictions` is finite.
+///
+/// # Errors
+/// A logit is not, or the loss; it names the sample.
+pub fn check(about: &SetInfo, predictions: &Predictions) -> Result<()> {
+    not_finite(about, predictions).map_or(Ok(()), |(what, found)| {
+        Err(Error::value(what, "a finite number", found).hint(OVERFLOW))
+    })
+}
+
+/// What to do about results that are not finite.
+pub const OVERFLOW: &str =
+    "the model's weights are too large for single precision: take an earlier checkpoint";
+
 /// Identifiers and predictions as the GLUE server takes them: label names or scores.
 ///
 /// # Errors
-/// A score is not a number.
+/// A logit is not finite; it names the sample.
 pub fn answers(
     task: &Task,
     about: &SetInfo,
     predictions: &Predictions,
 ) -> Result<Vec<(String, String)>> {
+    check(&SetInfo { labelled: false, ..about.clone() }, predictions)?;
     let answer = |predicted: f32| match task.kind {
         Kind::Classification { labels } => {
             Ok(labels.get(predicted as usize).copied().unwrap_or_default().to_string())

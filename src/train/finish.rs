@@ -5,11 +5,10 @@ use burn::tensor::backend::Backend;
 
 use super::terminal;
 use crate::bert::BertConfig;
-use crate::bert::config::Dropouts;
 use crate::bert::weights;
 use crate::config::RunConfig;
 use crate::error::Result;
-use crate::export;
+use crate::export::{self, Dropouts};
 use crate::files::write_json;
 use crate::glue::encode::Encoder;
 use crate::glue::task::Task;
