@@ -293,3 +293,7 @@ fn alike(some: &[String], others: &[String]) -> bool {
 fn listed(labels: &[String]) -> String {
     if labels.is_empty() { "none".to_string() } else { labels.join(", ") }
 }
+
+#[cfg(test)]
+#[path = "head_settings_tests.rs"]
+mod tests;
