@@ -131,10 +131,14 @@ impl BertConfig {
                 parameters,
             ));
         }
-        // In single precision, as it is used: an infinite one would make all vectors equal.
-        if !(self.layer_norm_eps >= 0.0 && (self.layer_norm_eps as f32).is_finite()) {
-            let expected = "layer_norm_eps of at least 0, within single precision";
+        if !(self.layer_norm_eps >= 0.0 && self.layer_norm_eps.is_finite()) {
+            let expected = "layer_norm_eps of at least 0";
             return Err(Error::content(path, None, expected, self.layer_norm_eps));
+        }
+        // As it is used; an infinite one would make all vectors equal.
+        if (self.layer_norm_eps as f32).is_infinite() {
+            let expected = "layer_norm_eps within single precision";
+            return Err(Error::content(path, None, expected, format!("{:?}", self.layer_norm_eps)));
         }
         if !(0.0..=1.0).contains(&self.initializer_range) {
             let expected = "initializer_range from 0 to 1";
@@ -220,6 +224,7 @@ mod tests {
             ("\"hidden_size\": 8", "\"hidden_size\": 0", "hidden_size from 1"),
             ("\"unknown\": 1", "\"hidden_act\": \"relu\"", "hidden_act"),
             ("\"vocab_size\": 10,", "", "vocab_size"),
+            ("\"unknown\": 1", "\"layer_norm_eps\": 1e39", "within single precision, found 1e39"),
             ("\"unknown\": 1", "\"position_embedding_type\": \"relative_key\"", "absolute"),
             ("\"unknown\": 1", "\"is_decoder\": true", "is_decoder false"),
             ("\"vocab_size\": 10", "\"vocab_size\": 1000000000", "vocab_size from 1"),

@@ -150,6 +150,8 @@ fn classes(p: &Predictions, score: fn(&[usize], &[usize]) -> f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::glue::task::Part;
+
     #[test]
     fn scores_are_times_100() {
         let p = Predictions {
@@ -162,5 +164,36 @@ mod tests {
         assert_eq!(score_of(Metric::Accuracy)(&p), 75.0);
         assert_eq!(score_of(Metric::F1)(&p), 80.0);
         assert_eq!(p.loss(), 0.5);
+    }
+
+    #[test]
+    fn answers_and_losses_that_are_not_finite_name_their_sample_or_set() {
+        let about = SetInfo {
+            name: "rte_dev".into(),
+            data_set: "rte".into(),
+            part: Part::Dev,
+            labelled: true,
+            uids: ["5".to_string(), "7".to_string()].into(),
+        };
+        let mut predictions = Predictions {
+            places: vec![0, 1],
+            predicted: vec![0.0, 1.0],
+            expected: vec![0.0, 1.0],
+            logits: vec![1.0, 0.0, 0.0, f32::MAX],
+            ..Predictions::default()
+        };
+        let task = crate::glue::task::task("rte").unwrap();
+        assert!(check(&about, &predictions).is_ok());
+        predictions.loss_sum = f64::INFINITY;
+        let error = check(&about, &predictions).unwrap_err().to_string();
+        assert!(error.starts_with("the loss on rte_dev: expected a finite number, found inf ("));
+        // Where labels are unknown the loss means nothing.
+        assert_eq!(answers(task, &about, &predictions).unwrap()[1].1, "entailment");
+        predictions.logits[3] = f32::NAN;
+        for error in [check(&about, &predictions), answers(task, &about, &predictions).map(drop)] {
+            let error = error.unwrap_err().to_string();
+            let expected = "a logit of sample 7 of rte_dev: expected a finite number, found NaN (";
+            assert!(error.starts_with(expected), "{error}");
+        }
     }
 }

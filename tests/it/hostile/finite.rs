@@ -69,6 +69,12 @@ fn weights_that_are_not_finite_are_refused_by_tensor_and_place() {
     );
 }
 
+/// Finite weights with the largest numbers in the vector of one token.
+fn huge(token: usize) -> Vec<u8> {
+    let word = "bert.embeddings.word_embeddings.weight";
+    planted(weights::safetensors(|_| ()), word, 4 * token, &3e38_f32.to_le_bytes().repeat(4))
+}
+
 /// The checkpoint of a warm start, with its configuration beside it.
 fn warm(dir: &Dir, name: &str) {
     write_bytes(dir, name, &nan());
@@ -85,8 +91,8 @@ fn what_no_model_uses_may_be_anything() {
 
 #[test]
 fn results_that_are_not_finite_are_refused_by_their_row() {
-    // Of the tokens, only the second text has `##s`, the ninth.
-    let row = || with("bert.embeddings.word_embeddings.weight", 4 * 8, 3e38);
+    // The mean of such a vector is infinite. Only the second text has `##s`, the ninth token.
+    let row = || huge(8);
     let at = "texts.txt:2: expected";
     refuse(
         PREDICT,
@@ -101,7 +107,7 @@ fn results_that_are_not_finite_are_refused_by_their_row() {
         &format!("{at} a vector of finite numbers, found NaN (hint"),
     );
     // All of them have `cat`, the seventh.
-    let all = || with("bert.embeddings.word_embeddings.weight", 4 * 6, 3e38);
+    let all = || huge(6);
     let sample = "a logit of sample 0 of rte_dev: expected a finite number, found NaN (hint: the";
     refuse(EVALUATE, WEIGHTS, Made(all), sample);
     refuse(SUBMIT, WEIGHTS, Made(all), "a logit of sample 0 of rte_test: expected a finite number");
