@@ -149,8 +149,8 @@ impl HeadSettings {
         let names: Vec<&str> = classes.iter().filter_map(|names| names.first().copied()).collect();
         let expected = format!("labels of {task}: {}", names.join(", "));
         let labels = match &self.by_label {
-            Some(other) if numbers(&self.labels).is_some() => other,
-            Some(other) if numbers(other).is_none() && !alike(other, &self.labels) => {
+            Some(other) if says_nothing(&self.labels) => other,
+            Some(other) if !says_nothing(other) && !alike(other, &self.labels) => {
                 let found =
                     format!("{} in id2label, {} in label2id", listed(&self.labels), listed(other));
                 return refuse(expected, found);
@@ -173,9 +173,7 @@ impl HeadSettings {
             )),
         }
     }
-}
 
-impl HeadSettings {
     /// Writes the outputs' names into a `config.json`, unless they are from there.
     pub fn write_labels(&self, json: &mut Map<String, Value>) {
         if self.stated && json.contains_key("id2label") {
@@ -188,9 +186,7 @@ impl HeadSettings {
         json.insert("label2id".into(), Value::Object(label2id));
         json.shift_remove("num_labels");
     }
-}
 
-impl HeadSettings {
     /// Puts the outputs into another order: the output n becomes what `order[n]` was.
     pub fn reorder(&mut self, order: &[usize]) {
         self.labels = order.iter().filter_map(|n| self.labels.get(*n)).cloned().collect();
@@ -278,6 +274,11 @@ fn numbers(labels: &[String]) -> Option<Vec<usize>> {
         upper.strip_prefix("LABEL_").unwrap_or(&upper).parse().ok()
     };
     labels.iter().map(number).collect()
+}
+
+/// Whether the names are those that transformers gives where there are no others.
+fn says_nothing(labels: &[String]) -> bool {
+    alike(labels, &numbered(labels.len()))
 }
 
 /// Whether two names mean the same class.

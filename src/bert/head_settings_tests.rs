@@ -158,6 +158,11 @@ fn outputs_are_matched_with_a_task_s_classes_by_their_names() {
             RTE,
             vec![1, 0],
         ),
+        (
+            json!({"id2label": {"0": "1", "1": "0"}, "label2id": {"LABEL_0": 0, "LABEL_1": 1}}),
+            SST,
+            vec![1, 0],
+        ),
     ] {
         assert_eq!(order(&json, classes, classes.len()).unwrap(), expected, "{json}");
     }
@@ -188,6 +193,12 @@ fn a_head_of_other_classes_is_refused_with_both_orders() {
             RTE,
             2,
             "found entailment, not_entailment in id2label, not_entailment, entailment in label2id",
+        ),
+        (
+            json!({"id2label": {"0": "1", "1": "0"}, "label2id": {"0": 0, "1": 1}}),
+            SST,
+            2,
+            "expected labels of task: 0, 1, found 1, 0 in id2label, 0, 1 in label2id",
         ),
         (
             json!({"problem_type": "multi_label_classification"}),
