@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::config::BertConfig;
-use super::sparse;
+use super::family::BERT;
+use super::head_settings::HeadSettings;
 use super::weights::{StoredTensor, Tensors};
+use super::{names, sparse};
 use crate::error::{Error, Result};
 use crate::files::{check_size, most_bytes, open, read_whole};
 use crate::torch;
@@ -19,7 +21,9 @@ pub struct Checkpoint {
     path: PathBuf,
     /// The sizes of the encoder.
     pub config: BertConfig,
-    /// All that the configuration says, label names among it.
+    /// The file that the configuration stands in.
+    config_file: PathBuf,
+    /// All that the configuration says.
     pub json: Value,
     /// Texts that a sparse file holds besides, by their names: the tokenizer's files.
     pub texts: BTreeMap<String, String>,
@@ -75,7 +79,11 @@ impl Checkpoint {
         }
         let content = if is_torch(path)? {
             let config = torch::read_config(path)?;
-            Content { tensors: Tensors::new(path, BTreeMap::new()), config, texts: BTreeMap::new() }
+            Content {
+                tensors: Tensors::new(path, BTreeMap::new())?,
+                config,
+                texts: BTreeMap::new(),
+            }
         } else {
             read(path)?
         };
@@ -84,9 +92,9 @@ impl Checkpoint {
     }
 
     fn open_folder(path: &Path) -> Result<Self> {
-        let json = read_json(&path.join(CONFIG))?;
-        let config = BertConfig::from_json(json.clone(), &path.join(CONFIG))?;
-        check_labels(&json, &path.join(CONFIG))?;
+        let config_file = path.join(CONFIG);
+        let json = read_json(&config_file)?;
+        let config = BertConfig::from_json(json.clone(), &config_file)?;
         let [best, other] = WEIGHT_FILES.map(|name| path.join(name));
         let weights = if !best.is_file() && other.is_file() {
             Weights::File(other)
@@ -95,13 +103,14 @@ impl Checkpoint {
         } else {
             Weights::Missing(best)
         };
-        Ok(Self { path: path.to_path_buf(), config, json, texts: BTreeMap::new(), weights })
+        let (path, texts) = (path.to_path_buf(), BTreeMap::new());
+        Ok(Self { path, config, config_file, json, texts, weights })
     }
 
     fn open_file(path: &Path, content: Content) -> Result<Self> {
         let Content { tensors, config: inside, texts } = content;
         let beside = path.with_file_name(CONFIG);
-        let (json, at) = match inside {
+        let (json, config_file) = match inside {
             Some(json) => (json, path.to_path_buf()),
             None if beside.is_file() => (read_json(&beside)?, beside),
             None => {
@@ -109,10 +118,9 @@ impl Checkpoint {
                     .hint("put the model's config.json beside this file"));
             }
         };
-        let config = BertConfig::from_json(json.clone(), &at)?;
-        check_labels(&json, &at)?;
+        let config = BertConfig::from_json(json.clone(), &config_file)?;
         let weights = Weights::Read(tensors);
-        Ok(Self { path: path.to_path_buf(), config, json, texts, weights })
+        Ok(Self { path: path.to_path_buf(), config, config_file, json, texts, weights })
     }
 
     /// Whether there are weights.
@@ -149,17 +157,41 @@ impl Checkpoint {
         if self.path.is_dir() { &self.path } else { self.path.parent().unwrap_or(&self.path) }
     }
 
-    /// Whether a fine-tuned model predicts values instead of classes.
-    pub fn is_regression(&self) -> bool {
-        match self.json.get("problem_type").and_then(Value::as_str) {
-            Some(problem) => problem == "regression",
-            None => self.labels().len() == 1,
-        }
+    /// The weights as [`into_tensors`](Self::into_tensors) has them, and what the configuration says
+    /// of their head, if there is one.
+    ///
+    /// # Errors
+    /// Those of `into_tensors`, and of [`HeadSettings::read`].
+    pub fn into_parts(self) -> Result<(Tensors, Option<HeadSettings>)> {
+        let (json, file) = (self.json.clone(), self.config_file.clone());
+        let hidden = self.config.hidden_size;
+        let tensors = self.into_tensors()?;
+        let outputs = tensors.outputs(hidden)?;
+        let head = outputs.map(|outputs| HeadSettings::read(&json, &file, outputs));
+        Ok((tensors, head.transpose()?))
     }
 
-    /// The label names of a fine-tuned model in the order of its outputs, if it names them.
-    pub fn labels(&self) -> Vec<String> {
-        labels(&self.json)
+    /// The weights of a classifier, and what the configuration says of its head.
+    ///
+    /// # Errors
+    /// Those of [`into_parts`](Self::into_parts); there is no head, or one of another model, whose
+    /// tensors have the same names.
+    pub fn into_classifier(self) -> Result<(Tensors, HeadSettings)> {
+        let architectures = self.json.get("architectures").and_then(Value::as_array);
+        let other = |name: &&str| BERT.other_heads.contains(name);
+        let mut names = architectures.into_iter().flatten().filter_map(Value::as_str);
+        if let Some(name) = names.find(other) {
+            let expected = format!("the architecture {}", BERT.classifier_class);
+            return Err(Error::content(&self.config_file, None, expected, name)
+                .hint("other heads are not supported"));
+        }
+        let (tensors, head) = self.into_parts()?;
+        let head = head.ok_or_else(|| {
+            let expected = format!("a tensor {}", names::output_weight());
+            Error::content(&tensors.file, None, expected, "none of that name")
+                .hint("name a fine-tuned model; this one has no head")
+        })?;
+        Ok((tensors, head))
     }
 }
 
@@ -170,20 +202,6 @@ fn read_json(path: &Path) -> Result<Value> {
         e => e,
     })?;
     serde_json::from_slice(&bytes).map_err(|e| Error::content(path, e.line(), "JSON", e))
-}
-
-fn labels(json: &Value) -> Vec<String> {
-    let names = json.get("id2label").and_then(Value::as_object);
-    let name = |n: usize| Some(names?.get(&n.to_string())?.as_str()?.to_string());
-    (0..).map_while(name).collect()
-}
-
-/// Labels stand in tables.
-fn check_labels(json: &Value, path: &Path) -> Result<()> {
-    match labels(json).into_iter().find(|label| label.contains(char::is_control)) {
-        Some(label) => Err(Error::content(path, None, "labels of one line", format!("{label:?}"))),
-        None => Ok(()),
-    }
 }
 
 /// What a file of any known kind holds.
@@ -199,7 +217,7 @@ fn read(path: &Path) -> Result<Content> {
         let stored = |(name, tensor): (String, torch::TorchTensor)| {
             (name, StoredTensor { shape: tensor.shape, values: tensor.values })
         };
-        let tensors = Tensors::new(path, tensors.into_iter().map(stored).collect());
+        let tensors = Tensors::new(path, tensors.into_iter().map(stored).collect())?;
         return Ok(Content { tensors, config, texts: BTreeMap::new() });
     }
     let bytes = read_whole(path)?;
@@ -221,7 +239,7 @@ fn read(path: &Path) -> Result<Content> {
         serde_json::from_str(&text)
             .map_err(|e| Error::content(path, None, format!("JSON in {CONFIG}"), e))
     });
-    Ok(Content { tensors: Tensors::new(path, tensors), config: config.transpose()?, texts })
+    Ok(Content { tensors: Tensors::new(path, tensors)?, config: config.transpose()?, texts })
 }
 
 /// PyTorch writes a zip archive, or, before version 1.6, a pickle; safetensors files begin with the

@@ -1,5 +1,6 @@
 //! A saved model that somebody names on the command line, and the rows to run it on.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -66,6 +67,16 @@ impl SavedArgs {
         Ok(RunConfig::resolve(&[layer])?.run().backend)
     }
 
+    /// What the input is called.
+    fn place(&self) -> &Path {
+        if self.input == Path::new("-") { Path::new("standard input") } else { &self.input }
+    }
+
+    /// The error of the row `index`, counted from 0.
+    pub fn wrong(&self, index: usize, expected: &str, found: impl Display) -> Error {
+        Error::content(self.place(), index + 1, expected, found)
+    }
+
     /// Hands the rows of the input, encoded for the model `bert`, to `work`: some at a time with
     /// the number of the first.
     pub fn each_chunk(
@@ -74,11 +85,11 @@ impl SavedArgs {
         bert: &BertConfig,
         mut work: impl FnMut(usize, Vec<Sample>) -> Result<()>,
     ) -> Result<()> {
-        let (path, reader): (&Path, Box<dyn BufRead>) = if self.input == Path::new("-") {
-            (Path::new("standard input"), Box::new(std::io::stdin().lock()))
+        let path = self.place();
+        let reader: Box<dyn BufRead> = if self.input == Path::new("-") {
+            Box::new(std::io::stdin().lock())
         } else {
-            let file = File::open(&self.input).map_err(|e| Error::io(&self.input, "read", e))?;
-            (&self.input, Box::new(BufReader::new(file)))
+            Box::new(BufReader::new(File::open(path).map_err(|e| Error::io(path, "read", e))?))
         };
         let mut words = encoder.words();
         let mut rows = Vec::new();

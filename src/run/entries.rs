@@ -18,7 +18,7 @@ use crate::files::open_own;
 use crate::glue::task::{Part, Task};
 use crate::glue::updates::Updates;
 use crate::infer::predictions::{Collected, Predictions};
-use crate::infer::scores::SetScores;
+use crate::infer::scores::{SetScores, not_finite};
 use crate::infer::sets::SetInfo;
 
 /// Where lines for the user go.
@@ -238,7 +238,13 @@ impl State {
     fn evaluated(&mut self, predictions: Vec<Predictions>) {
         let (step, epoch) = (self.step, self.epoch());
         let sets: Vec<_> = self.sets.iter().cloned().zip(predictions).collect();
-        let (mut all, mut diverged) = (Vec::new(), None);
+        self.evaluated_at = step;
+        let fault = sets.iter().find_map(|(about, predictions)| not_finite(about, predictions));
+        if let Some((what, _)) = fault {
+            // No scores: they would look like those of a model.
+            return self.diverged(&format!("{what} after update {step}"));
+        }
+        let mut all = Vec::new();
         for (about, predictions) in sets.iter().filter(|(about, _)| about.labelled) {
             let scores = SetScores::of(self.task, about, predictions);
             let mut entry = head(step, epoch, &about.name, scores.loss);
@@ -246,13 +252,7 @@ impl State {
             entry.extend(scores.to_json());
             self.files.point(entry);
             self.files.line(&format!("update {step}  epoch {epoch}  {scores}"));
-            if !scores.loss.is_finite() {
-                diverged = Some(format!("the loss on {} after update {step}", about.name));
-            }
             all.push(scores);
-        }
-        if let Some(what) = diverged {
-            self.diverged(&what);
         }
         let ended_epoch = self.updates.ends_epoch(step).then_some(epoch);
         let written = self.files.outputs.evaluated(Moment { step, ended_epoch }, &sets);
@@ -264,7 +264,6 @@ impl State {
             self.best = Some(self.best.take().map_or(later.clone(), |best| best.or(later)));
         }
         self.scores = all;
-        self.evaluated_at = step;
     }
 
     /// The mean of the task's main metric over the dev sets.

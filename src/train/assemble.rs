@@ -16,6 +16,7 @@ use crate::bert::weights::{self, Loaded, Parts};
 use crate::bert::{BertClassifier, Checkpoint};
 use crate::config::{Pruning, RunConfig};
 use crate::error::{Error, Result};
+use crate::infer::model::classifier_for;
 use crate::kernels::TrainingBackend;
 use crate::optim::{AnyOptimizer, OptimizerConfig, WarmupSchedule};
 use crate::pruning::{
@@ -160,7 +161,7 @@ fn model<B: AutodiffBackend>(
     let settings = config.model();
     // Read first: a model of sizes that its file does not have would only take memory.
     let (tensors, parts) = if let Some(path) = &settings.model_ckpt {
-        (Some(Checkpoint::open(path)?.into_tensors()?), Parts::All)
+        (Some(classifier_for(Checkpoint::open(path)?, plan.task)?.0), Parts::All)
     } else if settings.from_scratch {
         (None, Parts::Encoder)
     } else {

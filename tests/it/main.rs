@@ -21,6 +21,8 @@ mod glue;
 #[cfg(feature = "ndarray")]
 mod gradients;
 #[cfg(unix)]
+mod heads;
+#[cfg(unix)]
 mod hostile;
 #[cfg(feature = "ndarray")]
 mod kernels;
