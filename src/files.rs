@@ -38,6 +38,23 @@ pub fn read_whole(path: &Path) -> Result<Vec<u8>> {
     read_up_to(path, most_bytes(path))
 }
 
+/// The text of a UTF-8 file.
+///
+/// # Errors
+/// As [`read_whole`], or it is not UTF-8: the error then names the line of the first bad byte.
+pub fn read_text(path: &Path) -> Result<String> {
+    String::from_utf8(read_whole(path)?).map_err(|e| {
+        let start = e.utf8_error().valid_up_to();
+        let before = e.as_bytes().iter().take(start);
+        let line = 1 + before.filter(|byte| **byte == b'\n').count();
+        let found = match e.as_bytes().get(start) {
+            Some(byte) => format!("the byte 0x{byte:02x}"),
+            None => "a cut-off character".to_owned(),
+        };
+        Error::content(path, line, "UTF-8 text", found).hint("download the file again")
+    })
+}
+
 fn read_up_to(path: &Path, most: u64) -> Result<Vec<u8>> {
     let failed = |e| Error::io(path, "read", e);
     let file = File::open(path).map_err(failed)?;

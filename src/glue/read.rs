@@ -4,8 +4,8 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use crate::error::{Error, Result};
-use crate::files::read_whole;
+use crate::error::Result;
+use crate::files;
 
 /// What programs for Windows put at the start of a text.
 pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
@@ -16,17 +16,7 @@ pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
 /// The file cannot be read, has more bytes than a file of its name may, or is not UTF-8: the error
 /// then names the line of the first bad byte.
 pub(crate) fn read_text(path: &Path) -> Result<String> {
-    let bytes = read_whole(path)?;
-    let mut text = String::from_utf8(bytes).map_err(|e| {
-        let start = e.utf8_error().valid_up_to();
-        let before = e.as_bytes().iter().take(start);
-        let line = 1 + before.filter(|byte| **byte == b'\n').count();
-        let found = match e.as_bytes().get(start) {
-            Some(byte) => format!("the byte 0x{byte:02x}"),
-            None => "a cut-off character".to_owned(),
-        };
-        Error::content(path, line, "UTF-8 text", found).hint("download the file again")
-    })?;
+    let mut text = files::read_text(path)?;
     if text.starts_with(BYTE_ORDER_MARK) {
         text.drain(..BYTE_ORDER_MARK.len_utf8());
     }
@@ -67,7 +57,7 @@ mod tests {
         let path = dir.path().join("abc");
         fs::write(&path, "abc").unwrap();
         let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(crate::files::sha256_file(&path).unwrap(), expected);
+        assert_eq!(files::sha256_file(&path).unwrap(), expected);
         assert_eq!(sha256_hex(b"abc"), expected);
     }
 }
