@@ -10,7 +10,7 @@ use crate::bert::config::DROPOUT;
 use crate::bert::weights::{self, StoredTensor, Tensors};
 use crate::bert::{BertConfig, HeadSettings, names, sparse};
 use crate::error::{Error, Result};
-use crate::files::{read_whole, write_json, write_whole};
+use crate::files::{read_text, write_json, write_whole};
 use crate::glue::encode::Encoder;
 use crate::glue::task::{Kind, Task};
 
@@ -148,9 +148,7 @@ fn tokenizer_texts(folder: &Path) -> Result<BTreeMap<String, String>> {
     for name in TOKENIZER_FILES {
         let path = folder.join(name);
         if path.is_file() {
-            let text = String::from_utf8(read_whole(&path)?)
-                .map_err(|e| Error::content(&path, None, "UTF-8 text", e.utf8_error()))?;
-            texts.insert(name.to_string(), text);
+            texts.insert(name.to_string(), read_text(&path)?);
         }
     }
     Ok(texts)

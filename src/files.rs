@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path};
+use std::string::FromUtf8Error;
 
 use sha2::{Digest, Sha256};
 
@@ -132,6 +133,34 @@ pub fn most_bytes(path: &Path) -> u64 {
 /// As [`read_at_most`], the limit being [`most_bytes`].
 pub fn read_whole(path: &Path) -> Result<Vec<u8>> {
     read_at_most(path, most_bytes(path))
+}
+
+/// The text of a UTF-8 file.
+///
+/// # Errors
+/// As [`read_whole`], or it is not UTF-8: the error then names the line of the first bad byte.
+pub fn read_text(path: &Path) -> Result<String> {
+    text(path, read_whole(path)?)
+}
+
+/// The text in `bytes`, which are those of the file `path`.
+///
+/// # Errors
+/// They are not UTF-8: the error then names the line of the first bad one.
+pub fn text(path: &Path, bytes: Vec<u8>) -> Result<String> {
+    String::from_utf8(bytes).map_err(|e| {
+        let before = e.as_bytes().iter().take(e.utf8_error().valid_up_to());
+        not_utf8(path, 1 + before.filter(|byte| **byte == b'\n').count(), &e)
+    })
+}
+
+/// The error of a text whose line `line` is not UTF-8.
+pub fn not_utf8(path: &Path, line: usize, error: &FromUtf8Error) -> Error {
+    let found = match error.as_bytes().get(error.utf8_error().valid_up_to()) {
+        Some(byte) => format!("the byte 0x{byte:02x}"),
+        None => "a cut-off character".to_owned(),
+    };
+    Error::content(path, line, "UTF-8 text", found).hint("download the file again")
 }
 
 /// Checks the size of what is, or would be, the file `path`.

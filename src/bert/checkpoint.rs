@@ -12,7 +12,7 @@ use super::head_settings::HeadSettings;
 use super::weights::{StoredTensor, Tensors};
 use super::{names, sparse};
 use crate::error::{Error, Result};
-use crate::files::{check_size, most_bytes, open, read_whole};
+use crate::files::{check_size, most_bytes, open, read_text, read_whole};
 use crate::torch;
 
 /// A checkpoint whose configuration has been read and checked.
@@ -197,11 +197,11 @@ impl Checkpoint {
 
 /// The content of a `config.json`.
 fn read_json(path: &Path) -> Result<Value> {
-    let bytes = read_whole(path).map_err(|e| match e {
+    let text = read_text(path).map_err(|e| match e {
         Error::Io { .. } => e.hint("name a folder that holds a Hugging Face BERT checkpoint"),
         e => e,
     })?;
-    serde_json::from_slice(&bytes).map_err(|e| Error::content(path, e.line(), "JSON", e))
+    serde_json::from_str(&text).map_err(|e| Error::content(path, e.line(), "JSON", e))
 }
 
 /// What a file of any known kind holds.

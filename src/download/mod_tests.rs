@@ -244,7 +244,7 @@ fn all_that_decides_the_token_ids_comes_along() {
     ];
     let server = hub(&files.map(|name| (name, &b"{}"[..])));
     let place = Place::new(&server);
-    place.model("a/b").unwrap();
+    place.model("bert-base-uncased").unwrap();
     assert_eq!(place.events(), files);
 }
 

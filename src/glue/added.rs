@@ -29,8 +29,11 @@ pub(super) struct Added {
     single_word: bool,
     lstrip: bool,
     rstrip: bool,
-    normalized: bool,
+    /// Where no file says so, all but special tokens are.
+    normalized: Option<bool>,
     special: bool,
+    /// Named by its text alone.
+    bare: bool,
 }
 
 impl Added {
@@ -40,8 +43,9 @@ impl Added {
             single_word: false,
             lstrip: false,
             rstrip: false,
-            normalized: false,
+            normalized: None,
             special: true,
+            bare: true,
         }
     }
 
@@ -55,26 +59,27 @@ impl Added {
         let Some(content) = object.get("content").and_then(Value::as_str) else {
             return Err(origin.wrong("a token with its content", value));
         };
-        let flag = |name: &str, default| match object.get(name) {
-            None | Some(Value::Null) => Ok(default),
-            Some(Value::Bool(flag)) => Ok(*flag),
+        let flag = |name: &str| match object.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(*flag)),
             Some(_) => Err(origin.wrong(format!("true or false for {name} of a token"), value)),
         };
-        let special = special.map_or_else(|| flag("special", false), Ok)?;
+        let is = |name: &str| Ok(flag(name)?.unwrap_or(false));
         Ok(Self {
             content: content.to_owned(),
-            single_word: flag("single_word", false)?,
-            lstrip: flag("lstrip", false)?,
-            rstrip: flag("rstrip", false)?,
-            normalized: flag("normalized", !special)?,
-            special,
+            single_word: is("single_word")?,
+            lstrip: is("lstrip")?,
+            rstrip: is("rstrip")?,
+            normalized: flag("normalized")?,
+            special: special.map_or_else(|| is("special"), Ok)?,
+            bare: false,
         })
     }
 
     /// In the form of `tokenizer.json`.
     pub fn json(&self, id: usize) -> Value {
         json!({"id": id, "content": self.content, "single_word": self.single_word,
-            "lstrip": self.lstrip, "rstrip": self.rstrip, "normalized": self.normalized,
+            "lstrip": self.lstrip, "rstrip": self.rstrip, "normalized": self.normalized.unwrap_or(!self.special),
             "special": self.special})
     }
 }
@@ -121,16 +126,17 @@ impl Tokens {
             }
         } else {
             let file = Object::read(&dir.join("added_tokens.json"))?;
-            // Marks that no file names are not known to be special yet.
-            let written = |name: &str| {
-                [Some(config), map]
-                    .iter()
-                    .flatten()
-                    .any(|file| file.get(&format!("{name}_token")).is_some())
+            // Neither marks that no file names are known to be special yet, nor those that the
+            // configuration describes as objects.
+            let written = |name: &str, token: &Added| {
+                let entry = format!("{name}_token");
+                map.is_some_and(|map| map.get(&entry).is_some())
+                    || (token.bare && config.get(&entry).is_some())
             };
             let is_special = |content: &str| {
-                let marks = names.iter().filter(|(name, _)| written(name));
-                let marks = marks.filter_map(|(_, token)| token.as_ref());
+                let marks = names.iter().filter_map(|(name, token)| Some((name, token.as_ref()?)));
+                let marks = marks.filter(|(name, token)| written(name, token));
+                let marks = marks.map(|(_, token)| token);
                 marks.chain(&listed_special).any(|token| token.content == content)
             };
             for (content, id) in &file.entries {
@@ -138,7 +144,7 @@ impl Tokens {
                     return Err(file.wrong(format!("a number as the id of {content:?}"), id));
                 };
                 let special = is_special(content);
-                let token = json!({"content": content, "special": special});
+                let token = json!({"content": content, "special": special, "normalized": !special});
                 listed.insert(id, Added::parse(&token, &file, None)?);
             }
             if let Some(whole) = whole {
@@ -162,16 +168,21 @@ impl Tokens {
         Ok(Self { listed, names, named, unnamed })
     }
 
-    /// All tokens to add, in order, each once; `there` are those that the tokenizer has already.
+    /// All tokens to add, in order; `there` are those that the tokenizer has already.
     pub fn into_added(self, there: &[Added]) -> Vec<Added> {
         let known: HashSet<String> =
             there.iter().chain(&self.listed).map(|token| token.content.clone()).collect();
         let mut all = self.listed;
-        let mut more = HashSet::new();
         let mut names = self.names;
-        let marks = NAMES.iter().filter_map(|name| names.remove(name).flatten());
-        for token in marks.chain(self.named).chain(self.unnamed) {
-            if !known.contains(&token.content) && more.insert(token.content.clone()) {
+        let marks: Vec<Added> =
+            NAMES.iter().filter_map(|name| names.remove(name).flatten()).collect();
+        let named: HashSet<String> =
+            marks.iter().chain(&self.named).map(|token| token.content.clone()).collect();
+        for token in marks.into_iter().chain(self.named).chain(self.unnamed) {
+            let special = token.special || named.contains(&token.content);
+            let token = Added { special, ..token };
+            // Of two descriptions of one token the library takes the later.
+            if !known.contains(&token.content) && !all.contains(&token) {
                 all.push(token);
             }
         }
@@ -295,6 +306,11 @@ fn unnamed(config: &Object, map: Option<&Object>) -> Result<(Vec<Added>, Vec<Add
     }
     let Some(map) = map else { return Ok((tokens.clone(), tokens)) };
     tokens.extend(list(map, newer, Some(true))?);
-    let all = if tokens.is_empty() { list(map, older, Some(true))? } else { tokens.clone() };
+    let is_list =
+        |file: &Object, name| file.entries.get(name).is_some_and(|list| !list.is_object());
+    let all = match is_list(map, newer) || UNNAMED.iter().any(|name| is_list(config, name)) {
+        true => tokens.clone(),
+        false => list(map, older, Some(true))?,
+    };
     Ok((tokens, all))
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
-use crate::files::{most_bytes, open, read_at_most};
+use crate::files::{most_bytes, not_utf8, open, read_at_most, text};
 
 /// What programs for Windows put at the start of a text.
 pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
@@ -22,8 +22,8 @@ const AGAIN: &str = "download the file again";
 /// Reads a UTF-8 file without its byte-order mark.
 ///
 /// # Errors
-/// The file cannot be read, has more bytes than a file of its name may, or is not UTF-8: the error then names the line of the first
-/// bad byte.
+/// The file cannot be read, has more bytes than a file of its name may, or is not UTF-8: the error
+/// then names the line of the first bad byte.
 pub(crate) fn read_text(path: &Path) -> Result<String> {
     text_at_most(path, most_bytes(path))
 }
@@ -33,23 +33,11 @@ pub(crate) fn read_text(path: &Path) -> Result<String> {
 /// # Errors
 /// As [`read_text`].
 pub(crate) fn text_at_most(path: &Path, most: u64) -> Result<String> {
-    let mut text = String::from_utf8(read_at_most(path, most)?).map_err(|e| {
-        let start = e.utf8_error().valid_up_to();
-        let before = e.as_bytes().iter().take(start);
-        not_utf8(path, 1 + before.filter(|byte| **byte == b'\n').count(), &e)
-    })?;
+    let mut text = text(path, read_at_most(path, most)?)?;
     if text.starts_with(BYTE_ORDER_MARK) {
         text.drain(..BYTE_ORDER_MARK.len_utf8());
     }
     Ok(text)
-}
-
-fn not_utf8(path: &Path, line: usize, error: &std::string::FromUtf8Error) -> Error {
-    let found = match error.as_bytes().get(error.utf8_error().valid_up_to()) {
-        Some(byte) => format!("the byte 0x{byte:02x}"),
-        None => "a cut-off character".to_owned(),
-    };
-    Error::content(path, line, "UTF-8 text", found).hint(AGAIN)
 }
 
 /// Opens a data file for reading.

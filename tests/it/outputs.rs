@@ -202,6 +202,9 @@ fn vectors_of_texts_are_one_per_row() {
 #[test]
 fn a_sparse_file_comes_back_bit_for_bit() {
     let dir = finished("");
+    for file in ["added_tokens.json", "special_tokens_map.json"] {
+        dir.write(&format!("run/model/{file}"), "{}");
+    }
     let ended = dir.platon_ok("export run --format sparse --output small.safetensors");
     assert!(ended.stderr.contains("MB; encoder layers "), "{}", ended.stderr);
     dir.platon_ok("convert small.safetensors back");
@@ -213,7 +216,14 @@ fn a_sparse_file_comes_back_bit_for_bit() {
             .collect::<HashMap<_, _>>()
     };
     assert_eq!(values("run/model/model.safetensors"), values("back/model.safetensors"));
-    for file in ["config.json", "tokenizer.json", "vocab.txt", "tokenizer_config.json"] {
+    for file in [
+        "config.json",
+        "tokenizer.json",
+        "vocab.txt",
+        "tokenizer_config.json",
+        "added_tokens.json",
+        "special_tokens_map.json",
+    ] {
         assert_eq!(
             dir.read(&format!("run/model/{file}")).trim(),
             dir.read(&format!("back/{file}")).trim(),
