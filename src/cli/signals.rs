@@ -15,11 +15,11 @@ pub fn fail_writes_instead_of_dying() {
 }
 
 /// The first signal ends the run after the update it is at, a second one at once. What is ignored
-/// already, as `nohup` does it, stays ignored.
+/// already, as `nohup` does it, stays ignored. With a `dashboard` the terminal is brought back first.
 ///
 /// # Errors
 /// The system does not let signals be handled.
-pub fn stop_on_signals(interrupter: &Interrupter) -> Result<()> {
+pub fn stop_on_signals(interrupter: &Interrupter, dashboard: bool) -> Result<()> {
     let interrupter = interrupter.clone();
     let terminal = TerminalState::save();
     let numbers = StoppedBy::SIGNALS.map(|(number, _)| number);
@@ -34,8 +34,13 @@ pub fn stop_on_signals(interrupter: &Interrupter) -> Result<()> {
                 continue;
             }
             if asked {
-                terminal.restore();
-                Printer::new().log(&format!("{}stopped at once", TerminalState::LEAVE_SCREEN));
+                let printer = Printer::new();
+                if dashboard {
+                    terminal.restore();
+                    // Best effort: the terminal may be gone.
+                    let _ = printer.data(TerminalState::LEAVE_SCREEN);
+                }
+                printer.log("stopped at once");
                 // The command is at work on another thread and cannot be asked to return.
                 signal_hook::low_level::exit(128 + signal);
             }

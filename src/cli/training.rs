@@ -92,7 +92,7 @@ impl Job for TrainJob<'_> {
         let Self { config, folder, dashboard, start, printer } = self;
         let planned = plan(config, start.needs_weights(), printer)?;
         let interrupter = Interrupter::new();
-        stop_on_signals(&interrupter)?;
+        stop_on_signals(&interrupter, dashboard)?;
         let lines = Printer::new();
         let lines = Box::new(move |line: &str| lines.log(line));
         let console = Console { lines, dashboard, interrupter };

@@ -2,7 +2,7 @@
 //! the answer that redirects to where the file lies.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ureq::http::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, LOCATION,
@@ -110,6 +110,7 @@ impl Client {
 
     /// Asks for what follows the first `offset` bytes, provided that the file still has the tag.
     pub(super) fn get(&self, url: &str, offset: u64, tag: Option<&str>) -> Result<Reply, Failure> {
+        check_clock(SystemTime::now()).map_err(Failure::Final)?;
         let bad = |e: &dyn std::fmt::Display| {
             Failure::Final(Error::value("address", "an HTTP address", format!("'{url}': {e}")))
         };
@@ -155,6 +156,15 @@ impl Client {
         }
         Err(unusable(format!("{url}: redirected more than {MAX_REDIRECTS} times")))
     }
+}
+
+/// rustls panics where the clock shows a time before 1970.
+fn check_clock(now: SystemTime) -> Result<(), Error> {
+    if now < SystemTime::UNIX_EPOCH {
+        return Err(Error::run("the clock shows a time before 1970: no certificate is valid yet")
+            .hint("set the clock"));
+    }
+    Ok(())
 }
 
 fn unusable(message: String) -> Failure {
@@ -251,6 +261,13 @@ fn line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_before_1970_is_refused_in_words() {
+        let early = SystemTime::UNIX_EPOCH - Duration::from_secs(1);
+        assert!(check_clock(early).unwrap_err().to_string().contains("set the clock"));
+        assert!(check_clock(SystemTime::UNIX_EPOCH).is_ok());
+    }
 
     #[test]
     fn redirects_are_resolved_and_stay_secure() {

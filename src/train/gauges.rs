@@ -126,8 +126,12 @@ impl Metric for SplitScore {
             self.seen.extend(batch);
             self.value = (self.score)(&self.seen);
         }
-        let shown =
-            if self.value.is_nan() { "undefined".into() } else { format!("{:.2}", self.value) };
+        // Scores are percentages; a loss needs more places.
+        let places = if self.higher_is_better { 2 } else { 4 };
+        let shown = match self.value.is_nan() {
+            true => "undefined".into(),
+            false => format!("{:.places$}", self.value),
+        };
         SerializedEntry::new(shown, self.value.to_string())
     }
 
@@ -203,6 +207,15 @@ mod tests {
         score.clear();
         score.update(&batch(1, &[0.0], &[1.0]), &metadata());
         assert_eq!(score.value().current(), 0.0, "an evaluation starts afresh");
+    }
+
+    #[test]
+    fn a_loss_is_shown_with_more_places_than_a_score() {
+        let shown = |higher_is_better| {
+            let mut score = SplitScore::new("x".into(), 0, higher_is_better, |_| 0.00123);
+            score.update(&batch(0, &[1.0], &[1.0]), &metadata()).formatted
+        };
+        assert_eq!([shown(true), shown(false)], ["0.00", "0.0012"]);
     }
 
     #[test]

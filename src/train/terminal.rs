@@ -95,12 +95,17 @@ impl TerminalState {
     /// See [`ENTER_SCREEN`](Self::ENTER_SCREEN).
     pub const LEAVE_SCREEN: &str = "\x1b[?1049l\x1b[?25h";
 
-    /// Hands over each key as it is pressed, without showing it. Ctrl-C stays a signal; Ctrl-Z,
-    /// which would leave the display behind, is none. Whether there is a terminal to read keys from.
+    /// Hands over each key as it is pressed, without showing it. Ctrl-C stays a signal; Ctrl-Z and
+    /// Ctrl-\, which would leave the display behind, are none. Whether there is a terminal to read
+    /// keys from.
     pub fn read_keys(self) -> bool {
         let Some(mut settings) = self.0 else { return false };
         settings.c_lflag &= !(libc::ICANON | libc::ECHO);
-        settings.c_cc[libc::VSUSP] = libc::_POSIX_VDISABLE;
+        for key in [libc::VSUSP, libc::VQUIT] {
+            if let Some(key) = settings.c_cc.get_mut(key) {
+                *key = libc::_POSIX_VDISABLE;
+            }
+        }
         set(&settings)
     }
 

@@ -181,7 +181,7 @@ fn a_run_that_ignores_its_terminal_s_end_goes_on_without_it() {
     terminal.close();
     assert_eq!(terminal.wait().code(), Some(0));
     let log = dir.read("run/log.log");
-    assert!(log.contains("the terminal is gone; the run goes on without the dashboard"), "{log}");
+    assert!(log.contains("the terminal is gone, and the dashboard with it"), "{log}");
     assert_eq!(dir.json("run/report.json")["steps"], 120);
 }
 
@@ -235,6 +235,22 @@ fn stop_by_keys(keys: &[u8], code: Option<i32>, said: &str) {
     assert!(shown.rfind(said) > end, "said where nobody sees it: {shown}");
     dir.platon_ok("resume run --no-tui");
     assert!(outcome(&dir, "run") == outcome(&dir, "whole"));
+}
+
+#[test]
+fn a_second_ctrl_c_stops_at_once_and_leaves_the_terminal() {
+    let dir = tiny();
+    let args = format!("{} --output-dir run", under_the_dashboard());
+    let mut terminal = Terminal::platon(&dir, &args, &[]);
+    at_work(&dir, "run", &mut terminal.program);
+    // The second may find the run at its end already: the terminal is brought back all the same.
+    for _ in 0..2 {
+        signal(&terminal.program, "-INT");
+    }
+    assert_eq!(terminal.wait().code(), Some(130));
+    let shown = terminal.shown();
+    let [start, end] = ["\u{1b}[?1049h", "\u{1b}[?1049l"].map(|place| shown.rfind(place));
+    assert!(start.is_some() && start < end, "the dashboard stayed: {shown}");
 }
 
 #[test]

@@ -49,7 +49,7 @@ impl Screen {
         let draw = move || {
             let journal = shown.journal.clone();
             if work(shown, out, &closed).is_err() {
-                journal.line("the terminal is gone; the run goes on without the dashboard");
+                journal.line("the terminal is gone, and the dashboard with it");
             }
         };
         let thread = std::thread::Builder::new().name("dashboard".into()).spawn(draw)?;

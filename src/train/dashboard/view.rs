@@ -23,7 +23,7 @@ pub fn draw(frame: &mut Frame<'_>, board: &Board) {
     ]);
     let [top, middle, bar, keys] = rows.areas(frame.area());
     let [table, plot] =
-        Layout::horizontal([Constraint::Length(32), Constraint::Min(10)]).areas(middle);
+        Layout::horizontal([Constraint::Length(36), Constraint::Min(10)]).areas(middle);
 
     let lines = state.into_iter().map(|(label, text)| {
         Line::from(vec![Span::from(format!(" {label:<10}")).fg(ACCENT), Span::from(text)])
@@ -46,11 +46,14 @@ pub fn draw(frame: &mut Frame<'_>, board: &Board) {
 /// The table of all metrics but those that stand above it.
 fn metrics(frame: &mut Frame<'_>, board: &Board, area: Rect) {
     let shown = board.metrics.iter().filter(|metric| ![REMAINING, ZEROS].contains(&&*metric.name));
-    let lines = shown.map(|metric| {
-        let name = Span::from(format!(" {:<18}", metric.name)).fg(color(metric));
-        Line::from(vec![name, Span::from(format!(" {:>10}", metric.text))])
-    });
     let block = Block::bordered().title(" Metrics ");
+    let width = usize::from(block.inner(area).width);
+    let lines = shown.map(|metric| {
+        // The value is shown whole.
+        let room = width.saturating_sub(metric.text.chars().count() + 3);
+        let name = format!(" {:<room$.room$} ", metric.name);
+        Line::from(vec![Span::from(name).fg(color(metric)), Span::from(metric.text.as_str())])
+    });
     frame.render_widget(Paragraph::new(lines.collect::<Vec<_>>()).block(block), area);
 }
 
