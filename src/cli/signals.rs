@@ -5,7 +5,7 @@ use burn_train::Interrupter;
 use super::printer::Printer;
 use crate::error::{Error, Result};
 use crate::run::StoppedBy;
-use crate::train::terminal::TerminalState;
+use crate::train::terminal::{TerminalState, give_stderr_back};
 
 /// A write beyond the largest size allowed for a file fails then, and its error says why; the
 /// system's way is to end the program.
@@ -37,6 +37,7 @@ pub fn stop_on_signals(interrupter: &Interrupter, dashboard: bool) -> Result<()>
                 let printer = Printer::new();
                 if dashboard {
                     terminal.restore();
+                    give_stderr_back();
                     // Best effort: the terminal may be gone.
                     let _ = printer.data(TerminalState::LEAVE_SCREEN);
                 }

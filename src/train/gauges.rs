@@ -29,15 +29,18 @@ impl Adaptor<Shown> for Shown {
 pub struct GaugeMetric {
     name: MetricName,
     gauge: point::Gauge,
+    /// What the gauge goes to, where that is known.
+    target: Option<f64>,
     value: f64,
 }
 
 impl GaugeMetric {
-    /// All that the dashboard shows of an update.
-    pub fn all() -> impl Iterator<Item = Self> {
-        GAUGES.into_iter().map(|gauge| {
+    /// All that the dashboard shows of an update of a run to the remaining ratio `ratio`.
+    pub fn all(ratio: Option<f64>) -> impl Iterator<Item = Self> {
+        GAUGES.into_iter().map(move |gauge| {
             let name = Arc::new(gauge.name.to_string());
-            Self { name, gauge, value: 0.0 }
+            let target = ratio.filter(|_| gauge.name == point::REMAINING);
+            Self { name, gauge, target, value: 0.0 }
         })
     }
 }
@@ -55,7 +58,11 @@ impl Metric for GaugeMetric {
 
     fn update(&mut self, shown: &Shown, _metadata: &MetricMetadata) -> SerializedEntry {
         self.value = (self.gauge.read)(&shown.0);
-        SerializedEntry::new((self.gauge.format)(self.value), self.value.to_string())
+        let mut text = (self.gauge.format)(self.value);
+        if let Some(target) = self.target {
+            text = format!("{text}, to be {target}");
+        }
+        SerializedEntry::new(text, self.value.to_string())
     }
 
     fn clear(&mut self) {}
@@ -241,11 +248,11 @@ mod tests {
 
     #[test]
     fn gauges_show_their_part_of_a_point() {
-        let point = Point { loss: 0.25, learning_rate: 0.5, ..Point::default() };
-        let shown: Vec<String> = GaugeMetric::all()
-            .take(2)
+        let point = Point { loss: 0.25, learning_rate: 0.5, ratio: 0.75, ..Point::default() };
+        let shown: Vec<String> = GaugeMetric::all(Some(0.2))
+            .take(3)
             .map(|mut gauge| gauge.update(&Shown(point.clone()), &metadata()).formatted)
             .collect();
-        assert_eq!(shown, ["0.2500", "5.00e-1"]);
+        assert_eq!(shown, ["0.2500", "5.00e-1", "0.7500, to be 0.2"]);
     }
 }

@@ -138,8 +138,10 @@ impl Course<'_> {
             filling::<B>(),
             device.clone(),
         );
-        let shown = dashboard.then(|| self::dashboard(config, folder, plan, &journal, interrupter));
-        let renderer = Renderer::new(journal.clone(), shown.flatten());
+        let renderer = Renderer::new(
+            journal.clone(),
+            dashboard.then(|| shown(config, plan, start.update(), &journal, interrupter)).flatten(),
+        );
         let update_loop = UpdateLoop {
             updates: updates.clone(),
             start: start.update(),
@@ -158,7 +160,9 @@ impl Course<'_> {
                 .with_interrupter(interrupter.clone())
                 .with_training_strategy(TrainingStrategy::Custom(Arc::new(update_loop)))
                 .renderer(renderer);
-        for gauge in GaugeMetric::all() {
+        let prunes = config.pruning().pruner.prunes();
+        let target = prunes.then(|| config.pruning().final_ratio());
+        for gauge in GaugeMetric::all(target) {
             training = training.metric_train_numeric(gauge);
         }
         for score in split_scores(plan.task, &sets) {
@@ -184,33 +188,25 @@ impl Course<'_> {
     }
 }
 
-/// The dashboard, where it was built in and the terminal takes it.
-fn dashboard(
+/// The dashboard, where it was built in.
+fn shown(
     config: &RunConfig,
-    folder: &RunFolder,
     plan: &Plan,
+    start: usize,
     journal: &Journal,
     interrupter: &Interrupter,
 ) -> Option<Box<dyn MetricsRenderer>> {
     #[cfg(feature = "tui")]
     {
         use super::dashboard::{About, Dashboard};
-        let (pruner, updates) = (config.pruning().pruner, &plan.updates);
-        let target = config.pruning().final_ratio();
-        let about = About {
-            title: format!("{}, {}", plan.task.name, pruner.name()),
-            folder: one_line(folder.path().display()),
-            updates: updates.last(),
-            epochs: updates.epoch_of(updates.last().saturating_sub(1)) + 1,
-            pruning: pruner.prunes().then(|| (plan.schedule.clone(), target)),
-        };
-        let dashboard = Dashboard::open(about, journal.clone(), interrupter);
-        // Without a terminal the log has it all.
-        dashboard.ok().map(|dashboard| Box::new(dashboard) as Box<dyn MetricsRenderer>)
+        let prunes = config.pruning().pruner.prunes();
+        let schedule = prunes.then(|| plan.schedule.clone());
+        let about = About { updates: plan.updates.clone(), start, schedule };
+        Some(Box::new(Dashboard::open(about, journal.clone(), interrupter)))
     }
     #[cfg(not(feature = "tui"))]
     {
-        let _ = (config, folder, plan, journal, interrupter);
+        let _ = (config, plan, start, journal, interrupter);
         None
     }
 }
@@ -247,7 +243,12 @@ fn notes(config: &RunConfig, plan: &Plan, devices: usize) -> Vec<String> {
 /// The error of a training that panicked.
 fn ended_abnormally(cause: &str, journal: &Journal, folder: &RunFolder) -> Error {
     let step = journal.step();
-    let message = format!("the training ended abnormally after update {step}: {cause}");
+    // burn's dashboard ends a run by a panic of this text when its user asks for that.
+    let message = if cause.starts_with("Killing training from user input") {
+        format!("killed from the dashboard after update {step}")
+    } else {
+        format!("the training ended abnormally after update {step}: {cause}")
+    };
     journal.line(&message);
     Error::run(message).hint(format!("go on with: platon resume {}", folder.path().display()))
 }

@@ -1,7 +1,9 @@
 //! What the dashboard needs from the operating system.
 
+use std::fs::OpenOptions;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
 
 /// Whether this process is the one that the terminal on standard output listens to: one in the
 /// background is stopped when it changes the terminal's settings.
@@ -10,55 +12,73 @@ pub fn in_foreground() -> bool {
     unsafe { libc::tcgetpgrp(libc::STDOUT_FILENO) == libc::getpgrp() }
 }
 
-/// Columns and rows of the terminal on standard output; `None` where it is no longer there.
-pub fn size() -> Option<(u16, u16)> {
-    // SAFETY: the call fills the plain struct it is given before it is read.
-    let size = unsafe {
-        let mut size: libc::winsize = std::mem::zeroed();
-        let got = libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) == 0;
-        got.then_some(size)?
-    };
-    // Some pseudo-terminals do not know their size.
-    let known = size.ws_col > 0 && size.ws_row > 0;
-    Some(if known { (size.ws_col, size.ws_row) } else { (80, 24) })
+/// Whether standard output was a terminal that has been closed since.
+pub fn is_gone() -> bool {
+    let mut polled = libc::pollfd { fd: libc::STDOUT_FILENO, events: 0, revents: 0 };
+    // SAFETY: the pointer is that of one struct.
+    unsafe { libc::poll(&raw mut polled, 1, 0) > 0 && polled.revents & libc::POLLHUP != 0 }
 }
 
-/// Waits until something can be read from one of `sources`, or for so many milliseconds; whether
-/// each of them has something to say, its end included.
-///
-/// # Errors
-/// The system's, but not that a signal came.
-pub fn wait_readable<const N: usize>(
-    sources: [Option<BorrowedFd<'_>>; N],
-    milliseconds: i32,
-) -> io::Result<[bool; N]> {
-    wait(sources, libc::POLLIN, milliseconds)
-}
+/// Standard error, while it is put aside.
+static ASIDE: Mutex<Option<OwnedFd>> = Mutex::new(None);
 
-/// Waits until `target` takes more, for at most so many milliseconds.
-///
-/// # Errors
-/// As [`wait_readable`].
-pub fn wait_writable(target: BorrowedFd<'_>, milliseconds: i32) -> io::Result<()> {
-    wait([Some(target)], libc::POLLOUT, milliseconds).map(|_| ())
-}
-
-fn wait<const N: usize>(
-    files: [Option<BorrowedFd<'_>>; N],
-    events: i16,
-    milliseconds: i32,
-) -> io::Result<[bool; N]> {
-    // A negative number stands for none.
-    let number = |file: Option<BorrowedFd<'_>>| file.map_or(-1, |file| file.as_raw_fd());
-    let mut polled = files.map(|file| libc::pollfd { fd: number(file), events, revents: 0 });
-    // SAFETY: the pointer and the length are those of one array.
-    let result = unsafe { libc::poll(polled.as_mut_ptr(), N as libc::nfds_t, milliseconds) };
-    if result < 0 {
-        let error = io::Error::last_os_error();
-        let interrupted = error.kind() == io::ErrorKind::Interrupted;
-        return if interrupted { Ok([false; N]) } else { Err(error) };
+/// Lets what is written to standard error vanish, until it is given back.
+pub fn put_stderr_aside() {
+    let mut aside = ASIDE.lock().unwrap_or_else(PoisonError::into_inner);
+    if aside.is_some() {
+        return;
     }
-    Ok(polled.map(|file| file.revents != 0))
+    let copy = io::stderr().as_fd().try_clone_to_owned();
+    let nothing = OpenOptions::new().write(true).open("/dev/null");
+    if let (Ok(copy), Ok(nothing)) = (copy, nothing) {
+        // SAFETY: both are open, and only the number of standard error changes its meaning.
+        unsafe { libc::dup2(nothing.as_raw_fd(), libc::STDERR_FILENO) };
+        *aside = Some(copy);
+    }
+}
+
+/// The reverse of [`put_stderr_aside`].
+pub fn give_stderr_back() {
+    let aside = ASIDE.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(aside) = aside {
+        // SAFETY: as there.
+        unsafe { libc::dup2(aside.as_raw_fd(), libc::STDERR_FILENO) };
+    }
+}
+
+/// Gives the dashboard's thread, which polls without a pause, only the processor time that nobody
+/// else wants. Elsewhere than on Linux nothing happens.
+pub fn calm_dashboard_thread() {
+    #[cfg(target_os = "linux")]
+    for task in std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
+        let name = std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+        // The kernel keeps 15 characters of a thread's name: `train-renderer` has 14.
+        if name.trim_end() != "train-renderer" {
+            continue;
+        }
+        if let Some(id) = task.file_name().to_str().and_then(|s| s.parse::<libc::pid_t>().ok()) {
+            // SAFETY: the struct is plain data without invalid values, it lives across the call,
+            // and the call changes nothing but the scheduling of a thread of this process.
+            unsafe {
+                let parameters: libc::sched_param = std::mem::zeroed();
+                libc::sched_setscheduler(id, libc::SCHED_IDLE, &raw const parameters);
+            }
+        }
+    }
+}
+
+/// Lets Ctrl-C be a signal although the dashboard's raw mode turned that off. Ctrl-Z and Ctrl-\,
+/// which would leave the display behind, are none.
+pub fn allow_interrupt_key() {
+    if let TerminalState(Some(mut settings)) = TerminalState::save() {
+        settings.c_lflag |= libc::ISIG;
+        for key in [libc::VSUSP, libc::VQUIT] {
+            if let Some(key) = settings.c_cc.get_mut(key) {
+                *key = libc::_POSIX_VDISABLE;
+            }
+        }
+        set(&settings);
+    }
 }
 
 /// The largest amount of memory this process has held so far, in bytes; 0 where it is unknown.
@@ -90,24 +110,8 @@ impl TerminalState {
         }
     }
 
-    /// The escape sequences that begin a full-screen display, and that end it and show the cursor.
-    pub const ENTER_SCREEN: &str = "\x1b[?1049h";
-    /// See [`ENTER_SCREEN`](Self::ENTER_SCREEN).
+    /// The escape sequences that leave a full-screen display and show the cursor.
     pub const LEAVE_SCREEN: &str = "\x1b[?1049l\x1b[?25h";
-
-    /// Hands over each key as it is pressed, without showing it. Ctrl-C stays a signal; Ctrl-Z and
-    /// Ctrl-\, which would leave the display behind, are none. Whether there is a terminal to read
-    /// keys from.
-    pub fn read_keys(self) -> bool {
-        let Some(mut settings) = self.0 else { return false };
-        settings.c_lflag &= !(libc::ICANON | libc::ECHO);
-        for key in [libc::VSUSP, libc::VQUIT] {
-            if let Some(key) = settings.c_cc.get_mut(key) {
-                *key = libc::_POSIX_VDISABLE;
-            }
-        }
-        set(&settings)
-    }
 
     /// Brings the settings back.
     pub fn restore(self) {
@@ -117,8 +121,10 @@ impl TerminalState {
     }
 }
 
-/// Nothing where the process is in the background or the terminal is gone.
-fn set(settings: &libc::termios) -> bool {
-    // SAFETY: the settings were read from this terminal.
-    in_foreground() && unsafe { libc::tcsetattr(libc::STDIN_FILENO, libc::TCSANOW, settings) == 0 }
+/// Does nothing where the process is in the background or the terminal is gone.
+fn set(settings: &libc::termios) {
+    if in_foreground() {
+        // SAFETY: the settings were read from this terminal.
+        unsafe { libc::tcsetattr(libc::STDIN_FILENO, libc::TCSANOW, settings) };
+    }
 }
