@@ -12,6 +12,7 @@ use crate::glue::prepare::{Options, holds_encoded};
 use crate::glue::task::Task;
 use crate::infer::sets::{Data, EvalSet, Wanted};
 use crate::run::RunFolder;
+use crate::train::plan::with_own_name;
 
 /// A finished run.
 pub struct SavedRun {
@@ -41,7 +42,8 @@ impl SavedRun {
         let layer = Layer::from_file(&folder.config())?;
         let own = RunConfig::resolve(std::slice::from_ref(&layer))?;
         let flags = Layer::command_line(settings);
-        Ok(Self { folder, own, config: RunConfig::resolve(&[layer, flags])? })
+        let config = with_own_name(RunConfig::resolve(&[layer, flags])?)?;
+        Ok(Self { folder, own, config })
     }
 
     /// Its final model.

@@ -16,11 +16,12 @@ use crate::bert::Checkpoint;
 use crate::config::{Layer, RunConfig};
 use crate::download::{Options, sources};
 use crate::error::{Error, Result};
+use crate::glue::names::{canonical, nearest};
 use crate::glue::prepare::holds_source;
 use crate::glue::task_def;
 use crate::kernels::TrainingBackend;
 use crate::run::RunFolder;
-use crate::train::plan::task_of;
+use crate::train::plan::{task_of, with_own_name};
 
 const RECIPES: &str = "recipes";
 const RUNS: &str = "checkpoints/runs";
@@ -86,7 +87,7 @@ fn settings(args: &TrainArgs) -> Result<RunConfig> {
     }
     layers.push(args.settings.layer());
     layers.extend(learned_task(&args.train_datasets)?);
-    let config = RunConfig::resolve(&layers)?;
+    let config = with_own_name(RunConfig::resolve(&layers)?)?;
     let Some(table) = &config.data().task_def else { return Ok(config) };
     // As in the original, the table's word goes before the flag's.
     match task_def::read(table, &config.data().task)?.dropout_p {
@@ -144,14 +145,22 @@ fn learned_task(names: &[String]) -> Result<Option<Layer>> {
 
 /// The recipe for `task`; with `keep_ratio`, the one that ends at this remaining ratio.
 fn recipe(task: &str, keep_ratio: Option<f64>) -> Result<Layer> {
-    let path = if task.ends_with(".toml") {
-        PathBuf::from(task)
-    } else {
-        Path::new(RECIPES).join(format!("{}.toml", task.to_lowercase()))
+    let named = |name: &str| Path::new(RECIPES).join(format!("{name}.toml"));
+    let path = match task.ends_with(".toml") {
+        true => PathBuf::from(task),
+        false if named(&task.to_lowercase()).is_file() => named(&task.to_lowercase()),
+        false => named(&canonical(task)),
     };
     if !path.is_file() {
-        return Err(Error::value("TASK", format!("a recipe {}", path.display()), "no such file")
-            .hint(format!("in the repository's folder there are recipes for {}", recipe_names())));
+        let known = recipe_names();
+        let hint = match nearest(task, known.iter().map(String::as_str)) {
+            Some(meant) => format!("did you mean {meant}?"),
+            None if known.is_empty() => "in the repository's folder there are recipes".into(),
+            None => format!("there are recipes for {}", known.join(", ")),
+        };
+        return Err(
+            Error::value("TASK", format!("a recipe {}", path.display()), "no such file").hint(hint)
+        );
     }
     let Some(ratio) = keep_ratio else { return Layer::from_file(&path) };
     let mut ratios = Vec::new();
@@ -189,7 +198,7 @@ fn siblings(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-fn recipe_names() -> String {
+fn recipe_names() -> Vec<String> {
     let mut names: Vec<String> = std::fs::read_dir(RECIPES)
         .into_iter()
         .flatten()
@@ -198,7 +207,7 @@ fn recipe_names() -> String {
         .filter(|n| !n.contains('-'))
         .collect();
     names.sort();
-    if names.is_empty() { "the GLUE tasks".into() } else { names.join(", ") }
+    names
 }
 
 /// The folder of a new run; where none was named, one under `checkpoints/runs`.

@@ -257,7 +257,7 @@ impl Job<'_> {
                 write_canonical(self.task, &rows, &self.canonical)?;
                 rows
             }
-            None => read_canonical(self.task, &self.canonical)?,
+            None => read_canonical(self.task, self.split.part, &self.canonical)?,
         };
         let data_set = self.data_set.as_str();
         on_progress(PrepareEvent::Started { data_set, rows: rows.len() });

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::files::write_whole;
 use crate::glue::read::{BYTE_ORDER_MARK, read_text};
-use crate::glue::task::{Column, Kind, SCORE_RANGE, Split, Task, Uid};
+use crate::glue::task::{Column, Kind, Part, SCORE_RANGE, Split, Task, Uid};
 
 /// The longest line that is read, in bytes: a thousand times what BERT can take in.
 pub const MAX_LINE_BYTES: usize = 1 << 20;
@@ -117,12 +117,13 @@ pub fn write_canonical(task: &Task, rows: &[Row], path: &Path) -> Result<()> {
     write_whole(path, text.as_bytes())
 }
 
-/// Reads the canonical TSV that [`write_canonical`] writes.
+/// Reads the canonical TSV that [`write_canonical`] writes. Test rows may be labelled -1, as other
+/// programs write them.
 ///
 /// # Errors
 /// The file cannot be read, is not UTF-8, or a row's fields or label are not the task's; each of
 /// these names its line.
-pub fn read_canonical(task: &Task, path: &Path) -> Result<Vec<Row>> {
+pub fn read_canonical(task: &Task, part: Part, path: &Path) -> Result<Vec<Row>> {
     let text = read_text(path)?;
     let expected = if task.is_pair() { 4 } else { 3 };
     let rows = lines(&text)
@@ -136,8 +137,11 @@ pub fn read_canonical(task: &Task, path: &Path) -> Result<Vec<Row>> {
                 (Some(uid), Some(label), Some(text_a), None)
                     if text_b.is_some() == task.is_pair() =>
                 {
-                    let label = parse_label(task, label.trim())
-                        .ok_or_else(|| wrong_label(task, path, index, label))?;
+                    let known = match label.trim() {
+                        "-1" | "-1.0" if part == Part::Test => Some(dummy(task)),
+                        name => parse_label(task, name),
+                    };
+                    let label = known.ok_or_else(|| wrong_label(task, path, index, label))?;
                     let (uid, text_a) = (uid.to_owned(), text_a.to_owned());
                     Ok(Row { uid, label, text_a, text_b: text_b.map(str::to_owned) })
                 }
@@ -175,7 +179,8 @@ fn one_line(text: &str) -> String {
     text.replace(['\t', '\n', '\r'], " ")
 }
 
-fn dummy(task: &Task) -> Label {
+/// The label of rows whose own is not known.
+pub(crate) fn dummy(task: &Task) -> Label {
     match task.kind {
         Kind::Classification { .. } => Label::Class(0),
         Kind::Regression => Label::Score(0.0),

@@ -15,7 +15,7 @@ use crate::glue::prepare::{Options, PrepareEvent, holds_encoded};
 use crate::glue::sample::{Sample, fingerprint};
 use crate::glue::task::{Task, task};
 use crate::glue::task_def;
-use crate::glue::updates::{Updates, UpdatesConfig, bins_by_length, one_bin};
+use crate::glue::updates::{Bin, Updates, UpdatesConfig, bins_by_length, one_bin};
 use crate::infer::sets::{Data, EvalSet, Wanted};
 use crate::pruning::{RatioSchedule, Scope};
 
@@ -59,10 +59,13 @@ impl Plan {
         let bert = first_layers(&checkpoint.config, model_settings.num_hidden_layers)?;
         let tokenizer = tokenizer_dir(config, &checkpoint);
         // Preparing takes minutes for the large tasks: what cannot fit is refused before it.
-        if let Some(rows) =
-            raw_training_rows(task, &config.data().data_dir).filter(|rows| *rows > 0)
-        {
-            config.ratio_schedule(updates(rows.div_ceil(rows_per_update(config)), config)?)?;
+        if let Some(rows) = most_training_rows(task, &config.data().data_dir) {
+            let batches = match data_settings.bins() {
+                // Those of the longer samples may hold one each.
+                Some(_) => rows,
+                None => rows.div_ceil(config.optimisation().batch_size),
+            };
+            config.ratio_schedule(updates(batches, config)?)?;
         }
         let encoder = if holds_encoded(task, &config.data().data_dir) && !has_tokenizer(tokenizer) {
             None
@@ -79,25 +82,24 @@ impl Plan {
             with_label: config.data().with_label,
         };
         let sets = data.eval_sets(&wanted)?;
+        let batch_size = config.optimisation().batch_size;
         let bins = match data_settings.bins() {
-            Some((size, growth)) => {
-                bins_by_length(samples.iter().map(|s| s.token_id.len()), size, growth)
+            Some((width, growth)) => {
+                let lengths = samples.iter().map(|s| s.token_id.len());
+                bins_by_length(lengths, width, batch_size, growth)
             }
-            None => one_bin(samples.len()),
+            None => one_bin(samples.len(), batch_size),
         };
-        let rows = rows_per_update(config);
-        updates(bins.iter().map(|bin| bin.len().div_ceil(rows)).sum(), config)?;
-        let updates = Updates::new(
-            bins,
-            UpdatesConfig {
-                batch_size: rows,
-                epochs: config.optimisation().epochs,
-                seed: config.optimisation().seed,
-                evaluate_every: config.logging().eval_per_updates,
-                save_every: config.logging().save_every(),
-                stop_after: config.run().max_steps,
-            },
-        );
+        let updates_config = UpdatesConfig {
+            batches: config.optimisation().grad_accumulation_step,
+            epochs: config.optimisation().epochs,
+            seed: config.optimisation().seed,
+            evaluate_every: config.logging().eval_per_updates,
+            save_every: config.logging().save_every(),
+            stop_after: config.run().max_steps,
+        };
+        updates(bins.iter().map(Bin::batches).sum(), config)?;
+        let updates = Updates::new(bins, updates_config);
         let schedule = config.ratio_schedule(updates.total())?;
         let updates = Arc::new(updates);
         let plan = Self { task, bert, updates, schedule, encoder, samples, dropped, sets };
@@ -143,21 +145,45 @@ pub fn task_of(config: &RunConfig) -> Result<&'static Task> {
     }
 }
 
-/// Samples of one update.
-fn rows_per_update(config: &RunConfig) -> usize {
-    config.optimisation().batch_size.saturating_mul(config.optimisation().grad_accumulation_step)
+/// `config` with its task under the task's own name, however it was spelled.
+///
+/// # Errors
+/// As [`task_of`].
+pub fn with_own_name(config: RunConfig) -> Result<RunConfig> {
+    match task_of(&config)?.name {
+        name if name == config.data().task => Ok(config),
+        name => config.with([("task", name.into())]),
+    }
 }
 
-/// The run's updates for so many of an epoch, bounded to what a plan can hold.
-fn updates(per_epoch: usize, config: &RunConfig) -> Result<usize> {
-    let updates = per_epoch.checked_mul(config.optimisation().epochs);
-    updates.filter(|n| *n <= MAX_UPDATES).ok_or_else(|| {
-        Error::value(
+/// An upper bound of the number of training samples, where it can be had without reading them.
+fn most_training_rows(task: &Task, data_dir: &Path) -> Option<usize> {
+    // Encoded samples go before raw files.
+    let rows = if holds_encoded(task, data_dir) { None } else { raw_training_rows(task, data_dir) };
+    rows.filter(|rows| *rows > 0)
+}
+
+/// The run's updates for so many batches of an epoch, bounded to what a plan can hold.
+fn updates(batches: usize, config: &RunConfig) -> Result<usize> {
+    let settings = config.optimisation();
+    let all = batches.saturating_mul(settings.epochs);
+    let updates = all / settings.grad_accumulation_step;
+    if updates == 0 && all > 0 {
+        let expected = format!("at most the {all} batches of the run");
+        return Err(Error::value(
+            "grad_accumulation_step",
+            expected,
+            settings.grad_accumulation_step,
+        ));
+    }
+    if updates > MAX_UPDATES {
+        return Err(Error::value(
             "epochs",
             format!("at most {MAX_UPDATES} updates"),
-            format!("{} epochs of {per_epoch} updates", config.optimisation().epochs),
-        )
-    })
+            format!("{} epochs of {batches} batches", settings.epochs),
+        ));
+    }
+    Ok(updates)
 }
 
 /// The encoder cut to its first `layers` layers; `None` for all.
