@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{ArgAction, Args};
 
 use super::download::{checkpoint, default_cache, raw_files};
 use super::encode;
@@ -32,7 +32,7 @@ pub struct TrainArgs {
     /// defaults hold.
     task: Option<String>,
     /// The task to learn (the original's way to name it).
-    #[arg(long, help_heading = "Data", value_delimiter = ',')]
+    #[arg(long, help_heading = "Data", value_delimiter = ',', action = ArgAction::Set)]
     train_datasets: Vec<String>,
     /// Choose among the task's recipes the one that keeps this ratio of the weights.
     #[arg(long, requires = "task", conflicts_with = "final_threshold")]
