@@ -8,6 +8,7 @@ pub mod head;
 pub mod model;
 pub mod names;
 mod pass;
+mod shards;
 pub mod sparse;
 pub mod weights;
 

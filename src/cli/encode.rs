@@ -60,14 +60,15 @@ pub fn run(args: &EncodeArgs, printer: &Printer) -> Result<()> {
     let width = bert.hidden_size;
     with_model(saved.backend()?, checkpoint, Load::Encoder, |model| {
         let mut all = Vec::new();
-        saved.each_chunk(&encoder, &bert, |first, samples| {
+        // A vector has any text, whatever the model's task.
+        saved.each_chunk((&encoder, &bert), None, printer, |read, samples| {
             let rows = model.vectors(samples, saved.batch_size(), pooling);
             if output.is_some() {
                 all.extend(rows);
                 return Ok(());
             }
             for (n, vector) in rows.chunks(width).enumerate() {
-                let index = (first + n).to_string();
+                let index = (read.first + n).to_string();
                 printer.data(&json!({"index": index, "vector": vector}).to_string())?;
             }
             Ok(())

@@ -24,18 +24,18 @@ pub fn run(args: &PredictArgs, printer: &Printer) -> Result<()> {
     let checkpoint = saved.checkpoint()?;
     checkpoint.check_weights()?;
     let encoder = saved.encoder(&checkpoint)?;
-    let bert = checkpoint.config.clone();
+    let (bert, task) = (checkpoint.config.clone(), saved.task(&checkpoint));
     let labels = Labels { names: checkpoint.labels(), is_regression: checkpoint.is_regression() };
     with_model(saved.backend()?, checkpoint, Load::Classifier(None), |model| {
         let outputs = model.outputs();
         if !json {
             printer.data(&labels.header(outputs))?;
         }
-        saved.each_chunk(&encoder, &bert, |first, samples| {
+        saved.each_chunk((&encoder, &bert), task, printer, |rows, samples| {
             let all = model.predict(vec![samples], saved.batch_size());
             let logits = all.iter().flat_map(|(set, _)| set.logits.chunks(outputs));
             for (n, logits) in logits.enumerate() {
-                printer.data(&labels.row(first + n, logits, *json))?;
+                printer.data(&labels.row(rows.first + n, logits, *json))?;
             }
             Ok(())
         })

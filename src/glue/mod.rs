@@ -13,6 +13,7 @@ pub mod sample;
 mod table;
 pub mod task;
 pub mod task_def;
+pub mod texts;
 mod trusted;
 pub mod tsv;
 pub mod updates;

@@ -6,6 +6,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
+use crate::files::check_pointer;
 
 /// What programs for Windows put at the start of a text.
 pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
@@ -16,6 +17,7 @@ pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
 /// The file cannot be read, or is not UTF-8: the error then names the line of the first bad byte.
 pub(crate) fn read_text(path: &Path) -> Result<String> {
     let bytes = fs::read(path).map_err(|e| Error::io(path, "read", e))?;
+    check_pointer(path, &bytes)?;
     let mut text = String::from_utf8(bytes).map_err(|e| {
         let start = e.utf8_error().valid_up_to();
         let before = e.as_bytes().iter().take(start);

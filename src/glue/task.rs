@@ -200,7 +200,8 @@ impl Task {
                 || letters.is_some_and(|m| name == format!("{}{m}", names::plain(self.name)))
         };
         let is_task = name == names::plain(self.name) || names::canonical(&name) == self.name;
-        is_set(split) || (is_task && !self.splits.iter().any(is_set))
+        let mut sets = self.splits.iter().filter(|split| split.part != Part::Train);
+        is_set(split) || (is_task && !sets.any(is_set))
     }
 }
 

@@ -187,6 +187,11 @@ pub(crate) fn dummy(task: &Task) -> Label {
     }
 }
 
+/// Whether `name` is a label of the task.
+pub(crate) fn is_label(task: &Task, name: &str) -> bool {
+    parse_label(task, name).is_some()
+}
+
 fn parse_label(task: &Task, name: &str) -> Option<Label> {
     match task.kind {
         Kind::Classification { labels } => {

@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_saphyr::options::DuplicateKeyPolicy;
+use serde_saphyr::options::{DuplicateKeyPolicy, NonFiniteFloatPolicy};
 use serde_saphyr::{Error, Options};
 
 /// The keys of the mapping `text`, in their order.
@@ -39,6 +39,7 @@ fn options() -> Options {
     serde_saphyr::options! {
         duplicate_keys: DuplicateKeyPolicy::LastWins,
         legacy_octal_numbers: true,
+        non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,
     }
 }
 
@@ -113,14 +114,14 @@ mod tests {
 t:
   texts: [n, y, N, 1e3, on, yes, no, 010, 0x10, 2020-01-01, 1_000, 1.0, 'yes', true]
   whole: [010, 0x10, 0b11, 1_000, 12, +3]
-  numbers: [0.05, .5, 1., 1.0e-1, 1_0.5, 3]
+  numbers: [0.05, .5, 1., 1.0e-1, 3]
   switches: [on, off, yes, No, TRUE, False]
 ";
         let read: Scalars = value(text, "t").unwrap().unwrap();
         let expected = "n y N 1e3 on yes no 010 0x10 2020-01-01 1_000 1.0 yes true";
         assert_eq!(read.texts.join(" "), expected);
         assert_eq!(read.whole, [8, 16, 3, 1000, 12, 3]);
-        assert_eq!(read.numbers, [0.05, 0.5, 1.0, 0.1, 10.5, 3.0]);
+        assert_eq!(read.numbers, [0.05, 0.5, 1.0, 0.1, 3.0]);
         assert_eq!(read.switches, [true, false, true, false, true, false]);
     }
 

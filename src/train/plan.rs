@@ -10,13 +10,14 @@ use super::samples::{TrainingSet, raw_training_rows};
 use crate::bert::{BertConfig, Checkpoint, ClassifierConfig, HeadConfig, names};
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
-use crate::glue::encode::{Encoder, has_tokenizer};
+use crate::glue::encode::Encoder;
 use crate::glue::prepare::{Options, PrepareEvent, holds_encoded};
 use crate::glue::sample::{Sample, fingerprint};
-use crate::glue::task::{Task, task};
+use crate::glue::task::{Part, Task, task};
 use crate::glue::task_def;
 use crate::glue::updates::{Bin, Updates, UpdatesConfig, bins_by_length, one_bin};
 use crate::infer::sets::{Data, EvalSet, Wanted};
+use crate::infer::tokenizer::TokenizerFolder;
 use crate::pruning::{RatioSchedule, Scope};
 
 /// The published recipes need about 100,000.
@@ -51,13 +52,25 @@ impl Plan {
         on_progress: &(dyn Fn(PrepareEvent<'_>) + Sync),
     ) -> Result<(Self, Checkpoint)> {
         let task = task_of(config)?;
+        if task.splits.iter().all(|split| split.part != Part::Train) {
+            let error = Error::value("task", "a task with training data", task.name);
+            return Err(match task.name {
+                "ax" => error.hint("models that were trained on mnli predict it"),
+                _ => {
+                    error.hint("its split_names in the task table must name one that ends in train")
+                }
+            });
+        }
         let (data_settings, model_settings) = (config.data(), config.model());
         let checkpoint = Checkpoint::open(&model_settings.init_checkpoint)?;
         if !model_settings.from_scratch {
-            checkpoint.check_weights()?;
+            checkpoint.check_weights().map_err(|e| {
+                e.hint("put the weights into this folder, or draw them afresh with --from-scratch")
+            })?;
         }
         let bert = first_layers(&checkpoint.config, model_settings.num_hidden_layers)?;
-        let tokenizer = tokenizer_dir(config, &checkpoint);
+        let folder = TokenizerFolder::of(config.model().tokenizer.as_deref(), &checkpoint)?;
+        let tokenizer = folder.path();
         // Preparing takes minutes for the large tasks: what cannot fit is refused before it.
         if let Some(rows) = most_training_rows(task, &config.data().data_dir) {
             let batches = match data_settings.bins() {
@@ -67,10 +80,10 @@ impl Plan {
             };
             config.ratio_schedule(updates(batches, config)?)?;
         }
-        let encoder = if holds_encoded(task, &config.data().data_dir) && !has_tokenizer(tokenizer) {
+        let encoder = if holds_encoded(task, &config.data().data_dir) && !folder.has_one() {
             None
         } else {
-            Some(Encoder::from_dir(tokenizer)?)
+            Some(folder.encoder()?)
         };
         let options = Options { data_dir: &config.data().data_dir, tokenizer };
         let data = Data { task, options, bert: &bert, on_progress };
@@ -194,11 +207,6 @@ fn first_layers(bert: &BertConfig, layers: Option<usize>) -> Result<BertConfig> 
         return Err(Error::value("num_hidden_layers", expected, layers));
     }
     Ok(BertConfig { num_hidden_layers: layers, ..bert.clone() })
-}
-
-/// The folder with the tokenizer: the one named, or the checkpoint's.
-fn tokenizer_dir<'a>(config: &'a RunConfig, checkpoint: &'a Checkpoint) -> &'a Path {
-    config.model().tokenizer.as_deref().unwrap_or_else(|| checkpoint.folder())
 }
 
 /// The prunable parameters of `module`, under their Hugging Face names.
