@@ -26,7 +26,7 @@ pub(crate) fn read_text(path: &Path) -> Result<String> {
             Some(byte) => format!("the byte 0x{byte:02x}"),
             None => "a cut-off character".to_owned(),
         };
-        Error::content(path, line, "UTF-8 text", found).hint("download the file again")
+        Error::content(path, line, "UTF-8 text", found).hint("save the file as UTF-8")
     })?;
     if text.starts_with(BYTE_ORDER_MARK) {
         text.drain(..BYTE_ORDER_MARK.len_utf8());

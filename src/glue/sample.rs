@@ -59,6 +59,9 @@ pub fn fingerprint<'a>(sets: impl Iterator<Item = &'a [Sample]>) -> Result<Strin
     Ok(format!("{:x}", hash.finalize()))
 }
 
+/// The file may be somebody's own.
+const AGAIN: &str = "mend it, or have platon prepare make the file from the raw one";
+
 /// A line as it stands in the file; the task decides what its label means.
 #[derive(Deserialize)]
 struct Line {
@@ -126,13 +129,12 @@ pub fn read_samples(task: &Task, labelled: bool, path: &Path) -> Result<Vec<Samp
         .enumerate()
         .map(|(index, line)| {
             parse(task, labelled, line).map_err(|(expected, found)| {
-                Error::content(path, index + 1, expected, found).hint("prepare the data again")
+                Error::content(path, index + 1, expected, found).hint(AGAIN)
             })
         })
         .collect::<Result<Vec<_>>>()?;
     if samples.is_empty() {
-        return Err(Error::content(path, None, "at least one sample", "none")
-            .hint("prepare the data again"));
+        return Err(Error::content(path, None, "at least one sample", "none").hint(AGAIN));
     }
     Ok(samples)
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::files::write_whole;
 use crate::glue::read::{BYTE_ORDER_MARK, read_text};
-use crate::glue::task::{Column, Kind, Part, SCORE_RANGE, Split, Task, Uid};
+use crate::glue::task::{Column, Kind, Part, SCORE_RANGE, Split, TASKS, Task, Uid};
 
 /// The longest line that is read, in bytes: a thousand times what BERT can take in.
 pub const MAX_LINE_BYTES: usize = 1 << 20;
@@ -52,20 +52,20 @@ pub fn read_raw(task: &Task, split: &Split, path: &Path) -> Result<Vec<Row>> {
     let layout = task.layout(split);
     let mut rows = Vec::new();
     for (index, line) in lines(&text).enumerate().skip(usize::from(layout.header)) {
-        check_length(path, index, line)?;
+        check_length(task, path, index, line)?;
         let fields: Vec<&str> = line.trim_end_matches([' ', '\r']).split('\t').collect();
         if fields.len() < layout.fields {
             if layout.skip_short {
                 continue;
             }
-            return Err(too_few(path, index, layout.fields, fields.len()));
+            return Err(too_few(task, path, index, layout.fields, fields.len()));
         }
         let get = |column| {
             let field = match column {
                 Column::First(n) => fields.get(n),
                 Column::Last(n) => fields.len().checked_sub(n).and_then(|n| fields.get(n)),
             };
-            field.copied().ok_or_else(|| too_few(path, index, layout.fields, fields.len()))
+            field.copied().ok_or_else(|| too_few(task, path, index, layout.fields, fields.len()))
         };
         let label = match layout.label {
             None => dummy(task),
@@ -85,9 +85,7 @@ pub fn read_raw(task: &Task, split: &Split, path: &Path) -> Result<Vec<Row>> {
         rows.push(Row { uid, label, text_a: get(layout.text_a)?.to_owned(), text_b });
     }
     if rows.is_empty() {
-        return Err(
-            Error::content(path, None, "at least one row", "none").hint("download the file again")
-        );
+        return Err(Error::content(path, None, "at least one row", "none").hint(again(task)));
     }
     Ok(rows)
 }
@@ -129,7 +127,7 @@ pub fn read_canonical(task: &Task, part: Part, path: &Path) -> Result<Vec<Row>> 
     let rows = lines(&text)
         .enumerate()
         .map(|(index, line)| {
-            check_length(path, index, line)?;
+            check_length(task, path, index, line)?;
             let mut fields = line.strip_suffix('\r').unwrap_or(line).split('\t');
             let (uid, label, text_a) = (fields.next(), fields.next(), fields.next());
             let text_b = if task.is_pair() { fields.next() } else { None };
@@ -159,12 +157,12 @@ pub fn read_canonical(task: &Task, part: Part, path: &Path) -> Result<Vec<Row>> 
     Ok(rows)
 }
 
-fn check_length(path: &Path, index: usize, line: &str) -> Result<()> {
+fn check_length(task: &Task, path: &Path, index: usize, line: &str) -> Result<()> {
     if line.len() <= MAX_LINE_BYTES {
         return Ok(());
     }
     let expected = format!("a line of at most {MAX_LINE_BYTES} bytes");
-    Err(Error::content(path, index + 1, expected, line.len()).hint("download the file again"))
+    Err(Error::content(path, index + 1, expected, line.len()).hint(again(task)))
 }
 
 /// Line ends before the end of the file are kept as empty lines, those at its end are not rows.
@@ -224,14 +222,25 @@ pub(crate) fn expected_label(task: &Task) -> String {
     }
 }
 
+/// How a raw file comes to be whole.
+pub(crate) fn again(task: &Task) -> String {
+    match task.name {
+        "demo" => "platon demo-data makes the file".to_owned(),
+        name if TASKS.contains(task) => {
+            format!("platon download {name} --force brings the official file")
+        }
+        _ => "mend the file: it is your own".to_owned(),
+    }
+}
+
 fn wrong_label(task: &Task, path: &Path, index: usize, found: &str) -> Error {
     Error::content(path, index + 1, expected_label(task), format!("{found:?}"))
 }
 
-fn too_few(path: &Path, index: usize, expected: usize, found: usize) -> Error {
+fn too_few(task: &Task, path: &Path, index: usize, expected: usize, found: usize) -> Error {
     let expected = format!("at least {}", fields_word(expected));
     Error::content(path, index + 1, expected, fields_word(found))
-        .hint("fields are separated by single tabs; download the file again")
+        .hint(format!("fields are separated by single tabs; {}", again(task)))
 }
 
 fn fields_word(count: usize) -> String {

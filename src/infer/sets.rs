@@ -153,8 +153,10 @@ impl Data<'_> {
         if path.is_file() {
             return Ok(path);
         }
-        Err(Error::value("with_label", format!("a file {}", path.display()), "none")
-            .hint("GLUE's test labels are not public: encode your own, or leave out --with-label"))
+        Err(Error::value("with_label", format!("a file {}", path.display()), "none").hint(
+            "GLUE's test labels are not public: put your own there, encoded; only a run with the \
+                    setting with_label needs them",
+        ))
     }
 
     fn check_lengths(&self, samples: &[Sample], path: &Path) -> Result<()> {

@@ -17,7 +17,7 @@ const WHOLE_MODELS: [(&str, &str); 6] = [
     ("transformers.modeling_", "a whole model"),
     ("pytorch_transformers.", "a whole model"),
     ("pytorch_pretrained_bert.", "a whole model"),
-    ("torch.nn.", "a whole model"),
+    ("torch.nn.modules.", "a whole model"),
     ("__torch__", "a TorchScript program"),
 ];
 

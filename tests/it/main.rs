@@ -22,6 +22,8 @@ mod glue;
 mod gradients;
 #[cfg(unix)]
 mod hostile;
+#[cfg(feature = "flex")]
+mod inputs;
 #[cfg(feature = "ndarray")]
 mod kernels;
 mod layering;

@@ -35,11 +35,14 @@ fn samples() {
         TRAIN,
         FILE,
         &[
-            (Text(""), ": expected at least one sample, found none (hint: prepare the data again)"),
+            (
+                Text(""),
+                ": expected at least one sample, found none (hint: mend it, or have platon prep",
+            ),
             (
                 Text("\n"),
                 ":1: expected a JSON sample, found EOF while parsing a value at column 0 \
-                 (hint: prepare the data again)",
+                 (hint: mend it, or have platon prepare make the file from the raw one)",
             ),
             (
                 Text("{\"uid\": \"0\", \"label\": 1, \"token_id\": [2, 5"),
@@ -50,7 +53,7 @@ fn samples() {
                     sample!("1", "[2, 5, 3]", "[0, 0, 0]", "[1, 1, 1]"),
                     "{\"uid\": \"1\"}\n"
                 )),
-                ":2: expected a JSON sample, found missing field `label`",
+                ":2: expected a label, found none",
             ),
             (Bytes(b"{\"uid\": \"\xff\"}"), ":1: expected UTF-8 text, found the byte 0xff"),
             (Text("null\n"), ":1: expected a JSON sample, found invalid type: null"),
