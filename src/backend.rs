@@ -111,7 +111,8 @@ pub fn devices<B: TrainingBackend>(device: &B::Device) -> Result<Vec<B::Device>>
         tried.map_err(|e| match n {
             0 => e,
             _ => e.hint(
-                "CUDA copies between GPUs by way of NCCL (libnccl); or leave out --multi-gpu-on",
+                "CUDA copies between GPUs by way of NCCL (libnccl), which a run begun without \
+                 multi_gpu_on does not need",
             ),
         })
     });
@@ -142,5 +143,5 @@ fn tried<B: Backend>(
     // Some libraries list every place they have looked in.
     let cause = cause.split(" - ").next().unwrap_or_default();
     Err(Error::run(format!("{name}: no usable device or driver: {cause}"))
-        .hint("check the driver (`nvidia-smi`, `vulkaninfo`), or use --backend flex"))
+        .hint("check the driver (`nvidia-smi`, `vulkaninfo`); the backend flex needs none"))
 }

@@ -187,6 +187,19 @@ pub fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).open(path)
 }
 
+/// Refuses what git leaves in the place of a file that git-lfs keeps elsewhere. `start` is what the
+/// file `path` begins with.
+///
+/// # Errors
+/// It is such a pointer.
+pub fn check_pointer(path: &Path, start: &[u8]) -> Result<()> {
+    if !start.starts_with(b"version https://git-lfs.github.com/spec/") {
+        return Ok(());
+    }
+    Err(Error::content(path, None, "the file itself", "a git-lfs pointer to it")
+        .hint("`git lfs pull` in its folder brings the file"))
+}
+
 /// Writes `content` to `path` through a temporary file beside it, synced and renamed, so that a
 /// crash leaves either the old file or the new one. Missing parent folders are made.
 ///

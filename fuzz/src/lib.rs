@@ -45,7 +45,7 @@ pub fn tsv(data: &[u8]) {
         }
         canonical_comes_back(task, rows, &place);
     }
-    let canonical = place.unchanged(|| read_canonical(task, &place.file));
+    let canonical = place.unchanged(|| read_canonical(task, Part::Dev, &place.file));
     if let Some(rows) = accepted(canonical, LONGEST) {
         canonical_comes_back(task, rows, &place);
     }
@@ -61,7 +61,7 @@ fn canonical_comes_back(task: &Task, rows: Vec<Row>, place: &Place) {
         text_b: row.text_b.map(spaced),
         ..row
     });
-    assert_eq!(read_canonical(task, &file).unwrap(), rows.collect::<Vec<_>>());
+    assert_eq!(read_canonical(task, Part::Dev, &file).unwrap(), rows.collect::<Vec<_>>());
     fs::remove_file(file).unwrap();
 }
 
@@ -78,7 +78,7 @@ pub fn jsonl(data: &[u8]) {
     let place = Place::new("rows.json", data);
     for name in ["mnli", "stsb"] {
         let task = task(name).unwrap();
-        let samples = place.unchanged(|| read_samples(task, &place.file));
+        let samples = place.unchanged(|| read_samples(task, true, &place.file));
         let Some(samples) = accepted(samples, LONGEST) else { continue };
         for Sample { label, token_id, type_id, attention_mask, .. } in &samples {
             assert!(is_of_task(task, *label), "{label:?} of {name}");
@@ -86,7 +86,7 @@ pub fn jsonl(data: &[u8]) {
             assert_eq!([type_id.len(), attention_mask.len()], [token_id.len(); 2]);
         }
         let lines = Place::new("rows.json", &to_lines(&samples).unwrap());
-        assert_eq!(read_samples(task, &lines.file).unwrap(), samples);
+        assert_eq!(read_samples(task, true, &lines.file).unwrap(), samples);
     }
 }
 

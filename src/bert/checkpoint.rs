@@ -10,9 +10,9 @@ use super::config::BertConfig;
 use super::family::BERT;
 use super::head_settings::HeadSettings;
 use super::weights::{StoredTensor, Tensors};
-use super::{names, sparse};
+use super::{names, shards, sparse};
 use crate::error::{Error, Result};
-use crate::files::{check_size, most_bytes, open, read_text, read_whole};
+use crate::files::{check_pointer, check_size, most_bytes, open, read_text, read_whole};
 use crate::torch;
 
 /// A checkpoint whose configuration has been read and checked.
@@ -34,10 +34,12 @@ pub struct Checkpoint {
 enum Weights {
     /// Not read yet.
     File(PathBuf),
+    /// Not read yet, in several files that this one names.
+    Shards(PathBuf),
     /// Read along with the configuration in the same file.
     Read(Tensors),
-    /// There is no file of this path.
-    Missing(PathBuf),
+    /// There are none.
+    Missing,
 }
 
 /// The configuration's file in a Hugging Face folder, and its entry in a sparse file.
@@ -52,11 +54,19 @@ pub const TOKENIZER_FILES: [&str; 5] = [
 ];
 /// The weights' files of a Hugging Face folder, the better first.
 const WEIGHT_FILES: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
+/// Files of weights that are not read here, and what they are.
+const OTHER_WEIGHTS: [(&str, &str); 5] = [
+    ("adapter_model.safetensors", "an adapter without its model"),
+    ("tf_model.h5", "TensorFlow's weights"),
+    ("bert_model.ckpt.index", "TensorFlow's weights"),
+    ("flax_model.msgpack", "Flax's weights"),
+    ("model.onnx", "an ONNX model"),
+];
 
 impl Checkpoint {
-    /// Opens a Hugging Face folder (`config.json`, and `model.safetensors` or `pytorch_model.bin`),
-    /// a checkpoint file of the original program, or a sparse file of `platon export`. Only a file
-    /// that holds both is read as a whole.
+    /// Opens a Hugging Face folder (`config.json`, and `model.safetensors` or `pytorch_model.bin`, or
+    /// the index of several such files), a checkpoint file of the original program, or a sparse file
+    /// of `platon export`. Only a file that holds both is read as a whole.
     ///
     /// # Errors
     /// A file that is missing, malformed, or describes another architecture. A folder without
@@ -95,14 +105,14 @@ impl Checkpoint {
         let config_file = path.join(CONFIG);
         let json = read_json(&config_file)?;
         let config = BertConfig::from_json(json.clone(), &config_file)?;
-        let [best, other] = WEIGHT_FILES.map(|name| path.join(name));
-        let weights = if !best.is_file() && other.is_file() {
-            Weights::File(other)
-        } else if best.is_file() {
-            Weights::File(best)
-        } else {
-            Weights::Missing(best)
-        };
+        let weights = WEIGHT_FILES.iter().find_map(|name| {
+            let (file, index) = (path.join(name), path.join(format!("{name}.index.json")));
+            match file.is_file() {
+                true => Some(Weights::File(file)),
+                false => index.is_file().then_some(Weights::Shards(index)),
+            }
+        });
+        let weights = weights.unwrap_or(Weights::Missing);
         let (path, texts) = (path.to_path_buf(), BTreeMap::new());
         Ok(Self { path, config, config_file, json, texts, weights })
     }
@@ -129,9 +139,18 @@ impl Checkpoint {
     /// There are none.
     pub fn check_weights(&self) -> Result<()> {
         match &self.weights {
-            Weights::Missing(file) => {
-                Err(Error::value("init_checkpoint", format!("a file {}", file.display()), "none")
-                    .hint("download the weights, or draw them afresh with --from-scratch"))
+            Weights::Missing => {
+                let expected = format!("a file {}", WEIGHT_FILES.join(" or "));
+                let is_there = |(name, _): &&(&str, &str)| self.path.join(name).is_file();
+                Err(match OTHER_WEIGHTS.iter().find(is_there) {
+                    Some((name, what)) => {
+                        let found = format!("{name}, {what}");
+                        Error::content(&self.path, None, expected, found)
+                            .hint("load it with transformers, and save it with save_pretrained")
+                    }
+                    None => Error::content(&self.path, None, expected, "none")
+                        .hint("put the weights into this folder"),
+                })
             }
             _ => Ok(()),
         }
@@ -146,15 +165,33 @@ impl Checkpoint {
         self.check_weights()?;
         let tensors = match self.weights {
             Weights::Read(tensors) => tensors,
-            Weights::File(file) | Weights::Missing(file) => read(&file)?.tensors,
+            Weights::File(file) => read(&file)?.tensors,
+            Weights::Shards(index) => read_shards(&index)?,
+            Weights::Missing => Tensors::new(&self.path, BTreeMap::new())?,
         };
         tensors.check(&self.config)?;
         Ok(tensors)
     }
 
+    /// The folder or file that it was opened from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The folder that would hold the tokenizer.
     pub fn folder(&self) -> &Path {
-        if self.path.is_dir() { &self.path } else { self.path.parent().unwrap_or(&self.path) }
+        match self.path.parent() {
+            _ if self.path.is_dir() => &self.path,
+            // A file of the working directory.
+            None => Path::new("."),
+            Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+            Some(parent) => parent,
+        }
+    }
+
+    /// The task that a fine-tuned model is for, where its configuration names it.
+    pub fn task(&self) -> Option<&str> {
+        self.json.get("finetuning_task").and_then(Value::as_str)
     }
 
     /// The weights as [`into_tensors`](Self::into_tensors) has them, and what the configuration says
@@ -201,6 +238,7 @@ fn read_json(path: &Path) -> Result<Value> {
         Error::Io { .. } => e.hint("name a folder that holds a Hugging Face BERT checkpoint"),
         e => e,
     })?;
+    check_pointer(path, text.as_bytes())?;
     serde_json::from_str(&text).map_err(|e| Error::content(path, e.line(), "JSON", e))
 }
 
@@ -211,7 +249,27 @@ struct Content {
     texts: BTreeMap<String, String>,
 }
 
+/// The tensors of several files.
+fn read_shards(index: &Path) -> Result<Tensors> {
+    let mut all = Tensors::new(index, BTreeMap::new())?;
+    for shard in shards::files(index, &read_json(index)?)? {
+        let Tensors { tensors, unused, .. } = read(&shard)?.tensors;
+        for (name, tensor) in tensors {
+            if all.tensors.insert(name.clone(), tensor).is_some() {
+                let found = format!("a second one in {}", shard.display());
+                return Err(Error::content(index, None, format!("one tensor {name}"), found));
+            }
+        }
+        all.unused.extend(unused);
+    }
+    Ok(all)
+}
+
 fn read(path: &Path) -> Result<Content> {
+    let mut start = Vec::new();
+    let begun = open(path)?.take(100).read_to_end(&mut start);
+    begun.map_err(|e| Error::io(path, "read", e))?;
+    check_pointer(path, &start)?;
     if is_torch(path)? {
         let torch::TorchFile { tensors, config } = torch::read(path)?;
         let stored = |(name, tensor): (String, torch::TorchTensor)| {

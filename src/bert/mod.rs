@@ -10,6 +10,7 @@ pub mod head_settings;
 pub mod model;
 pub mod names;
 mod pass;
+mod shards;
 pub mod sparse;
 pub mod weights;
 

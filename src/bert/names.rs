@@ -4,6 +4,8 @@
 use super::config::BertConfig;
 use super::family::{BERT, Named};
 
+/// What PyTorch's data parallelism, Lightning and torch.compile put before all names.
+const WRAPPERS: [&str; 3] = ["module.", "model.", "_orig_mod."];
 /// What the original program calls the output layer of its only head.
 const ORIGINAL_OUTPUT: &str = "scoring_list.0.";
 
@@ -81,10 +83,13 @@ pub fn output_weight() -> String {
 /// of a classifier (`cls.*`, `position_ids`).
 ///
 /// Known are names without the `bert.` prefix, the `gamma` and `beta` of the first TensorFlow
-/// conversions, the `module.` of PyTorch's data parallelism, and the head of the original program:
+/// conversions, the names that wrappers around the model put before them, and the head of the original program:
 /// `pooler.dense.*` and `scoring_list.0.*`.
 pub(super) fn from_stored(stored: &str) -> Option<String> {
-    let name = stored.strip_prefix("module.").unwrap_or(stored);
+    let mut name = stored;
+    while let Some(inner) = WRAPPERS.iter().find_map(|wrapper| name.strip_prefix(wrapper)) {
+        name = inner;
+    }
     let name = if name.contains("LayerNorm.") {
         name.replace("LayerNorm.gamma", "LayerNorm.weight")
             .replace("LayerNorm.beta", "LayerNorm.bias")
@@ -223,6 +228,8 @@ mod tests {
                 "module.bert.encoder.layer.0.output.LayerNorm.beta",
                 Some("bert.encoder.layer.0.output.LayerNorm.bias"),
             ),
+            ("model.bert.pooler.dense.bias", Some("bert.pooler.dense.bias")),
+            ("_orig_mod.module.model.classifier.bias", Some("classifier.bias")),
             ("encoder.layer.1.output.dense.bias", Some("bert.encoder.layer.1.output.dense.bias")),
             ("pooler.dense.weight", Some("bert.pooler.dense.weight")),
             ("scoring_list.0.bias", Some("classifier.bias")),

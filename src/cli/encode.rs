@@ -61,11 +61,12 @@ pub fn run(args: &EncodeArgs, printer: &Printer) -> Result<()> {
     let width = bert.hidden_size;
     with_model(saved.backend()?, checkpoint, Load::Encoder, |model| {
         let mut all = Vec::new();
-        saved.each_chunk(&encoder, &bert, |first, samples| {
+        // A vector has any text, whatever the model's task.
+        saved.each_chunk((&encoder, &bert), None, printer, |read, samples| {
             let rows = model.vectors(samples, saved.batch_size(), pooling);
             if let Some((row, value)) = not_finite(&rows, width) {
                 return Err(saved
-                    .wrong(first + row, "a vector of finite numbers", value)
+                    .wrong(read.line(row), "a vector of finite numbers", value)
                     .hint(OVERFLOW));
             }
             if output.is_some() {
@@ -73,7 +74,7 @@ pub fn run(args: &EncodeArgs, printer: &Printer) -> Result<()> {
                 return Ok(());
             }
             for (n, vector) in rows.chunks(width).enumerate() {
-                let index = (first + n).to_string();
+                let index = (read.first + n).to_string();
                 printer.data(&json!({"index": index, "vector": vector}).to_string())?;
             }
             Ok(())

@@ -6,8 +6,9 @@ use clap::Args;
 
 use super::inference::with_model;
 use super::printer::Printer;
-use super::runs::SavedRun;
+use super::runs::{Flags, SavedRun};
 use crate::error::{Error, Result};
+use crate::glue::task::Part;
 use crate::infer::model::Load;
 use crate::infer::scores::{SetScores, check};
 use crate::infer::sets::{EvalSet, Wanted};
@@ -15,15 +16,21 @@ use crate::train::plan::task_of;
 
 #[derive(Args)]
 pub struct EvaluateArgs {
-    /// Run folder.
+    /// Run folder, Hugging Face folder, .pt file or sparse file.
     run: PathBuf,
-    /// Another task than the run's, with the same labels.
+    /// The task of a model that no run says it of; or another than the run's, with the same labels.
     #[arg(long)]
     task: Option<String>,
-    /// Another data folder than the run's.
+    /// Task table that defines the task.
+    #[arg(long)]
+    task_def: Option<PathBuf>,
+    /// Data folder, or another than the run's.
     #[arg(long)]
     data_dir: Option<PathBuf>,
-    /// Another backend than the run's.
+    /// Folder with tokenizer.json or vocab.txt; without it that of the model.
+    #[arg(long)]
+    tokenizer: Option<PathBuf>,
+    /// flex, ndarray, cuda or wgpu; without it the run's.
     #[arg(long)]
     backend: Option<String>,
     /// One JSON object per dev set, with all digits.
@@ -32,19 +39,37 @@ pub struct EvaluateArgs {
 }
 
 pub fn run(args: &EvaluateArgs, printer: &Printer) -> Result<()> {
-    let EvaluateArgs { run, task, data_dir, backend, json } = args;
-    let run = SavedRun::open(run, task.as_deref(), data_dir.as_deref(), backend.as_deref())?;
-    let (trained, task) = (task_of(&run.own)?, task_of(&run.config)?);
-    if trained.kind != task.kind {
+    let EvaluateArgs { run, task, task_def, data_dir, tokenizer, backend, json } = args;
+    let flags = Flags {
+        task: task.as_deref(),
+        task_def: task_def.as_deref(),
+        data_dir: data_dir.as_deref(),
+        tokenizer: tokenizer.as_deref(),
+        backend: backend.as_deref(),
+    };
+    let run = SavedRun::open(run, flags).map_err(|e| match e {
+        Error::Value { .. } if task.is_none() => e.hint("name the task with --task"),
+        e => e,
+    })?;
+    let trained = run.own.as_ref().map(task_of).transpose()?;
+    let task = task_of(&run.config)?;
+    if let Some(trained) = trained.filter(|trained| trained.kind != task.kind) {
         return Err(Error::value(
             "task",
             format!("a task with the labels of {}, which the model has", trained.name),
             task.name,
         ));
     }
-    let model = run.model()?;
     let settings = run.config.data();
-    let same_task = trained.name == task.name;
+    if !settings.with_label && task.splits.iter().all(|split| split.part != Part::Dev) {
+        let error = Error::value("task", "a task with labelled sets to evaluate on", task.name);
+        return Err(match task.name {
+            "ax" => error.hint("platon submit RUN writes its predictions for the GLUE server"),
+            _ => error.hint("its split_names in the task table must name one that ends in dev"),
+        });
+    }
+    let model = run.model()?;
+    let same_task = trained.is_some_and(|trained| trained.name == task.name);
     let data_sets = if same_task { settings.test_datasets.as_slice() } else { &[] };
     let wanted = Wanted { data_sets, with_label: settings.with_label, ..Wanted::default() };
     let sets = run.sets(task, &model, &wanted, printer)?;

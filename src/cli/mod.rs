@@ -34,7 +34,7 @@ use crate::panics;
 
 /// Prunes BERT on the GLUE benchmark while it is fine-tuned, with PLATON.
 #[derive(Parser)]
-#[command(name = "platon", version, max_term_width = 100)]
+#[command(name = "platon", version, max_term_width = 100, args_override_self = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -74,7 +74,8 @@ pub fn main() -> ExitCode {
     signals::fail_writes_instead_of_dying();
     start_threads();
     let printer = Printer::new();
-    let arguments = match refused::sift(std::env::args_os().map(accept_underscores).collect()) {
+    let arguments = std::env::args_os().map(accept_underscores).collect();
+    let arguments = match refused::sift(arguments, &train_flags()) {
         Ok(arguments) => arguments,
         Err(error) => {
             printer.log(&format!("error: {error}"));
@@ -120,6 +121,19 @@ fn run(command: Command, printer: &Printer) -> Result<ExitCode> {
         Command::DemoData(args) => demo_data::run(&args, printer),
     }
     .map(|()| ExitCode::SUCCESS)
+}
+
+/// The names of the flags of `train`, without the hyphens before them.
+fn train_flags() -> Vec<String> {
+    let mut command = Cli::command();
+    let train = command.find_subcommand_mut("train");
+    let names = train.into_iter().flat_map(|train| train.get_arguments()).flat_map(|flag| {
+        flag.get_long_and_visible_aliases()
+            .into_iter()
+            .flatten()
+            .chain(flag.get_all_aliases().into_iter().flatten())
+    });
+    names.map(str::to_string).collect()
 }
 
 /// The original spells its options with underscores: `--batch_size` is `--batch-size` here.

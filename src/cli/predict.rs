@@ -27,19 +27,21 @@ pub fn run(args: &PredictArgs, printer: &Printer) -> Result<()> {
     let checkpoint = saved.checkpoint()?;
     checkpoint.check_weights()?;
     let encoder = saved.encoder(&checkpoint)?;
-    let bert = checkpoint.config.clone();
+    let (bert, task) = (checkpoint.config.clone(), saved.task(&checkpoint));
     with_model(saved.backend()?, checkpoint, Load::Classifier, |model| {
         let Some(head) = model.head() else { return Ok(()) };
         if !json {
             printer.data(&header(head))?;
         }
-        saved.each_chunk(&encoder, &bert, |first, samples| {
+        saved.each_chunk((&encoder, &bert), task, printer, |rows, samples| {
             for (predictions, _) in model.predict(vec![samples], saved.batch_size()) {
                 if let Some((place, logit)) = predictions.not_finite() {
-                    return Err(saved.wrong(first + place, "finite logits", logit).hint(OVERFLOW));
+                    return Err(saved
+                        .wrong(rows.line(place), "finite logits", logit)
+                        .hint(OVERFLOW));
                 }
                 for (n, logits) in predictions.logits.chunks(head.labels.len()).enumerate() {
-                    printer.data(&row(head, first + n, logits, *json))?;
+                    printer.data(&row(head, rows.first + n, logits, *json))?;
                 }
             }
             Ok(())

@@ -28,6 +28,7 @@ const HEAD: &str = "leave it out: the head is the original's default one";
 const MASKED: &str = "leave it out: platon fine-tunes on GLUE's tasks and learns no language model";
 const ANSWERS: &str =
     "leave it out: it belongs to answer networks (SAN), which no GLUE recipe uses";
+const NOTHING: &str = "leave it out: it has no effect in the original either";
 const RATES: &str = "use --warmup-schedule warmup_linear, linear, constant or cosine";
 
 const REFUSED: &[Refused] = &[
@@ -69,6 +70,16 @@ const REFUSED: &[Refused] = &[
     unless("--mkd-opt", "0", LATER),
     unless("--mix-opt", "0", "it mixes several training sets, which are not there yet"),
     unless("--ratio", "0", "it mixes several training sets, which are not there yet"),
+    refused("--answer-mem-drop-p", ANSWERS),
+    refused("--max-answer-len", ANSWERS),
+    refused("--mem-cum-type", ANSWERS),
+    refused("--mtl-opt", NOTHING),
+    refused("--bert-model-type", NOTHING),
+    refused("--do-lower-case", "leave it out: the tokenizer's files say it"),
+    refused("--dump-state-on", NOTHING),
+    refused("--name", "use --output-dir, which names the run"),
+    refused("--debug", NOTHING),
+    refused("--save-record", "use --tensorboard, which has the remaining share of each matrix"),
     refused("--adv-train", LATER),
     refused("--adv-opt", LATER),
     refused("--adv-norm-level", LATER),
@@ -83,26 +94,109 @@ const REFUSED: &[Refused] = &[
 /// The original's `--backend` names a library for several processes.
 const PROCESS_BACKENDS: [&str; 3] = ["nccl", "gloo", "mpi"];
 
-/// Takes out of the arguments of `train` what asks for nothing.
+/// All of the original's options. Python takes the beginning of a name for the name where no other
+/// option begins so.
+#[rustfmt::skip]
+const ORIGINAL: &[&str] = &[
+    "adam-eps", "adv-alpha", "adv-epsilon", "adv-k", "adv-noise-var", "adv-norm-level", "adv-opt",
+    "adv-p-norm", "adv-step-size", "adv-train", "answer-att-hidden-size", "answer-att-type",
+    "answer-dropout-p", "answer-mem-drop-p", "answer-mem-type", "answer-merge-opt",
+    "answer-num-turn", "answer-opt", "answer-rnn-type", "answer-sum-att-type",
+    "answer-weight-norm-on", "backend", "batch-size", "batch-size-eval", "bert-dropout-p",
+    "bert-model-type", "beta1", "beta2", "bin-grow-ratio", "bin-on", "bin-size", "cuda", "data-dir",
+    "data-sort-on", "debug", "deltaT", "do-lower-case", "do-padding", "dropout-p", "dropout-w",
+    "dump-state-on", "encode-mode", "encoder-type", "epochs", "eval-per-updates",
+    "final-threshold", "final-warmup", "fp16", "fp16-opt-level", "global-grad-clipping",
+    "glue-format-on", "grad-accumulation-step", "grad-clipping", "have-lr-scheduler", "help",
+    "init-checkpoint", "init-ratio", "initial-threshold", "initial-warmup", "learning-rate",
+    "local-rank", "log-file", "log-per-updates", "lr-gamma", "masked-lm-prob", "master-addr",
+    "master-port", "max-answer-len", "max-predictions-per-seq", "max-seq-len", "mem-cum-type",
+    "mix-opt", "mkd-opt", "model-ckpt", "momentum", "mtl-opt", "multi-gpu-on", "multi-step-lr",
+    "name", "num-hidden-layers", "optimizer", "output-dir", "pooler-actf", "ratio", "resume",
+    "save-per-updates", "save-per-updates-on", "save-record", "scheduler-type", "seed",
+    "short-seq-prob", "task-def", "tensorboard", "tensorboard-logdir", "test-datasets",
+    "train-datasets", "update-bert-opt", "vb-dropout", "warmup", "warmup-schedule", "warmup-steps",
+    "weight-decay", "with-label", "world-size",
+];
+
+/// The whole name of an option of the original, with its hyphens, where `name` begins it; else
+/// `name`. `known` are the names that platon itself has.
+///
+/// # Errors
+/// It begins several.
+fn whole_name(name: &str, known: &[String]) -> Result<String> {
+    let Some(typed) = name.strip_prefix("--").filter(|typed| !typed.is_empty()) else {
+        return Ok(name.to_string());
+    };
+    let is_whole = ORIGINAL.contains(&typed)
+        || known.iter().any(|known| known == typed)
+        || REFUSED.iter().any(|refused| refused.name == name);
+    let begun: Vec<String> = match is_whole {
+        true => Vec::new(),
+        false => {
+            ORIGINAL.iter().filter(|o| o.starts_with(typed)).map(|o| format!("--{o}")).collect()
+        }
+    };
+    match begun.as_slice() {
+        [] => Ok(name.to_string()),
+        [whole] => Ok(whole.clone()),
+        several => Err(Error::value(name, "the beginning of one option", several.join(", "))),
+    }
+}
+
+/// Writes the names of the original's options out in the arguments of `train`, and takes out what
+/// asks for nothing. `known` are the names, without hyphens before them, that `train` has here.
 ///
 /// # Errors
 /// An option is none of platon's; the error says what to do instead.
-pub fn sift(arguments: Vec<OsString>) -> Result<Vec<OsString>> {
+pub fn sift(arguments: Vec<OsString>, known: &[String]) -> Result<Vec<OsString>> {
     if arguments.get(1).is_none_or(|command| command != "train") {
         return Ok(arguments);
     }
+    let mut whole = Vec::with_capacity(arguments.len());
+    let mut arguments = arguments.into_iter();
+    for argument in arguments.by_ref() {
+        match argument
+            .to_str()
+            .map(|text| text.split_once('=').map_or((text, None), |(n, v)| (n, Some(v))))
+        {
+            Some(("--", None)) => {
+                whole.push(argument);
+                break;
+            }
+            Some((name, None)) => whole.push(whole_name(name, known)?.into()),
+            Some((name, Some(value))) if name.starts_with("--") => {
+                whole.push(format!("{}={value}", whole_name(name, known)?).into());
+            }
+            _ => whole.push(argument),
+        }
+    }
+    whole.extend(arguments);
+    without_harmless(whole)
+}
+
+fn without_harmless(arguments: Vec<OsString>) -> Result<Vec<OsString>> {
     let mut kept = Vec::with_capacity(arguments.len());
-    let mut arguments = arguments.into_iter().peekable();
-    while let Some(argument) = arguments.next() {
+    let mut rest = arguments.as_slice();
+    while let Some((argument, after)) = rest.split_first() {
+        rest = after;
         let text = argument.to_string_lossy();
         let (name, inline) = match text.split_once('=') {
             Some((name, value)) => (name, Some(value.to_string())),
             None => (text.as_ref(), None),
         };
-        let next = || arguments.peek().map(|next| next.to_string_lossy().into_owned());
+        let next = || after.first().map(|next| next.to_string_lossy().into_owned());
         let value = inline.clone().or_else(next);
+        let is_inline =
+            |text: &str| text.strip_prefix(name).is_some_and(|rest| rest.starts_with('='));
+        // Of an option that comes again, the last one counts.
+        let again = || {
+            let mut texts = after.iter().map(|after| after.to_string_lossy());
+            texts.any(|text| text == name || is_inline(&text))
+        };
         if name == "--backend"
             && let Some(library) = value.as_deref().filter(|v| PROCESS_BACKENDS.contains(v))
+            && !again()
         {
             return Err(
                 Error::value(name, "flex, ndarray, cuda or wgpu", library).hint(DISTRIBUTED)
@@ -114,12 +208,12 @@ pub fn sift(arguments: Vec<OsString>) -> Result<Vec<OsString>> {
             continue;
         }
         match REFUSED.iter().find(|refused| refused.name == name) {
-            None => kept.push(argument),
+            None => kept.push(argument.clone()),
             Some(Refused { harmless: Some(harmless), .. })
-                if value.as_deref().is_some_and(|v| is(v, harmless)) =>
+                if value.as_deref().is_some_and(|v| is(v, harmless)) || again() =>
             {
                 if inline.is_none() {
-                    arguments.next();
+                    rest = after.get(1..).unwrap_or_default();
                 }
             }
             Some(Refused { instead, .. }) => {
@@ -146,7 +240,9 @@ mod tests {
 
     fn sifted(line: &str) -> Result<String> {
         let arguments = line.split(' ').map(OsString::from).collect();
-        let kept: Vec<_> = sift(arguments)?.into_iter().map(|a| a.into_string().unwrap()).collect();
+        let known = ["pruner", "no-tui", "max-steps", "tokenizer"].map(String::from);
+        let kept: Vec<_> =
+            sift(arguments, &known)?.into_iter().map(|a| a.into_string().unwrap()).collect();
         Ok(kept.join(" "))
     }
 
@@ -160,6 +256,50 @@ mod tests {
             ("platon train --backend flex", "platon train --backend flex"),
         ] {
             assert_eq!(sifted(line).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn names_may_be_cut_short_as_python_s_argparse_has_it() {
+        for (line, expected) in [
+            ("platon train --train-dataset mnli", "platon train --train-datasets mnli"),
+            ("platon train --warmup-st=5 --delta 3", "platon train --warmup-steps=5 --deltaT 3"),
+            (
+                "platon train --warmup 0.1 --batch-size 4",
+                "platon train --warmup 0.1 --batch-size 4",
+            ),
+            ("platon train --tok x --see 7", "platon train --tok x --seed 7"),
+            // Not a beginning of `max-seq-len` alone where platon has more than the original.
+            ("platon train --max-s 128", "platon train --max-seq-len 128"),
+            ("platon train --max-steps 128", "platon train --max-steps 128"),
+            ("platon train --mkd 0 -- --see", "platon train -- --see"),
+            ("platon evaluate --see 7", "platon evaluate --see 7"),
+        ] {
+            assert_eq!(sifted(line).unwrap(), expected);
+        }
+        let text = sifted("platon train --warm 5").unwrap_err().to_string();
+        let expected = "--warm: expected the beginning of one option, found --warmup, \
+                        --warmup-schedule, --warmup-steps";
+        assert_eq!(text, expected);
+        let text = sifted("platon train --do-pad").unwrap_err().to_string();
+        assert!(text.starts_with("--do-padding: expected an option of platon"), "{text}");
+    }
+
+    #[test]
+    fn of_an_option_that_comes_twice_the_last_one_counts() {
+        let kept = sifted("platon train --mkd-opt 1 --mkd-opt=0 --backend nccl --backend flex");
+        assert_eq!(kept.unwrap(), "platon train --backend nccl --backend flex");
+        assert!(sifted("platon train --mkd-opt 0 --mkd-opt 1").is_err());
+        assert!(sifted("platon train --backend flex --backend nccl").is_err());
+    }
+
+    #[test]
+    fn every_option_of_the_original_is_known_here() {
+        let command = crate::cli::train_flags();
+        for name in ORIGINAL {
+            let refused = REFUSED.iter().any(|refused| refused.name == format!("--{name}"));
+            let known = command.iter().any(|known| known == name);
+            assert!(refused || known || ["vb-dropout", "help"].contains(name), "{name}");
         }
     }
 

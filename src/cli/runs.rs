@@ -1,6 +1,6 @@
 //! Runs that somebody names on the command line.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::Table;
 
@@ -13,43 +13,78 @@ use crate::glue::encode::{Encoder, has_tokenizer};
 use crate::glue::prepare::{Options, holds_encoded};
 use crate::glue::task::Task;
 use crate::infer::sets::{Data, EvalSet, Wanted};
+use crate::infer::tokenizer::TokenizerFolder;
 use crate::run::RunFolder;
+use crate::run::folder::{model_in, run_of};
+use crate::train::plan::with_own_name;
 
-/// A finished run.
+/// A finished run, or a model that comes from elsewhere.
 pub struct SavedRun {
-    pub folder: RunFolder,
-    /// Its settings, as it had them.
-    pub own: RunConfig,
-    /// Its settings with flags over them.
+    /// As it was named.
+    pub path: PathBuf,
+    /// A run's settings, as it had them.
+    pub own: Option<RunConfig>,
+    /// A run's settings, or else the defaults, with flags over them.
     pub config: RunConfig,
+    /// The model.
+    model: PathBuf,
+}
+
+/// Flags over the settings of a run.
+#[derive(Clone, Copy, Default)]
+pub struct Flags<'a> {
+    pub task: Option<&'a str>,
+    pub task_def: Option<&'a Path>,
+    pub data_dir: Option<&'a Path>,
+    pub tokenizer: Option<&'a Path>,
+    pub backend: Option<&'a str>,
+}
+
+impl Flags<'_> {
+    fn layer(self) -> Layer {
+        let path = |path: &Path| path.to_string_lossy().into_owned();
+        let settings = [
+            ("task", self.task.map(str::to_string)),
+            ("task_def", self.task_def.map(path)),
+            ("data_dir", self.data_dir.map(path)),
+            ("tokenizer", self.tokenizer.map(path)),
+            ("backend", self.backend.map(str::to_string)),
+        ];
+        let given =
+            settings.into_iter().filter_map(|(key, value)| Some((key.into(), value?.into())));
+        Layer::command_line(given.collect())
+    }
 }
 
 impl SavedRun {
-    /// The run in the folder `path`; the others are flags over its settings.
-    pub fn open(
-        path: &Path,
-        task: Option<&str>,
-        data_dir: Option<&Path>,
-        backend: Option<&str>,
-    ) -> Result<Self> {
-        let data_dir = data_dir.map(|dir| dir.to_string_lossy().into_owned());
-        let mut settings = Table::new();
-        for (key, value) in
-            [("task", task), ("data_dir", data_dir.as_deref()), ("backend", backend)]
-        {
-            settings.extend(value.map(|value| (key.to_string(), value.into())));
+    /// The run in the folder `path`, or the model there.
+    ///
+    /// # Errors
+    /// There is neither, or a model whose task nothing tells.
+    pub fn open(path: &Path, flags: Flags) -> Result<Self> {
+        let path = path.to_path_buf();
+        if let Some(run) = run_of(&path) {
+            run.check()?;
+            let layer = Layer::from_file(&run.config())?;
+            let own = RunConfig::resolve(std::slice::from_ref(&layer))?;
+            let config = with_own_name(RunConfig::resolve(&[layer, flags.layer()])?)?;
+            return Ok(Self { path, own: Some(own), config, model: run.model() });
         }
-        let folder = RunFolder::at(path);
-        folder.check()?;
-        let layer = Layer::from_file(&folder.config())?;
-        let own = RunConfig::resolve(std::slice::from_ref(&layer))?;
-        let flags = Layer::command_line(settings);
-        Ok(Self { folder, own, config: RunConfig::resolve(&[layer, flags])? })
+        let model = model_in(&path);
+        let named = Checkpoint::open(&model)?.task().map(str::to_string);
+        if flags.task.is_none() && named.is_none() {
+            let expected = "a run folder, or a model whose config.json names its finetuning_task";
+            return Err(Error::value(path.display(), expected, "neither"));
+        }
+        let task = flags.task.or(named.as_deref());
+        let layer = Flags { task, ..flags }.layer();
+        let config = with_own_name(RunConfig::resolve(&[layer])?)?;
+        Ok(Self { path, own: None, config, model })
     }
 
-    /// Its final model.
+    /// The final model.
     pub fn model(&self) -> Result<Checkpoint> {
-        Checkpoint::open(&self.folder.model())
+        Checkpoint::open(&self.model)
     }
 
     /// The evaluation sets of `task` for `model`, prepared with progress bars.
@@ -60,29 +95,33 @@ impl SavedRun {
         wanted: &Wanted,
         printer: &Printer,
     ) -> Result<Vec<EvalSet>> {
-        let folder = self.folder.model();
-        let tokenizer = self.tokenizer_for(task, &folder)?;
+        let own = TokenizerFolder::of(None, model)?;
+        let tokenizer = self.tokenizer_for(task, &own)?;
         let options = Options { data_dir: &self.config.data().data_dir, tokenizer };
         let bars = PrepareBars::new(printer, false);
         Data { task, options, bert: &model.config, on_progress: &|p| bars.show(p) }
             .eval_sets(wanted)
     }
 
-    /// The folder with the tokenizer to prepare data with: the one that the run began with, if it
-    /// is still there with the tokenizer in `model`, for then the data encoded for the training
+    /// The folder with the tokenizer to prepare data with: of a run the one that it began with, if it
+    /// is still there with the tokenizer of its model, for then the data encoded for the training
     /// serves again.
-    fn tokenizer_for<'a>(&'a self, task: &Task, model: &'a Path) -> Result<&'a Path> {
+    fn tokenizer_for<'a>(&'a self, task: &Task, model: &'a TokenizerFolder) -> Result<&'a Path> {
+        let settings = self.config.model();
         // Encoded data needs none.
         if holds_encoded(task, &self.config.data().data_dir) {
-            return Ok(model);
+            return Ok(model.path());
         }
-        let settings = self.config.model();
-        let first = [settings.tokenizer.as_deref(), Some(settings.init_checkpoint.as_path())];
+        let named = settings.tokenizer.as_deref();
+        if self.own.is_none() {
+            return Ok(named.unwrap_or(model.path()));
+        }
+        let first = [named, Some(settings.init_checkpoint.as_path())];
         let first = first.into_iter().flatten().find(|dir| has_tokenizer(dir));
-        let own = Encoder::from_dir(model)?.fingerprint();
+        let own = model.encoder()?.fingerprint();
         let same =
             |dir: &Path| Encoder::from_dir(dir).is_ok_and(|other| other.fingerprint() == own);
-        Ok(first.filter(|dir| same(dir)).unwrap_or(model))
+        Ok(first.filter(|dir| same(dir)).unwrap_or(model.path()))
     }
 }
 

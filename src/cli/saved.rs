@@ -2,19 +2,23 @@
 
 use std::fmt::Display;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::printer::Printer;
 use crate::bert::{BertConfig, Checkpoint};
 use crate::config::{BackendName, Layer, RunConfig};
 use crate::error::{Error, Result};
-use crate::glue::encode::{Encoder, has_tokenizer};
+use crate::glue::encode::Encoder;
 use crate::glue::sample::Sample;
-use crate::glue::tsv::{Label, MAX_LINE_BYTES, Row};
+use crate::glue::task::{Task, task};
+use crate::glue::texts::Texts;
 use crate::infer::sets::check_ids;
-use crate::run::folder::model_in;
+use crate::infer::tokenizer::TokenizerFolder;
+use crate::run::folder::{model_in, run_of};
+use crate::train::plan::task_of;
 
 /// Rows that are read, encoded and computed at a time.
 const CHUNK: usize = 1024;
@@ -24,7 +28,8 @@ const CHUNK: usize = 1024;
 pub struct SavedArgs {
     /// Run folder, Hugging Face folder, .pt file or sparse file.
     pub model: PathBuf,
-    /// File with a text per line, or two with a tab between them; - for standard input.
+    /// File with a text per line, or two with a tab between them, or with named columns or fields
+    /// (.tsv, .csv, .jsonl); - for standard input.
     #[arg(long)]
     input: PathBuf,
     /// Folder with tokenizer.json or vocab.txt; without it that of the model.
@@ -46,13 +51,27 @@ impl SavedArgs {
 
     /// The model's tokenizer.
     pub fn encoder(&self, checkpoint: &Checkpoint) -> Result<Encoder> {
-        let dir = self.tokenizer.as_deref().unwrap_or_else(|| checkpoint.folder());
-        let encoder = Encoder::from_dir(dir).map_err(|e| match has_tokenizer(dir) {
+        let folder = TokenizerFolder::of(self.tokenizer.as_deref(), checkpoint)?;
+        let encoder = folder.encoder().map_err(|e| match folder.has_one() {
             true => e,
             false => e.hint("name the folder that holds the tokenizer with --tokenizer"),
         })?;
-        encoder.check_fits(checkpoint.config.vocab_size, dir)?;
+        encoder.check_fits(
+            checkpoint.config.vocab_size,
+            self.tokenizer.as_deref().unwrap_or_else(|| checkpoint.path()),
+        )?;
         Ok(encoder)
+    }
+
+    /// The task that the model is for, where its run or its configuration says so.
+    pub fn task(&self, checkpoint: &Checkpoint) -> Option<&'static Task> {
+        match run_of(&self.model) {
+            Some(run) => {
+                let layer = Layer::from_file(&run.config()).ok()?;
+                task_of(&RunConfig::resolve(&[layer]).ok()?).ok()
+            }
+            None => task(checkpoint.task()?).ok(),
+        }
     }
 
     pub fn batch_size(&self) -> usize {
@@ -72,18 +91,19 @@ impl SavedArgs {
         if self.input == Path::new("-") { Path::new("standard input") } else { &self.input }
     }
 
-    /// The error of the row `index`, counted from 0.
-    pub fn wrong(&self, index: usize, expected: &str, found: impl Display) -> Error {
-        Error::content(self.place(), index + 1, expected, found)
+    /// The error of the line `line`, counted from 1.
+    pub fn wrong(&self, line: usize, expected: &str, found: impl Display) -> Error {
+        Error::content(self.place(), line, expected, found)
     }
 
-    /// Hands the rows of the input, encoded for the model `bert`, to `work`: some at a time with
-    /// the number of the first.
+    /// Hands the rows of the input, texts for `task` if one is known, encoded for the model `bert`, to
+    /// `work`: some at a time.
     pub fn each_chunk(
         &self,
-        encoder: &Encoder,
-        bert: &BertConfig,
-        mut work: impl FnMut(usize, Vec<Sample>) -> Result<()>,
+        (encoder, bert): (&Encoder, &BertConfig),
+        task: Option<&'static Task>,
+        printer: &Printer,
+        mut work: impl FnMut(&Rows, Vec<Sample>) -> Result<()>,
     ) -> Result<()> {
         let path = self.place();
         let reader: Box<dyn BufRead> = if self.input == Path::new("-") {
@@ -91,23 +111,29 @@ impl SavedArgs {
         } else {
             Box::new(BufReader::new(File::open(path).map_err(|e| Error::io(path, "read", e))?))
         };
-        let mut words = encoder.words();
+        let mut texts = Texts::new(path, reader, task);
+        let (mut words, mut is_told) = (encoder.words(), false);
+        let mut read = Rows { first: 0, lines: Vec::new() };
         let mut rows = Vec::new();
-        let mut first = 0;
-        let mut reader = reader;
         loop {
-            let number = first + rows.len();
-            let line = next_line(&mut reader, path, number)?;
-            let last = line.is_none();
-            if let Some(line) = line {
-                rows.push(row(path, number, line)?);
+            let next = texts.next_row()?;
+            if let Some(layout) = texts.layout().filter(|_| !is_told) {
+                printer.log(&layout);
+                is_told = true;
+            }
+            let last = next.is_none();
+            if let Some((line, row)) = next {
+                read.lines.push(line);
+                rows.push(row);
             }
             if rows.len() == CHUNK || (last && !rows.is_empty()) {
                 let samples =
                     encoder.encode_batch(&rows, bert.max_position_embeddings, &mut words)?;
-                check_ids(&samples, path, first + 1, bert)?;
-                work(first, samples)?;
-                first += rows.len();
+                for (line, sample) in read.lines.iter().zip(&samples) {
+                    check_ids(std::slice::from_ref(sample), path, *line, bert)?;
+                }
+                work(&read, samples)?;
+                read = Rows { first: read.first + rows.len(), lines: Vec::new() };
                 rows.clear();
             }
             if last {
@@ -117,41 +143,19 @@ impl SavedArgs {
     }
 }
 
-/// The next line without its end; `None` at the end of the input.
-fn next_line(reader: &mut dyn BufRead, path: &Path, number: usize) -> Result<Option<Vec<u8>>> {
-    let mut line = Vec::new();
-    let mut bounded = reader.take(MAX_LINE_BYTES as u64 + 1);
-    bounded.read_until(b'\n', &mut line).map_err(|e| Error::io(path, "read", e))?;
-    if line.is_empty() {
-        return Ok(None);
-    }
-    if line.last() == Some(&b'\n') {
-        line.pop();
-    }
-    if line.len() > MAX_LINE_BYTES {
-        let expected = format!("a line of at most {MAX_LINE_BYTES} bytes");
-        return Err(Error::content(path, number + 1, expected, "more"));
-    }
-    Ok(Some(line))
+/// Rows that have been read.
+pub struct Rows {
+    /// The number of the first one, from 0.
+    pub first: usize,
+    /// The line of each in the input, from 1.
+    pub lines: Vec<usize>,
 }
 
-fn row(path: &Path, number: usize, line: Vec<u8>) -> Result<Row> {
-    let wrong = |expected: &str, found: String| Error::content(path, number + 1, expected, found);
-    let line = String::from_utf8(line)
-        .map_err(|e| wrong("UTF-8 text", format!("the byte 0x{:02x}", first_bad(&e))))?;
-    let line = line.trim_end_matches('\r');
-    let line = if number == 0 { line.trim_start_matches('\u{feff}') } else { line };
-    let mut fields = line.split('\t').map(str::to_owned);
-    let (text_a, text_b) = (fields.next().unwrap_or_default(), fields.next());
-    if fields.next().is_some() {
-        let found = format!("{} fields", line.split('\t').count());
-        return Err(wrong("a text, or two with a tab between them", found));
+impl Rows {
+    /// The line, from 1, of the row `place` of these.
+    pub fn line(&self, place: usize) -> usize {
+        self.lines.get(place).copied().unwrap_or(self.first + place + 1)
     }
-    Ok(Row { uid: number.to_string(), label: Label::Class(0), text_a, text_b })
-}
-
-fn first_bad(error: &std::string::FromUtf8Error) -> u8 {
-    error.as_bytes().get(error.utf8_error().valid_up_to()).copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -180,8 +184,10 @@ mod tests {
             "num_attention_heads": 2, "intermediate_size": 8, "type_vocab_size": token_types});
         let bert = BertConfig::from_json(bert, Path::new("config.json")).unwrap();
         let mut all = Vec::new();
-        args.each_chunk(&Encoder::from_dir(dir.path()).unwrap(), &bert, |first, samples| {
-            all.push((first, samples.into_iter().map(|sample| sample.type_id).collect()));
+        let encoder = Encoder::from_dir(dir.path()).unwrap();
+        args.each_chunk((&encoder, &bert), None, &Printer::new(), |rows, samples| {
+            assert_eq!(rows.lines.len(), samples.len());
+            all.push((rows.first, samples.into_iter().map(|sample| sample.type_id).collect()));
             Ok(())
         })?;
         Ok(all)
@@ -193,6 +199,12 @@ mod tests {
         let counts: Vec<_> = all.iter().map(|(first, types)| (*first, types.len())).collect();
         assert_eq!(counts, [(0, CHUNK), (CHUNK, 1)]);
         assert!(all.iter().flat_map(|(_, types)| types).all(|types| *types == [0, 0, 0, 1, 1]));
+    }
+
+    #[test]
+    fn errors_name_the_lines_of_the_file_not_of_the_rows() {
+        let text = chunks("sentence1\tsentence2\na\t\na\ta\n", 1).unwrap_err().to_string();
+        assert!(text.contains("texts.txt:3: expected token types below"), "{text}");
     }
 
     #[test]

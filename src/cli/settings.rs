@@ -64,7 +64,8 @@ fn argument(setting: &Setting) -> Arg {
             .require_equals(true)
             .default_missing_value("true")
             .hide_possible_values(true),
-        Kind::List => argument.value_delimiter(',').action(ArgAction::Append),
+        // Of an option that comes twice the last one counts, as in the original.
+        Kind::List => argument.value_delimiter(',').action(ArgAction::Set),
     };
     match setting.flag {
         Flag::Alias(name) => argument.alias(name),
@@ -118,6 +119,7 @@ mod tests {
     fn parsed(arguments: &[&str]) -> Result<Table, clap::Error> {
         let command =
             Settings::augment_args(Command::new("x")).arg(Arg::new("resume").long("resume"));
+        let command = command.args_override_self(true);
         let matches = command.try_get_matches_from([&["x"], arguments].concat())?;
         Ok(Settings::from_arg_matches(&matches)?.layer().settings)
     }
@@ -147,6 +149,9 @@ mod tests {
         assert_eq!(parsed(&[]).unwrap(), Table::new());
         assert_eq!(parsed(&["--deltaT", "5"]).unwrap(), table("delta_t = 5"));
         assert_eq!(parsed(&["--bin-on"]).unwrap(), table("bin_on = true"));
+        let lists = ["--test-datasets", "a,b", "--test-datasets", "c,d"];
+        assert_eq!(parsed(&lists).unwrap(), table("test_datasets = [\"c\", \"d\"]"));
+        assert_eq!(parsed(&["--seed", "1", "--bin-on", "--seed=2"]).unwrap().len(), 2);
         assert_eq!(parsed(&["--bin-on=false"]).unwrap(), table("bin_on = false"));
         assert_eq!(
             parsed(&["--num-hidden-layers", "-1"]).unwrap(),

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::inference::with_model;
 use super::printer::Printer;
-use super::runs::SavedRun;
+use super::runs::{Flags, SavedRun};
 use crate::error::{Error, Result};
 use crate::files::write_whole;
 use crate::glue::task::task;
@@ -35,7 +35,14 @@ pub struct SubmitArgs {
 pub fn run(args: &SubmitArgs, printer: &Printer) -> Result<()> {
     let mut runs = BTreeMap::new();
     for path in &args.runs {
-        let run = SavedRun::open(path, None, args.data_dir.as_deref(), args.backend.as_deref())?;
+        let (data_dir, backend) = (args.data_dir.as_deref(), args.backend.as_deref());
+        let run =
+            SavedRun::open(path, Flags { data_dir, backend, ..Flags::default() }).map_err(|e| {
+                match e {
+                    Error::Value { .. } => e.hint("name the folder of a finished run"),
+                    e => e,
+                }
+            })?;
         let task = run.config.data().task.clone();
         if ENTRIES.iter().all(|entry| entry.task != task) {
             let tasks: Vec<_> = ENTRIES.iter().map(|entry| entry.task).collect();
@@ -43,7 +50,7 @@ pub fn run(args: &SubmitArgs, printer: &Printer) -> Result<()> {
             return Err(Error::value(path.display(), expected, task));
         }
         if let Some(other) = runs.insert(task, run) {
-            let found = format!("{}, {}", other.folder.path().display(), path.display());
+            let found = format!("{}, {}", other.path.display(), path.display());
             return Err(Error::value("RUN", "one run per task", found));
         }
     }
@@ -54,7 +61,7 @@ pub fn run(args: &SubmitArgs, printer: &Printer) -> Result<()> {
             printer.log(&format!(
                 "{file}: {} predictions of {}",
                 text.lines().count().saturating_sub(1),
-                run.folder.path().display()
+                run.path.display()
             ));
             files.insert(file, text);
         }

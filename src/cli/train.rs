@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{ArgAction, Args};
 
 use super::encode;
 use super::printer::Printer;
@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::glue::task_def;
 use crate::kernels::TrainingBackend;
 use crate::run::RunFolder;
-use crate::train::plan::task_of;
+use crate::train::plan::{task_of, with_own_name};
 
 const RUNS: &str = "checkpoints/runs";
 
@@ -28,7 +28,7 @@ pub struct TrainArgs {
     /// defaults hold. `platon recipe` lists and prints those that come with the program.
     task: Option<String>,
     /// The task to learn (the original's way to name it).
-    #[arg(long, help_heading = "Data", value_delimiter = ',')]
+    #[arg(long, help_heading = "Data", value_delimiter = ',', action = ArgAction::Set)]
     train_datasets: Vec<String>,
     /// Choose among the task's recipes the one that keeps this ratio of the weights.
     #[arg(long, requires = "task", conflicts_with = "final_threshold")]
@@ -86,7 +86,7 @@ fn settings(args: &TrainArgs) -> Result<RunConfig> {
     }
     layers.push(args.settings.layer());
     layers.extend(learned_task(&args.train_datasets)?);
-    let config = RunConfig::resolve(&layers)?;
+    let config = with_own_name(RunConfig::resolve(&layers)?)?;
     let Some(table) = &config.data().task_def else { return Ok(config) };
     // As in the original, the table's word goes before the flag's.
     match task_def::read(table, &config.data().task)?.dropout_p {

@@ -160,6 +160,13 @@ impl RunConfig {
         &self.0.run
     }
 
+    /// What the losses of an update are divided by; `None` for the number of its samples. As in the
+    /// original, the smaller batches of the longer samples weigh less.
+    pub fn loss_divisor(&self) -> Option<usize> {
+        let Optimisation { batch_size, grad_accumulation_step, .. } = *self.optimisation();
+        self.data().bin_on.then(|| batch_size.saturating_mul(grad_accumulation_step))
+    }
+
     /// The course of the remaining ratio over a run of `total` updates; constant without a pruner.
     ///
     /// # Errors

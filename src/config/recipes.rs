@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::layer::{Layer, text_of};
 use crate::error::{Error, Result};
+use crate::glue::names::{canonical, nearest};
 
 /// The folder of recipes, where there is one.
 const FOLDER: &str = "recipes";
@@ -65,15 +66,22 @@ pub fn recipe(name: &str) -> Result<Recipe> {
     if name.ends_with(".toml") {
         return Recipe::from_file(Path::new(name));
     }
-    let name = name.to_lowercase();
+    let typed = name;
+    let own = path_of(&name.to_lowercase());
+    let name = if own.is_file() { name.to_lowercase() } else { known_name(name) };
     let path = path_of(&name);
     if path.is_file() {
         return Recipe::from_file(&path);
     }
-    let (_, text) = BUILT_IN.iter().find(|(known, _)| *known == name).ok_or_else(|| {
-        Error::value("TASK", format!("a recipe: {}", tasks().join(", ")), name)
-            .hint("platon recipe lists all of them; any .toml file can be named by its path")
-    })?;
+    let Some((_, text)) = BUILT_IN.iter().find(|(known, _)| *known == name) else {
+        let error = Error::value("TASK", format!("a recipe: {}", tasks().join(", ")), typed);
+        let names = names()?;
+        return Err(match nearest(typed, names.iter().map(String::as_str)) {
+            Some(meant) => error.hint(format!("did you mean {meant}?")),
+            None => error
+                .hint("platon recipe lists all of them; any .toml file can be named by its path"),
+        });
+    };
     let origin = format!("{} (built in)", path.display()).into();
     Ok(Recipe { origin, text: (*text).to_string() })
 }
@@ -113,12 +121,18 @@ pub fn names() -> Result<Vec<String>> {
 fn siblings(name: &str) -> Result<Vec<String>> {
     let path = Path::new(name);
     let Some(stem) = name.strip_suffix(".toml").and(path.file_stem()) else {
-        let name = name.to_lowercase();
+        let name = known_name(name);
         return Ok(names()?.into_iter().filter(|other| is_like(other, &name)).collect());
     };
     let (folder, stem) = (path.parent().unwrap_or(Path::new("")), stem.to_string_lossy());
     let names = in_folder(folder)?.into_iter().filter(|other| is_like(other, &stem));
     Ok(names.map(|name| folder.join(name + ".toml").to_string_lossy().into_owned()).collect())
+}
+
+/// `SST-2` as `sst`, `MNLI-0.10` as `mnli-0.10`.
+fn known_name(name: &str) -> String {
+    let lower = name.to_lowercase();
+    if BUILT_IN.iter().any(|(known, _)| *known == lower) { lower } else { canonical(name) }
 }
 
 fn is_like(name: &str, task: &str) -> bool {
@@ -184,6 +198,11 @@ mod tests {
     fn an_unknown_name_is_answered_with_those_there_are() {
         let error = recipe("nope").unwrap_err().to_string();
         assert!(error.contains("cola, demo, mnli, mrpc"), "{error}");
+        let error = recipe("mrcp").unwrap_err().to_string();
+        assert!(error.ends_with("(hint: did you mean mrpc?)"), "{error}");
+        let origin = |name: &str| recipe(name).unwrap().origin.to_string_lossy().into_owned();
+        assert!(origin("SST-2").contains("recipes/sst.toml"));
+        assert!(origin("STS-B").contains("recipes/stsb.toml"));
         assert!(recipe("demo").unwrap().origin.to_string_lossy().contains("recipes/demo.toml"));
     }
 }

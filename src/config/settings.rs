@@ -32,9 +32,9 @@ settings! {
         max_seq_len: AtLeast1 = 512;
         /// Fill batches with samples of like length.
         bin_on: Any<bool> = false;
-        /// Length, in tokens, that ends the first bin.
+        /// Width of the bins that samples of like length share, in tokens.
         bin_size: AtLeast1 = 64;
-        /// Growth of the bins' widths from one to the next.
+        /// Growth of the batch size from one bin to the next, longer one.
         bin_grow_ratio: NotNegative = 0.5;
     }
 
@@ -207,8 +207,8 @@ impl Groups {
 }
 
 impl Data {
-    /// Length in tokens that ends the first bin, and the growth of their widths; `None` where any
-    /// samples share a batch.
+    /// Width of the bins in tokens, and the growth of their batches; `None` where any samples share a
+    /// batch.
     pub fn bins(&self) -> Option<(usize, f64)> {
         self.bin_on.then_some((self.bin_size, self.bin_grow_ratio))
     }

@@ -26,8 +26,8 @@ mod text;
 pub mod unpack;
 
 /// How other servers are named, for remedies.
-const GLUE_MIRROR: &str = "--glue-url or PLATON_GLUE_URL";
-const HF_MIRROR: &str = "--hf-url or HF_ENDPOINT";
+const GLUE_MIRROR: &str = "PLATON_GLUE_URL, or platon download --glue-url";
+const HF_MIRROR: &str = "HF_ENDPOINT, or platon download --hf-url";
 
 /// Far more than any of the files that are read as a whole has, vocabularies among them.
 const MAX_TEXT_BYTES: u64 = 64 << 20;

@@ -130,7 +130,7 @@ fn a_missing_test_file_is_reported_and_a_missing_dev_file_refused() {
     assert!(message.contains("WNLI.zip: expected a file dev.tsv, found WNLI/train.tsv"));
     let message = place.glue("sst", "SST-2", FILES).unwrap_err().to_string();
     assert!(message.contains("/SST-2.zip: the server has no such file"), "{message}");
-    assert!(message.contains("--glue-url or PLATON_GLUE_URL"), "{message}");
+    assert!(message.contains("PLATON_GLUE_URL, or platon download --glue-url"), "{message}");
     assert!(place.glue("snli", "SNLI", FILES).is_err());
 }
 

@@ -23,6 +23,9 @@ pub struct UpdateBatch<B: Backend> {
     pub started: Option<Instant>,
     /// Its samples in one or several batches for each device, whose gradients add up.
     pub shares: Vec<Vec<Batch<B>>>,
+    /// The loss is the sum over the samples divided by this: by their number, or, where batches are
+    /// of several sizes, by what an update of the largest would have.
+    pub divisor: usize,
 }
 
 /// Samples as rows of tokens, one sample after the other.
@@ -109,8 +112,8 @@ pub struct TrainLoader<B: Backend> {
     samples: Arc<InMemDataset<Sample>>,
     updates: Arc<Updates>,
     filling: Filling,
-    /// The batches of an update that each device takes.
-    parts: usize,
+    /// What the losses of an update are divided by; `None` for the number of its samples.
+    divisor: Option<usize>,
     /// Updates done before.
     start: usize,
     next_chunk: Arc<AtomicUsize>,
@@ -118,19 +121,19 @@ pub struct TrainLoader<B: Backend> {
 }
 
 impl<B: Backend> TrainLoader<B> {
-    /// A loader of whole updates, each divided among `devices` in `parts` batches for each of them,
-    /// from the one after `start` on.
+    /// A loader of whole updates, each of whose batches is divided among `devices`, from the one
+    /// after `start` on.
     pub fn new(
         samples: Arc<InMemDataset<Sample>>,
         updates: Arc<Updates>,
         filling: Filling,
-        parts: usize,
+        divisor: Option<usize>,
         start: usize,
         devices: Vec<B::Device>,
     ) -> Self {
         let done = updates.chunks().iter().filter(|chunk| chunk.end <= start).count();
         let next_chunk = Arc::new(AtomicUsize::new(done));
-        Self { samples, updates, filling, parts, start, next_chunk, devices }
+        Self { samples, updates, filling, divisor, start, next_chunk, devices }
     }
 }
 
@@ -139,12 +142,7 @@ impl<B: Backend> DataLoader<B, UpdateBatch<B>> for TrainLoader<B> {
         let chunk = self.next_chunk.fetch_add(1, Ordering::SeqCst);
         let updates = self.updates.chunks().get(chunk).cloned().unwrap_or(0..0);
         let updates = updates.start.max(self.start.min(updates.end))..updates.end;
-        Box::new(TrainIterator {
-            batches: self.updates.batches(self.updates.epoch_of(updates.start)),
-            next: updates.start,
-            updates,
-            loader: self,
-        })
+        Box::new(TrainIterator { epoch: None, next: updates.start, updates, loader: self })
     }
 
     fn num_items(&self) -> usize {
@@ -164,8 +162,8 @@ impl<B: Backend> DataLoader<B, UpdateBatch<B>> for TrainLoader<B> {
 
 struct TrainIterator<'a, B: Backend> {
     loader: &'a TrainLoader<B>,
-    /// The samples of each update of the chunk's epoch.
-    batches: Vec<Vec<usize>>,
+    /// The epoch it is in, and the samples of each of its batches.
+    epoch: Option<(usize, Vec<Vec<usize>>)>,
     updates: Range<usize>,
     next: usize,
 }
@@ -178,17 +176,24 @@ impl<B: Backend> Iterator for TrainIterator<'_, B> {
             return None;
         }
         let started = (self.next == self.updates.start).then(Instant::now);
-        let TrainLoader { samples, updates, filling, parts, devices, .. } = self.loader;
-        let batch = self.batches.get(self.next % updates.per_epoch())?;
-        let picked: Vec<Sample> = batch.iter().filter_map(|n| samples.get(*n)).collect();
-        let batches = |(samples, device): (&[Sample], &B::Device)| {
-            let size = samples.len().div_ceil(*parts).max(1);
-            samples.chunks(size).map(|part| Batch::new(part.iter(), *filling, device)).collect()
-        };
-        let size = picked.len().div_ceil(devices.len().max(1)).max(1);
-        let shares = picked.chunks(size).zip(devices).map(batches).collect();
+        let TrainLoader { samples, updates, filling, divisor, devices, .. } = self.loader;
+        let mut shares = vec![Vec::new(); devices.len()];
+        let mut count = 0;
+        for (epoch, place) in updates.batches_of(self.next) {
+            let known = self.epoch.take().filter(|(known, _)| *known == epoch);
+            let (_, batches) = self.epoch.insert(known.unwrap_or((epoch, updates.batches(epoch))));
+            let batch = batches.get(place)?;
+            let picked: Vec<Sample> = batch.iter().filter_map(|n| samples.get(*n)).collect();
+            count += picked.len();
+            let size = picked.len().div_ceil(devices.len().max(1)).max(1);
+            for (part, (share, device)) in picked.chunks(size).zip(shares.iter_mut().zip(devices)) {
+                share.push(Batch::new(part.iter(), *filling, device));
+            }
+        }
+        shares.retain(|share| !share.is_empty());
+        let divisor = divisor.unwrap_or(count);
         self.next += 1;
-        Some(UpdateBatch { update: self.next, started, shares })
+        Some(UpdateBatch { update: self.next, started, shares, divisor })
     }
 }
 

@@ -19,18 +19,27 @@ mod loaders {
         }
     }
 
-    fn loader(parts: usize) -> TrainLoader<B> {
-        on_devices(1, parts, 0)
+    fn loader() -> TrainLoader<B> {
+        on_devices(1, 4, 1, 0)
     }
 
-    fn on_devices(devices: usize, parts: usize, start: usize) -> TrainLoader<B> {
+    fn on_devices(
+        devices: usize,
+        batch_size: usize,
+        batches: usize,
+        start: usize,
+    ) -> TrainLoader<B> {
         let samples = (0..10).map(sample).collect();
-        let config =
-            UpdatesConfig { batch_size: 4, epochs: 2, seed: 7, ..UpdatesConfig::default() };
-        let updates = Arc::new(Updates::new(one_bin(10), config));
+        let config = UpdatesConfig { batches, epochs: 2, seed: 7, ..UpdatesConfig::default() };
+        let updates = Arc::new(Updates::new(one_bin(10, batch_size), config));
         let samples = Arc::new(InMemDataset::new(samples));
         let devices = vec![Default::default(); devices];
-        TrainLoader::new(samples, updates, Filling::Packed, parts, start, devices)
+        TrainLoader::new(samples, updates, Filling::Packed, None, start, devices)
+    }
+
+    fn sizes(batch: &UpdateBatch<B>) -> Vec<Vec<usize>> {
+        let sizes = |share: &Vec<Batch<B>>| share.iter().map(|part| part.labels.len()).collect();
+        batch.shares.iter().map(sizes).collect()
     }
 
     fn labels(batch: &UpdateBatch<B>) -> Vec<Label> {
@@ -38,42 +47,48 @@ mod loaders {
     }
 
     #[test]
-    fn parts_of_an_update_hold_its_samples_in_order() {
-        let whole: Vec<_> = loader(1).iter().collect();
-        let parted: Vec<_> = loader(3).iter().collect();
-        for (whole, parted) in whole.iter().zip(&parted) {
-            assert_eq!(labels(whole), labels(parted));
-            assert_eq!((whole.shares.len(), whole.update), (1, parted.update));
-        }
-        let sizes = |batch: &UpdateBatch<B>| -> Vec<usize> {
-            batch.shares.iter().flatten().map(|part| part.labels.len()).collect()
+    fn batches_of_an_update_hold_the_samples_in_order() {
+        let all = |loader: TrainLoader<B>| -> Vec<_> {
+            let chunks = loader.updates.chunks().len();
+            (0..chunks).flat_map(|_| loader.iter().collect::<Vec<_>>()).collect()
         };
-        assert_eq!(parted.iter().map(sizes).collect::<Vec<_>>(), [[2, 2], [2, 2], [1, 1]]);
+        let whole = all(on_devices(1, 2, 1, 0));
+        // Five batches in an epoch: the third update is in both.
+        let accumulated = all(on_devices(1, 2, 2, 0));
+        assert_eq!((whole.len(), accumulated.len()), (10, 5));
+        for (parts, update) in whole.chunks(2).zip(&accumulated) {
+            assert_eq!(parts.iter().flat_map(labels).collect::<Vec<_>>(), labels(update));
+            assert_eq!((sizes(update), update.divisor), (vec![vec![2, 2]], 4));
+        }
     }
 
     #[test]
     fn several_devices_share_an_update_evenly() {
-        let sizes = |devices: usize, parts: usize| -> Vec<Vec<Vec<usize>>> {
-            let loader = on_devices(devices, parts, 0);
-            let sizes = |share: &Vec<Batch<B>>| share.iter().map(|p| p.labels.len()).collect();
-            loader.iter().map(|update| update.shares.iter().map(sizes).collect()).collect()
+        let all = |devices, batches| -> Vec<_> {
+            on_devices(devices, 4, batches, 0).iter().map(|update| sizes(&update)).collect()
         };
         let two = vec![vec![2], vec![2]];
-        assert_eq!(sizes(2, 1), [two.clone(), two, vec![vec![1], vec![1]]]);
-        let three = vec![vec![2], vec![2]];
-        assert_eq!(sizes(3, 1)[0], three, "the third has none");
-        assert_eq!(sizes(2, 2)[0], [[1, 1], [1, 1]]);
-        // No device has less to do because parts are rounded up.
-        assert_eq!(sizes(2, 3)[0], [[1, 1], [1, 1]]);
-        assert_eq!(sizes(4, 3)[0], [[1], [1], [1], [1]]);
-        let whole: Vec<_> = loader(1).iter().map(|update| labels(&update)).collect();
-        let divided = on_devices(3, 2, 0);
+        assert_eq!(all(2, 1), [two.clone(), two.clone(), vec![vec![1], vec![1]]]);
+        assert_eq!(all(3, 1)[0], two, "the third has none");
+        assert_eq!(all(2, 2)[0], [[2, 2], [2, 2]]);
+        assert_eq!(all(4, 2)[0], [[1, 1], [1, 1], [1, 1], [1, 1]]);
+        let whole: Vec<_> = loader().iter().map(|update| labels(&update)).collect();
+        let divided = on_devices(3, 4, 1, 0);
         assert_eq!(divided.iter().map(|update| labels(&update)).collect::<Vec<_>>(), whole);
     }
 
     #[test]
+    fn losses_are_divided_by_the_samples_or_by_what_was_asked_for() {
+        let divisors = |loader: &TrainLoader<B>| -> Vec<usize> {
+            loader.iter().map(|update| update.divisor).collect()
+        };
+        assert_eq!(divisors(&loader()), [4, 4, 2]);
+        assert_eq!(divisors(&TrainLoader { divisor: Some(4), ..loader() }), [4, 4, 4]);
+    }
+
+    #[test]
     fn each_call_hands_out_the_next_chunk_with_numbered_updates() {
-        let loader = loader(1);
+        let loader = loader();
         let first: Vec<_> = loader.iter().collect();
         let second: Vec<_> = loader.iter().collect();
         let updates = |b: &[UpdateBatch<B>]| b.iter().map(|b| b.update).collect::<Vec<_>>();
@@ -85,10 +100,10 @@ mod loaders {
 
     #[test]
     fn a_loader_goes_on_where_a_run_stopped() {
-        let whole = loader(1);
+        let whole = loader();
         let whole: Vec<_> = whole.iter().chain(whole.iter()).collect();
         for start in 0..=6 {
-            let loader = on_devices(1, 1, start);
+            let loader = on_devices(1, 4, 1, start);
             let rest: Vec<_> = loader.iter().chain(loader.iter()).collect();
             assert_eq!(rest.len(), 6 - start);
             for (a, b) in whole.iter().skip(start).zip(&rest) {

@@ -16,7 +16,7 @@ use crate::files::{remove_if_there, sha256_file, write_json, write_whole};
 use crate::glue::encode::{Encoder, MAX_TOKENS};
 use crate::glue::read::{open_data, text_at_most};
 use crate::glue::sample::to_lines;
-use crate::glue::task::{Part, Split, Task};
+use crate::glue::task::{Part, Split, TASKS, Task};
 use crate::glue::tsv::{read_canonical, read_raw, write_canonical};
 
 /// The folder of the prepared data inside the data folder.
@@ -181,7 +181,7 @@ pub fn prepare(
         let source = if from_raw { &raw } else { &canonical };
         if !source.is_file() {
             if named.is_some() || split.part != Part::Test {
-                return Err(missing(task, split, &raw));
+                return Err(missing(task, split, &raw, &canonical));
             }
             on_progress(PrepareEvent::Missing { data_set: &data_set, path: &raw });
             continue;
@@ -261,7 +261,7 @@ impl Job<'_> {
                 write_canonical(self.task, &rows, &self.canonical)?;
                 rows
             }
-            None => read_canonical(self.task, &self.canonical)?,
+            None => read_canonical(self.task, self.split.part, &self.canonical)?,
         };
         let data_set = self.data_set.as_str();
         on_progress(PrepareEvent::Started { data_set, rows: rows.len() });
@@ -300,8 +300,11 @@ fn is_there(path: &Path) -> Result<bool> {
     }
 }
 
-fn missing(task: &Task, split: &Split, raw: &Path) -> Error {
-    let remedy = format!("put GLUE's {} of {} at {}", split.file, task.folder, raw.display());
+fn missing(task: &Task, split: &Split, raw: &Path, canonical: &Path) -> Error {
+    let remedy = match TASKS.contains(task) {
+        true => format!("put GLUE's {} of {} at {}", split.file, task.folder, raw.display()),
+        false => format!("put rows of identifier, label and texts at {}", canonical.display()),
+    };
     Error::io(raw, "read", io::Error::from_raw_os_error(libc::ENOENT)).hint(remedy)
 }
 

@@ -51,7 +51,7 @@ fn both_stages_are_written_in_the_order_of_the_rows() {
     let done = setup.prepare(None).unwrap();
     assert_eq!(done[0].data_set, "rte_train");
     assert_eq!(done[0].path, setup.path("canonical_data/tiny/rte_train.json"));
-    let samples = read_samples(task("rte").unwrap(), &done[0].path).unwrap();
+    let samples = read_samples(task("rte").unwrap(), true, &done[0].path).unwrap();
     assert_eq!(samples.len(), 600);
     for (n, sample) in samples.iter().enumerate() {
         assert_eq!(sample.uid, n.to_string());
@@ -59,7 +59,7 @@ fn both_stages_are_written_in_the_order_of_the_rows() {
         assert_eq!(sample.token_id.len(), 4 + n % 7);
     }
     let canonical = setup.path("canonical_data/rte_train.tsv");
-    assert_eq!(read_canonical(task("rte").unwrap(), &canonical).unwrap().len(), 600);
+    assert_eq!(read_canonical(task("rte").unwrap(), Part::Train, &canonical).unwrap().len(), 600);
     // Nothing but the six files: no temporary one is left.
     let names = |folder: &str| fs::read_dir(setup.path(folder)).unwrap().count();
     assert_eq!((names("canonical_data"), names("canonical_data/tiny")), (3, 4));
@@ -88,7 +88,7 @@ fn another_tokenizer_of_the_same_name_encodes_again() {
     setup.write("tiny/vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\nb\na\n");
     assert_eq!(setup.skipped(), [false, false]);
     let path = setup.path("canonical_data/tiny/rte_dev.json");
-    let samples = read_samples(task("rte").unwrap(), &path).unwrap();
+    let samples = read_samples(task("rte").unwrap(), true, &path).unwrap();
     assert_eq!(samples[0].token_id, [2, 5, 3, 4, 3]);
 }
 

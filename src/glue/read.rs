@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
-use crate::files::{most_bytes, not_utf8, open, read_at_most, text};
+use crate::files::{check_pointer, most_bytes, not_utf8, open, read_at_most, text};
 
 /// What programs for Windows put at the start of a text.
 pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
@@ -33,7 +33,9 @@ pub(crate) fn read_text(path: &Path) -> Result<String> {
 /// # Errors
 /// As [`read_text`].
 pub(crate) fn text_at_most(path: &Path, most: u64) -> Result<String> {
-    let mut text = text(path, read_at_most(path, most)?)?;
+    let bytes = read_at_most(path, most)?;
+    check_pointer(path, &bytes)?;
+    let mut text = text(path, bytes)?;
     if text.starts_with(BYTE_ORDER_MARK) {
         text.drain(..BYTE_ORDER_MARK.len_utf8());
     }

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, Result};
 use crate::glue::read::Lines;
 use crate::glue::task::{Kind, SCORE_RANGE, Task};
-use crate::glue::tsv::{Label, expected_label};
+use crate::glue::tsv::{Label, dummy, expected_label};
 
 /// One example as the model reads it. The three lists have one length, in tokens.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,14 +59,18 @@ pub fn fingerprint<'a>(sets: impl Iterator<Item = &'a [Sample]>) -> Result<Strin
     Ok(format!("{:x}", hash.finalize()))
 }
 
+/// The file may be somebody's own.
+const AGAIN: &str = "mend it, or have platon prepare make the file from the raw one";
+
 /// A line as it stands in the file; the task decides what its label means.
 #[derive(Deserialize)]
 struct Line {
     uid: Uid,
-    label: serde_json::Number,
+    label: Option<serde_json::Number>,
     token_id: Vec<u32>,
     type_id: Vec<u8>,
-    attention_mask: Vec<u8>,
+    /// The original writes it and never reads it.
+    attention_mask: Option<Vec<u8>>,
 }
 
 /// Some programs write a number.
@@ -112,27 +116,28 @@ pub fn to_lines(samples: &[Sample]) -> Result<Vec<u8>> {
 }
 
 /// Reads the samples of a task, checking each: the lists are of one length and not empty, types
-/// and mask are 0 or 1, the label is the task's. Token ids are not checked against a vocabulary.
+/// and mask are 0 or 1, the label is the task's. Without a mask no token is hidden. The rows of a set
+/// that is not `labelled` may have no label, or -1, and get a dummy. Token ids are not checked against
+/// a vocabulary.
 ///
 /// # Errors
 /// The file cannot be read or holds no sample, or a line is malformed, named by its number.
-pub fn read_samples(task: &Task, path: &Path) -> Result<Vec<Sample>> {
+pub fn read_samples(task: &Task, labelled: bool, path: &Path) -> Result<Vec<Sample>> {
     let (mut lines, mut samples) = (Lines::open(path)?, Vec::new());
     while let Some((number, line)) = lines.next()? {
-        let sample = parse(task, line).map_err(|(expected, found)| {
-            Error::content(path, number, expected, found).hint("prepare the data again")
+        let sample = parse(task, labelled, line).map_err(|(expected, found)| {
+            Error::content(path, number, expected, found).hint(AGAIN)
         })?;
         samples.push(sample);
     }
     if samples.is_empty() {
-        return Err(Error::content(path, None, "at least one sample", "none")
-            .hint("prepare the data again"));
+        return Err(Error::content(path, None, "at least one sample", "none").hint(AGAIN));
     }
     Ok(samples)
 }
 
 /// The sample of one line, or what was expected and what was found.
-fn parse(task: &Task, line: &str) -> Result<Sample, (String, String)> {
+fn parse(task: &Task, labelled: bool, line: &str) -> Result<Sample, (String, String)> {
     // serde would take a list of the fields' values as well.
     if line.trim_start().starts_with('[') {
         return Err(("a JSON sample".to_owned(), "invalid type: sequence".to_owned()));
@@ -148,6 +153,7 @@ fn parse(task: &Task, line: &str) -> Result<Sample, (String, String)> {
     if tokens == 0 {
         return Err(("at least one token".to_owned(), "none".to_owned()));
     }
+    let attention_mask = attention_mask.unwrap_or_else(|| vec![1; tokens]);
     for (name, list) in [("type_id", &type_id), ("attention_mask", &attention_mask)] {
         if list.len() != tokens {
             let expected = format!("{name} of {tokens} numbers like token_id");
@@ -160,7 +166,21 @@ fn parse(task: &Task, line: &str) -> Result<Sample, (String, String)> {
     if attention_mask.first() != Some(&1) {
         return Err(("1 for the first token in attention_mask".to_owned(), "0".to_owned()));
     }
-    let checked = match task.kind {
+    let label = match label.filter(|label| labelled || label.as_f64() != Some(-1.0)) {
+        None if labelled => return Err(("a label".to_owned(), "none".to_owned())),
+        None => dummy(task),
+        Some(label) => known_label(task, &label).map_err(|e| (e, label.to_string()))?,
+    };
+    let uid = match uid {
+        Uid::Text(text) => text,
+        Uid::Number(number) => number.to_string(),
+    };
+    Ok(Sample { uid, label, token_id, type_id, attention_mask })
+}
+
+/// The label that a number stands for, or what was expected.
+fn known_label(task: &Task, label: &serde_json::Number) -> Result<Label, String> {
+    match task.kind {
         Kind::Classification { labels } => label
             .as_u64()
             .and_then(|class| usize::try_from(class).ok())
@@ -173,13 +193,7 @@ fn parse(task: &Task, line: &str) -> Result<Sample, (String, String)> {
             .filter(|score| SCORE_RANGE.contains(score))
             .map(Label::Score)
             .ok_or_else(|| expected_label(task)),
-    };
-    let label = checked.map_err(|expected| (expected, label.to_string()))?;
-    let uid = match uid {
-        Uid::Text(text) => text,
-        Uid::Number(number) => number.to_string(),
-    };
-    Ok(Sample { uid, label, token_id, type_id, attention_mask })
+    }
 }
 
 #[cfg(test)]
@@ -209,7 +223,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("dev.json");
         fs::write(&path, content).unwrap();
-        read_samples(task(name).unwrap(), &path)
+        read_samples(task(name).unwrap(), true, &path)
     }
 
     #[test]
@@ -244,7 +258,7 @@ mod tests {
                     attention_mask: (0..).zip(&tokens).map(|(n, t)| if n == 0 { 1 } else { t.2 }).collect(),
                 }];
                 write_samples(&path, &before);
-                prop_assert_eq!(read_samples(task(name).unwrap(), &path).unwrap(), before);
+                prop_assert_eq!(read_samples(task(name).unwrap(), true, &path).unwrap(), before);
             }
         }
     }
@@ -263,6 +277,29 @@ mod tests {
     }
 
     #[test]
+    fn without_a_mask_every_token_is_attended_to() {
+        let line = r#"{"uid": "0", "label": 1, "token_id": [5, 6], "type_id": [0, 0]}"#;
+        assert_eq!(read("rte", line).unwrap()[0].attention_mask, [1, 1]);
+    }
+
+    #[test]
+    fn test_rows_need_no_label() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("test.json");
+        let rest = r#""token_id": [5], "type_id": [0]}"#;
+        let labels = ["", "\"label\": -1, ", "\"label\": -1.0, ", "\"label\": null, "];
+        let lines = labels.map(|label| format!("{{\"uid\": 7, {label}{rest}\n"));
+        fs::write(&path, lines.concat()).unwrap();
+        for (name, dummy) in [("mnli", Label::Class(0)), ("stsb", Label::Score(0.0))] {
+            let samples = read_samples(task(name).unwrap(), false, &path).unwrap();
+            assert_eq!(samples.iter().map(|s| s.label).collect::<Vec<_>>(), [dummy; 4]);
+            assert!(read_samples(task(name).unwrap(), true, &path).is_err());
+        }
+        fs::write(&path, lines[1].replace("-1", "7")).unwrap();
+        assert!(read_samples(task("mnli").unwrap(), false, &path).is_err());
+    }
+
+    #[test]
     fn malformed_lines_are_named_with_their_number() {
         let good =
             r#"{"uid":"0","label":1,"token_id":[1,2],"type_id":[0,0],"attention_mask":[1,1]}"#;
@@ -273,7 +310,8 @@ mod tests {
             ("[1,1]", "[0,1]", "expected 1 for the first token in attention_mask, found 0"),
             ("[1,2]", "[]", "expected at least one token, found none"),
             ("[1,2]", "[-1,2]", "expected a JSON sample, found invalid value: integer `-1`"),
-            ("\"label\":1,", "", "expected a JSON sample, found missing field `label`"),
+            ("\"label\":1,", "", "expected a label, found none"),
+            ("\"label\":1,", "\"label\":-1,", "expected a label from 0 to 1, found -1"),
             ("}", "", "expected a JSON sample, found EOF while parsing an object at column"),
         ] {
             let text = read("rte", &format!("{good}\n{}\n", good.replace(from, to)));

@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use crate::error::{Error, Result};
+use crate::glue::names;
 pub use crate::glue::table::TASKS;
 
 /// The scores a regression label (STS-B's similarity) may take.
@@ -204,19 +205,42 @@ impl Task {
         self.splits.iter().find(|split| split.name.eq_ignore_ascii_case(name)).ok_or_else(|| {
             let names: Vec<_> = self.splits.iter().map(|split| split.name).collect();
             let expected = format!("one of {}", names.join(", "));
-            Error::value(format!("split of {}", self.name), expected, name)
+            let error = Error::value(format!("split of {}", self.name), expected, name);
+            names::did_you_mean(error, name, names.iter().copied())
         })
+    }
+
+    /// Whether `name`, however it is spelled, is that of the evaluation set of `split`, or of the
+    /// whole task.
+    #[must_use]
+    pub fn is_called(&self, split: &Split, name: &str) -> bool {
+        let name = names::plain(name);
+        let is_set = |split: &Split| {
+            // The GLUE server's letters for MNLI's sets.
+            let letters = match split.name.split_once('_') {
+                Some(("matched", _)) => Some("m"),
+                Some(("mismatched", _)) => Some("mm"),
+                _ => None,
+            };
+            name == names::plain(&self.eval_name(split))
+                || letters.is_some_and(|m| name == format!("{}{m}", names::plain(self.name)))
+        };
+        let is_task = name == names::plain(self.name) || names::canonical(&name) == self.name;
+        let mut sets = self.splits.iter().filter(|split| split.part != Part::Train);
+        is_set(split) || (is_task && !sets.any(is_set))
     }
 }
 
-/// The task called `name`, in any case.
+/// The task called `name`, in any of its usual spellings: `sst`, `SST-2` and `sst2` are one.
 ///
 /// # Errors
 /// There is no such task; the error lists those there are.
 pub fn task(name: &str) -> Result<&'static Task> {
-    TASKS.iter().find(|task| task.name.eq_ignore_ascii_case(name)).ok_or_else(|| {
+    let canonical = names::canonical(name);
+    TASKS.iter().find(|task| task.name == canonical).ok_or_else(|| {
         let names: Vec<_> = TASKS.iter().map(|task| task.name).collect();
-        Error::value("task", format!("one of {}", names.join(", ")), name)
+        let error = Error::value("task", format!("one of {}", names.join(", ")), name);
+        names::did_you_mean(error, name, names.iter().copied())
     })
 }
 
@@ -229,7 +253,8 @@ pub fn data_set(name: &str) -> Result<(&'static Task, &'static Split)> {
     let task = task(task_name)?;
     let split = task.split(split_name).map_err(|_| {
         let names: Vec<_> = task.splits.iter().map(|split| task.data_set(split)).collect();
-        Error::value("data set", format!("one of {}", names.join(", ")), name)
+        let error = Error::value("data set", format!("one of {}", names.join(", ")), name);
+        names::did_you_mean(error, name, names.iter().map(String::as_str))
     })?;
     Ok((task, split))
 }
@@ -257,12 +282,61 @@ mod tests {
     }
 
     #[test]
+    fn usual_spellings_are_known() {
+        for (spelled, name) in [
+            ("sst2", "sst"),
+            ("SST-2", "sst"),
+            ("sst_2", "sst"),
+            ("STS-B", "stsb"),
+            ("sts-b", "stsb"),
+            ("sts", "stsb"),
+            ("mnli-m", "mnli"),
+            ("MNLI-mm", "mnli"),
+            ("mnli_matched", "mnli"),
+            ("QQP", "qqp"),
+            ("diagnostic", "ax"),
+        ] {
+            assert_eq!(task(spelled).unwrap().name, name, "{spelled}");
+        }
+    }
+
+    #[test]
+    fn near_misses_are_answered_with_what_may_be_meant() {
+        for (typed, meant) in [("rtee", "rte"), ("mprc", "mrpc"), ("sst3", "sst"), ("mnil", "mnli")]
+        {
+            let message = task(typed).unwrap_err().to_string();
+            assert!(message.ends_with(&format!("(hint: did you mean {meant}?)")), "{message}");
+        }
+        let message = data_set("rte_dve").unwrap_err().to_string();
+        assert!(message.ends_with("(hint: did you mean rte_dev?)"), "{message}");
+    }
+
+    #[test]
+    fn evaluation_sets_are_called_many_names() {
+        let mnli = task("mnli").unwrap();
+        let called = |name: &str| -> Vec<&str> {
+            let dev = mnli.splits.iter().filter(|split| split.part == Part::Dev);
+            dev.filter(|split| mnli.is_called(split, name)).map(|split| split.name).collect()
+        };
+        for name in ["mnli_matched", "mnli-m", "MNLI-Matched"] {
+            assert_eq!(called(name), ["matched_dev"], "{name}");
+        }
+        for name in ["mnli_mismatched", "mnli-mm"] {
+            assert_eq!(called(name), ["mismatched_dev"], "{name}");
+        }
+        assert_eq!(called("mnli"), ["matched_dev", "mismatched_dev"]);
+        assert!(called("rte").is_empty() && called("mnli_dev").is_empty());
+        let sst = task("sst").unwrap();
+        assert!(["sst", "sst2", "SST-2"].iter().all(|name| sst.is_called(&sst.splits[1], name)));
+    }
+
+    #[test]
     fn an_unknown_name_is_answered_with_those_there_are() {
-        let message = task("sst2").unwrap_err().to_string();
+        let message = task("music").unwrap_err().to_string();
         assert_eq!(
             message,
             "task: expected one of cola, sst, mrpc, stsb, qqp, mnli, qnli, rte, wnli, ax, demo, \
-             found sst2"
+             found music"
         );
         let message = data_set("rte").unwrap_err().to_string();
         assert_eq!(message, "data set: expected one of rte_train, rte_dev, rte_test, found rte");

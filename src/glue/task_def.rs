@@ -1,14 +1,15 @@
 //! The original's task table in YAML, also for tasks of one's own.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
+use crate::glue::names::{self, did_you_mean};
 use crate::glue::read::text_at_most;
 use crate::glue::task::{Column, Kind, Layout, Metric, Part, Split, TASKS, Task, Uid};
+use crate::glue::yaml;
 
 /// What the table says of one task. Keys that are not here concern other networks.
 #[derive(Debug, Deserialize)]
@@ -46,15 +47,26 @@ static OWN: Mutex<Vec<&'static Task>> = Mutex::new(Vec::new());
 /// The file is no such table, or has no usable entry of this name.
 pub fn read(path: &Path, name: &str) -> Result<Defined> {
     let text = text_at_most(path, MAX_BYTES)?;
-    let entries: BTreeMap<String, serde_json::Value> = serde_saphyr::from_str(&text)
-        .map_err(|e| Error::content(path, None, "a task table in YAML", e))?;
-    let Some(entry) = entries.get(name) else {
-        let known: Vec<&str> = entries.keys().map(String::as_str).collect();
-        let expected = format!("an entry {name}");
-        return Err(Error::content(path, None, expected, format!("only {}", known.join(", "))));
+    let known = yaml::keys(&text)
+        .map_err(|e| Error::content(path, None, "a task table in YAML", e.without_snippet()))?;
+    // An entry of this very name may be anybody's; else it is one of GLUE's tasks.
+    let own = |name: &str| known.iter().any(|known| known == name);
+    let name = match names::canonical(name) {
+        canonical if !own(name) && own(&canonical) => canonical,
+        _ => name.to_string(),
     };
-    let entry: Entry = serde_json::from_value(entry.clone())
-        .map_err(|e| Error::content(path, None, format!("a usable entry {name}"), e))?;
+    let name = name.as_str();
+    if !own(name) {
+        let expected = format!("an entry {name}");
+        let error = Error::content(path, None, expected, format!("only {}", known.join(", ")));
+        return Err(did_you_mean(error, name, known.iter().map(String::as_str)));
+    }
+    let entry: Option<Entry> = yaml::value(&text, name).map_err(|e| {
+        Error::content(path, None, format!("a usable entry {name}"), e.without_snippet())
+    })?;
+    let Some(entry) = entry else {
+        return Err(Error::content(path, None, format!("a usable entry {name}"), "none"));
+    };
     let wrong = |expected: String, found: String| {
         Error::content(path, None, format!("{expected} for {name}"), found)
     };
@@ -326,10 +338,37 @@ mood: {data_format: PremiseOnly, metric_meta: [F1, ACC], n_class: 2, labels: [sa
     }
 
     #[test]
+    fn plain_scalars_are_those_of_the_original_s_reader() {
+        let (_dir, path) = table(
+            "mood: {data_format: PremiseOnly, metric_meta: [ACC], n_class: 010, enable_san: off,\n\
+             \x20 labels: [n, y, no, on, 1e3, 010, 1.0, ~a], task_type: Classification}\n\
+             mood: {data_format: PremiseOnly, metric_meta: [ACC], n_class: 0x4, enable_san: No,\n\
+             \x20 labels: [n, y, 1e3, 010], task_type: Classification, dropout_p: 1.0e-1}\n",
+        );
+        let mood = read(&path, "mood").unwrap();
+        assert_eq!(mood.task.kind, Kind::Classification { labels: &["n", "y", "1e3", "010"] });
+        assert_eq!(mood.dropout_p, Some(0.1));
+    }
+
+    #[test]
+    fn a_task_is_found_under_its_other_names() {
+        let (_dir, path) = table(&TABLE.replace("cola:", "sst:").replace("mood:", "sst2:"));
+        assert_eq!(read(&path, "SST-2").unwrap().task.name, "sst");
+        assert_eq!(read(&path, "STS-B").unwrap().task.name, "stsb");
+        assert_eq!(
+            read(&path, "sst2").unwrap().task.name,
+            "sst2",
+            "a name of one's own goes first"
+        );
+        let text = read(&path, "stbs").unwrap_err().to_string();
+        assert!(text.ends_with("(hint: did you mean stsb?)"), "{text}");
+    }
+
+    #[test]
     fn tables_that_cannot_be_used_are_refused() {
         for (from, to, name, expected) in [
             ("cola:", "cola: [", "cola", "expected a task table in YAML"),
-            ("", "", "rte", "expected an entry rte, found only cola, mood, stsb"),
+            ("", "", "rte", "expected an entry rte, found only cola, stsb, mood"),
             ("n_class: 2\n  task", "n_class: 3\n  task", "cola", "found one text with 0, 1, 2"),
             ("PremiseOnly\n", "Seqence\n", "cola", "expected data_format PremiseOnly or"),
             ("- MCC", "- BLEU", "cola", "expected metric_meta of ACC, F1, MCC"),

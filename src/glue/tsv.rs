@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::files::write_whole;
 pub use crate::glue::read::MAX_LINE_BYTES;
 use crate::glue::read::{BYTE_ORDER_MARK, Lines};
-use crate::glue::task::{Column, Kind, SCORE_RANGE, Split, Task, Uid};
+use crate::glue::task::{Column, Kind, Part, SCORE_RANGE, Split, TASKS, Task, Uid};
 
 /// A row's label.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -57,14 +57,14 @@ pub fn read_raw(task: &Task, split: &Split, path: &Path) -> Result<Vec<Row>> {
             if layout.skip_short {
                 continue;
             }
-            return Err(too_few(path, number, layout.fields, fields.len()));
+            return Err(too_few(task, path, number, layout.fields, fields.len()));
         }
         let get = |column| {
             let field = match column {
                 Column::First(n) => fields.get(n),
                 Column::Last(n) => fields.len().checked_sub(n).and_then(|n| fields.get(n)),
             };
-            field.copied().ok_or_else(|| too_few(path, number, layout.fields, fields.len()))
+            field.copied().ok_or_else(|| too_few(task, path, number, layout.fields, fields.len()))
         };
         let label = match layout.label {
             None => dummy(task),
@@ -84,9 +84,7 @@ pub fn read_raw(task: &Task, split: &Split, path: &Path) -> Result<Vec<Row>> {
         rows.push(Row { uid, label, text_a: get(layout.text_a)?.to_owned(), text_b });
     }
     if rows.is_empty() {
-        return Err(
-            Error::content(path, None, "at least one row", "none").hint("download the file again")
-        );
+        return Err(Error::content(path, None, "at least one row", "none").hint(again(task)));
     }
     Ok(rows)
 }
@@ -116,12 +114,13 @@ pub fn write_canonical(task: &Task, rows: &[Row], path: &Path) -> Result<()> {
     write_whole(path, text.as_bytes())
 }
 
-/// Reads the canonical TSV that [`write_canonical`] writes.
+/// Reads the canonical TSV that [`write_canonical`] writes. Test rows may be labelled -1, as other
+/// programs write them.
 ///
 /// # Errors
 /// The file cannot be read, is not UTF-8, or a row's fields or label are not the task's; each of
 /// these names its line.
-pub fn read_canonical(task: &Task, path: &Path) -> Result<Vec<Row>> {
+pub fn read_canonical(task: &Task, part: Part, path: &Path) -> Result<Vec<Row>> {
     let expected = if task.is_pair() { 4 } else { 3 };
     let (mut lines, mut rows) = (Lines::open(path)?, Vec::new());
     while let Some((number, line)) = lines.next()? {
@@ -130,8 +129,11 @@ pub fn read_canonical(task: &Task, path: &Path) -> Result<Vec<Row>> {
         let text_b = if task.is_pair() { fields.next() } else { None };
         match (uid, label, text_a, fields.next()) {
             (Some(uid), Some(label), Some(text_a), None) if text_b.is_some() == task.is_pair() => {
-                let label = parse_label(task, label.trim())
-                    .ok_or_else(|| wrong_label(task, path, number, label))?;
+                let known = match label.trim() {
+                    "-1" | "-1.0" if part == Part::Test => Some(dummy(task)),
+                    name => parse_label(task, name),
+                };
+                let label = known.ok_or_else(|| wrong_label(task, path, number, label))?;
                 let (uid, text_a) = (uid.to_owned(), text_a.to_owned());
                 rows.push(Row { uid, label, text_a, text_b: text_b.map(str::to_owned) });
             }
@@ -153,11 +155,17 @@ fn one_line(text: &str) -> String {
     text.replace(['\t', '\n', '\r'], " ")
 }
 
-fn dummy(task: &Task) -> Label {
+/// The label of rows whose own is not known.
+pub(crate) fn dummy(task: &Task) -> Label {
     match task.kind {
         Kind::Classification { .. } => Label::Class(0),
         Kind::Regression => Label::Score(0.0),
     }
+}
+
+/// Whether `name` is a label of the task.
+pub(crate) fn is_label(task: &Task, name: &str) -> bool {
+    parse_label(task, name).is_some()
 }
 
 fn parse_label(task: &Task, name: &str) -> Option<Label> {
@@ -192,14 +200,25 @@ pub(crate) fn expected_label(task: &Task) -> String {
     }
 }
 
+/// How a raw file comes to be whole.
+pub(crate) fn again(task: &Task) -> String {
+    match task.name {
+        "demo" => "platon demo-data makes the file".to_owned(),
+        name if TASKS.contains(task) => {
+            format!("platon download {name} --force brings the official file")
+        }
+        _ => "mend the file: it is your own".to_owned(),
+    }
+}
+
 fn wrong_label(task: &Task, path: &Path, number: usize, found: &str) -> Error {
     Error::content(path, number, expected_label(task), format!("{found:?}"))
 }
 
-fn too_few(path: &Path, number: usize, expected: usize, found: usize) -> Error {
+fn too_few(task: &Task, path: &Path, number: usize, expected: usize, found: usize) -> Error {
     let expected = format!("at least {}", fields_word(expected));
     Error::content(path, number, expected, fields_word(found))
-        .hint("fields are separated by single tabs; download the file again")
+        .hint(format!("fields are separated by single tabs; {}", again(task)))
 }
 
 fn fields_word(count: usize) -> String {

@@ -146,7 +146,7 @@ fn canonical_rows_come_back_as_they_were() {
         let rows = [Row { uid: "7".into(), label, text_a: " \"one\"".into(), text_b }];
         let path = dir.path().join(task.name);
         write_canonical(task, &rows, &path).unwrap();
-        assert_eq!(read_canonical(task, &path).unwrap(), rows, "{}", task.name);
+        assert_eq!(read_canonical(task, Part::Train, &path).unwrap(), rows, "{}", task.name);
     }
     let text = |name| fs::read_to_string(dir.path().join(name)).unwrap();
     assert_eq!(text("rte"), "7\tentailment\t \"one\"\ttwo \n");
@@ -161,10 +161,21 @@ fn canonical_files_with_other_columns_are_refused() {
     let rte = task("rte").unwrap();
     for (content, found) in [("0\tentailment\tA\n", 3), ("0\tentailment\tA\tB\tC\n", 5)] {
         fs::write(&path, content).unwrap();
-        let text = read_canonical(rte, &path).unwrap_err().to_string();
+        let text = read_canonical(rte, Part::Dev, &path).unwrap_err().to_string();
         assert!(text.ends_with(&format!(":1: expected 4 fields, found {found} fields")), "{text}");
     }
     let row = Row { uid: "0".into(), label: Label::Class(2), text_a: "A".into(), text_b: None };
     let text = write_canonical(rte, &[row], &path).unwrap_err().to_string();
     assert_eq!(text, "label: expected a label of not_entailment, entailment, found Class(2)");
+}
+
+#[test]
+fn test_rows_of_other_programs_are_labelled_minus_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("rte_test.tsv");
+    fs::write(&path, "0\t-1\ta\tb\n1\tentailment\tc\td\n").unwrap();
+    let rows = read_canonical(task("rte").unwrap(), Part::Test, &path).unwrap();
+    assert_eq!(rows.iter().map(|row| row.label).collect::<Vec<_>>(), [0, 1].map(Label::Class));
+    let text = read_canonical(task("rte").unwrap(), Part::Dev, &path).unwrap_err().to_string();
+    assert!(text.contains("rte_test.tsv:1: expected a label of not_entailment, entail"), "{text}");
 }

@@ -1,5 +1,6 @@
 //! Which samples go into which update, and where a run pauses to evaluate and to save.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use rand::SeedableRng;
@@ -9,10 +10,10 @@ use rand::seq::SliceRandom;
 use crate::seed::mix;
 
 /// What a run's updates follow from.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct UpdatesConfig {
-    /// Samples of an update.
-    pub batch_size: usize,
+    /// Batches of an update, whose gradients add up.
+    pub batches: usize,
     /// Passes over the samples.
     pub epochs: usize,
     /// Seeds the order.
@@ -25,58 +26,81 @@ pub struct UpdatesConfig {
     pub stop_after: Option<usize>,
 }
 
+impl Default for UpdatesConfig {
+    fn default() -> Self {
+        let none = None;
+        Self {
+            batches: 1,
+            epochs: 1,
+            seed: 0,
+            evaluate_every: none,
+            save_every: none,
+            stop_after: none,
+        }
+    }
+}
+
+/// Samples that may share a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bin {
+    /// Their numbers.
+    pub samples: Vec<usize>,
+    /// How many make a batch, at least 1; the last one may be smaller.
+    pub batch_size: usize,
+}
+
+impl Bin {
+    /// Its batches in an epoch.
+    #[must_use]
+    pub fn batches(&self) -> usize {
+        self.samples.len().div_ceil(self.batch_size.max(1))
+    }
+}
+
 /// All updates of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Updates {
     config: UpdatesConfig,
-    /// Samples that may share a batch, by their numbers.
-    bins: Vec<Vec<usize>>,
+    bins: Vec<Bin>,
     chunks: Vec<Range<usize>>,
 }
 
 /// All of `samples` samples in one bin: any of them may share a batch.
-pub fn one_bin(samples: usize) -> Vec<Vec<usize>> {
-    vec![(0..samples).collect()]
+pub fn one_bin(samples: usize, batch_size: usize) -> Vec<Bin> {
+    vec![Bin { samples: (0..samples).collect(), batch_size }]
 }
 
-/// Samples by their length in tokens: up to `size` in the first bin, and each further bin wider
-/// than the one before it by the factor `1 + growth`. Empty bins are left out.
+/// Samples by their length in tokens, `width` lengths to a bin, as the original has them: the first
+/// bin's batches have `batch_size` samples, and the next one's `growth` times as many, rounded down.
+/// Empty bins are left out.
 pub fn bins_by_length(
     lengths: impl Iterator<Item = usize>,
-    size: usize,
+    width: usize,
+    batch_size: usize,
     growth: f64,
-) -> Vec<Vec<usize>> {
-    let mut bins: Vec<Vec<usize>> = Vec::new();
+) -> Vec<Bin> {
+    let mut bins: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for (sample, length) in lengths.enumerate() {
-        let (mut bin, mut end, mut width) = (0, size as f64, size as f64);
-        while (length as f64) > end {
-            width *= 1.0 + growth;
-            end += width;
-            bin += 1;
-        }
-        bins.resize_with(bins.len().max(bin + 1), Vec::new);
-        if let Some(bin) = bins.get_mut(bin) {
-            bin.push(sample);
-        }
+        let bin = length.saturating_sub(1) / width.max(1);
+        bins.entry(bin).or_default().push(sample);
     }
-    bins.retain(|bin| !bin.is_empty());
-    bins
+    let sizes = std::iter::successors(Some(batch_size.max(1)), |size| {
+        Some(((*size as f64 * growth) as usize).max(1))
+    });
+    bins.into_values().zip(sizes).map(|(samples, batch_size)| Bin { samples, batch_size }).collect()
 }
 
 impl Updates {
     /// The updates over `bins`, which hold the numbers of all samples.
-    pub fn new(bins: Vec<Vec<usize>>, config: UpdatesConfig) -> Self {
+    pub fn new(bins: Vec<Bin>, config: UpdatesConfig) -> Self {
         let mut updates = Self { config, bins, chunks: Vec::new() };
-        let total = updates.total();
-        let end = updates.config.stop_after.map_or(total, |n| n.min(total));
-        let per_epoch = updates.per_epoch();
+        let end = updates.config.stop_after.map_or(updates.total(), |n| n.min(updates.total()));
         let mut start = 0;
         while start < end {
-            let epoch_end = (start / per_epoch + 1) * per_epoch;
             let pauses = [updates.config.evaluate_every, updates.config.save_every];
             let next = |every: usize| (start / every + 1) * every;
-            let due = pauses.into_iter().flatten().map(next).min().unwrap_or(epoch_end);
-            let stop = epoch_end.min(due).min(end);
+            let due = pauses.into_iter().flatten().map(next).min().unwrap_or(end);
+            let stop = updates.epoch_end_after(start).min(due).min(end);
             updates.chunks.push(start..stop);
             start = stop;
         }
@@ -85,17 +109,34 @@ impl Updates {
 
     /// The number of samples.
     pub fn samples(&self) -> usize {
-        self.bins.iter().map(Vec::len).sum()
+        self.bins.iter().map(|bin| bin.samples.len()).sum()
     }
 
-    /// Updates of one epoch; the last batch of each bin may be smaller.
+    /// Batches of one epoch; the last one of each bin may be smaller.
+    pub fn batches_per_epoch(&self) -> usize {
+        self.bins.iter().map(Bin::batches).sum()
+    }
+
+    /// The most updates that an epoch ends.
     pub fn per_epoch(&self) -> usize {
-        self.bins.iter().map(|bin| bin.len().div_ceil(self.config.batch_size)).sum()
+        self.batches_per_epoch().div_ceil(self.config.batches.max(1))
     }
 
-    /// Updates T of the whole schedule, whether or not the run stops before.
+    /// Updates T of the whole schedule, whether or not the run stops before. They go through the
+    /// batches of all epochs, one after the other; what is left at the end is too little for one.
     pub fn total(&self) -> usize {
-        self.per_epoch() * self.config.epochs
+        self.done_by(self.config.epochs)
+    }
+
+    /// The updates that are done when `epochs` epochs are over.
+    fn done_by(&self, epochs: usize) -> usize {
+        self.batches_per_epoch().saturating_mul(epochs) / self.config.batches.max(1)
+    }
+
+    /// The first epoch's end after update `update`, counted from 1, as an update too.
+    fn epoch_end_after(&self, update: usize) -> usize {
+        // That of the epoch in which the next update gets its last batch.
+        self.done_by(self.epoch_of(update) + 1)
     }
 
     /// Updates after which the run ends.
@@ -108,14 +149,24 @@ impl Updates {
         &self.chunks
     }
 
-    /// The epoch, from 0, of the update numbered from 0.
+    /// The epoch, from 0, in which the update numbered from 0 gets its last batch.
     pub fn epoch_of(&self, update: usize) -> usize {
-        update / self.per_epoch().max(1)
+        let batches = update.saturating_add(1).saturating_mul(self.config.batches.max(1));
+        (batches - 1) / self.batches_per_epoch().max(1)
     }
 
     /// Whether an epoch ends with update `update`, counted from 1.
     pub fn ends_epoch(&self, update: usize) -> bool {
-        update > 0 && update.is_multiple_of(self.per_epoch().max(1))
+        update > 0 && self.epoch_end_after(update - 1) == update
+    }
+
+    /// The batches of the update numbered from 0, each by its epoch and its place in
+    /// [`batches`](Self::batches).
+    pub fn batches_of(&self, update: usize) -> impl Iterator<Item = (usize, usize)> {
+        let per_epoch = self.batches_per_epoch().max(1);
+        let first = update * self.config.batches.max(1);
+        let places = first..first + self.config.batches.max(1);
+        places.map(move |place| (place / per_epoch, place % per_epoch))
     }
 
     /// Whether the run evaluates after update `update`, counted from 1.
@@ -130,14 +181,14 @@ impl Updates {
         self.chunks.iter().filter(|chunk| self.evaluates_after(chunk.end)).count()
     }
 
-    /// The samples of each update of `epoch`, from 0, by their numbers: shuffled anew each epoch.
+    /// The samples of each batch of `epoch`, from 0, by their numbers: shuffled anew each epoch.
     pub fn batches(&self, epoch: usize) -> Vec<Vec<usize>> {
         let mut random = StdRng::seed_from_u64(mix(self.config.seed, epoch as u64));
-        let mut batches = Vec::with_capacity(self.per_epoch());
+        let mut batches = Vec::with_capacity(self.batches_per_epoch());
         for bin in &self.bins {
-            let mut order = bin.clone();
+            let mut order = bin.samples.clone();
             order.shuffle(&mut random);
-            batches.extend(order.chunks(self.config.batch_size).map(<[usize]>::to_vec));
+            batches.extend(order.chunks(bin.batch_size.max(1)).map(<[usize]>::to_vec));
         }
         // One after the other, bins would be learnt and forgotten.
         if self.bins.len() > 1 {
@@ -152,12 +203,17 @@ mod tests {
     use super::*;
 
     fn updates([evaluate_every, save_every]: [usize; 2], stop_after: Option<usize>) -> Updates {
-        let (batch_size, epochs, seed) = (4, 2, 7);
         let [evaluate_every, save_every] =
             [evaluate_every, save_every].map(|every| (every > 0).then_some(every));
-        let config =
-            UpdatesConfig { batch_size, epochs, seed, evaluate_every, save_every, stop_after };
-        Updates::new(one_bin(10), config)
+        let config = UpdatesConfig {
+            batches: 1,
+            epochs: 2,
+            seed: 7,
+            evaluate_every,
+            save_every,
+            stop_after,
+        };
+        Updates::new(one_bin(10, 4), config)
     }
 
     #[test]
@@ -204,26 +260,63 @@ mod tests {
         assert_ne!(first, updates.batches(0));
     }
 
+    /// As the original's `num_all_batches`: floor(epochs * batches / batches per update).
     #[test]
-    fn bins_end_at_growing_lengths() {
-        // Ends: 4, 4 + 6 = 10, 10 + 9 = 19, ...
-        let lengths = [1, 4, 5, 10, 11, 19, 20, 3];
-        let bins = bins_by_length(lengths.into_iter(), 4, 0.5);
-        assert_eq!(bins, [vec![0, 1, 7], vec![2, 3], vec![4, 5], vec![6]]);
-        assert_eq!(bins_by_length([9, 1].into_iter(), 2, 0.0), [vec![1], vec![0]], "empty bins");
+    fn updates_go_on_over_the_ends_of_epochs() {
+        let updates = |samples, batches, epochs| {
+            let config = UpdatesConfig { batches, epochs, seed: 7, ..UpdatesConfig::default() };
+            Updates::new(one_bin(samples, 2), config)
+        };
+        // Five batches in an epoch, three in an update.
+        let updates_of_three = updates(10, 3, 4);
+        assert_eq!(updates_of_three.total(), 6);
+        assert_eq!(updates_of_three.chunks(), [0..1, 1..3, 3..5, 5..6]);
+        let epochs = [0, 1, 1, 2, 2, 3];
+        assert_eq!([0, 1, 2, 3, 4, 5].map(|n| updates_of_three.epoch_of(n)), epochs);
+        let second: Vec<_> = updates_of_three.batches_of(1).collect();
+        assert_eq!(second, [(0, 3), (0, 4), (1, 0)]);
+        let ends = (0..8).filter(|n| updates_of_three.ends_epoch(*n)).collect::<Vec<_>>();
+        assert_eq!(ends, [1, 3, 5, 6]);
+        // An update may take several epochs.
+        let slow = updates(4, 5, 6);
+        assert_eq!((slow.total(), slow.chunks()), (2, [0..1, 1..2].as_slice()));
+        assert_eq!(updates(4, 5, 2).total(), 0);
+        for (batches, epochs) in [(1, 3), (2, 3), (3, 5), (7, 4), (20, 30)] {
+            let updates = updates(13, batches, epochs);
+            assert_eq!(updates.total(), epochs * 7 / batches);
+            assert_eq!(updates.last(), updates.total());
+            let reached = |epoch: usize| epoch * 7 / batches;
+            for n in 1..=updates.total() {
+                let expected = (1..=epochs).any(|epoch| reached(epoch) == n);
+                assert_eq!(updates.ends_epoch(n), expected, "{batches} {epochs} {n}");
+            }
+        }
+    }
+
+    /// The original's `create_bins(4, 20)` and `_get_shuffled_index_batches_bin`.
+    #[test]
+    fn bins_are_of_one_width_and_their_batches_grow() {
+        let lengths = [1, 4, 5, 8, 9, 19, 20, 3];
+        let bin = |samples: &[usize], batch_size| Bin { samples: samples.to_vec(), batch_size };
+        let bins = |growth| bins_by_length(lengths.into_iter(), 4, 5, growth);
+        let expected = [bin(&[0, 1, 7], 5), bin(&[2, 3], 2), bin(&[4], 1), bin(&[5, 6], 1)];
+        assert_eq!(bins(0.5), expected);
+        assert_eq!(bins(1.5).iter().map(|bin| bin.batch_size).collect::<Vec<_>>(), [5, 7, 10, 15]);
+        assert_eq!(bins(0.0).iter().map(|bin| bin.batch_size).collect::<Vec<_>>(), [5, 1, 1, 1]);
     }
 
     #[test]
     fn binned_batches_hold_every_sample_once_and_never_mix_bins() {
         let lengths: Vec<usize> = (0..23).map(|n| 1 + n * 7 % 30).collect();
-        let bins = bins_by_length(lengths.iter().copied(), 8, 0.5);
-        let config =
-            UpdatesConfig { batch_size: 4, epochs: 1, seed: 7, ..UpdatesConfig::default() };
+        let bins = bins_by_length(lengths.iter().copied(), 8, 4, 0.5);
+        let config = UpdatesConfig { seed: 7, ..UpdatesConfig::default() };
         let updates = Updates::new(bins.clone(), config);
         let batches = updates.batches(0);
         assert_eq!(batches.len(), updates.per_epoch());
         for batch in &batches {
-            assert!(bins.iter().any(|bin| batch.iter().all(|n| bin.contains(n))), "{batch:?}");
+            let of = |bin: &&Bin| batch.iter().all(|n| bin.samples.contains(n));
+            let bin = bins.iter().find(of);
+            assert!(bin.is_some_and(|bin| batch.len() <= bin.batch_size), "{batch:?}");
         }
         let mut all = batches.concat();
         all.sort_unstable();

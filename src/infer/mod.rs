@@ -7,4 +7,5 @@ pub mod model;
 pub mod predictions;
 pub mod scores;
 pub mod sets;
+pub mod tokenizer;
 pub mod vectors;

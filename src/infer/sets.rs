@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::bert::BertConfig;
 use crate::error::{Error, Result};
+use crate::glue::names::did_you_mean;
 use crate::glue::prepare::{
     Options, PrepareEvent, encoded_dir, encoded_file, holds_encoded, prepare,
 };
@@ -68,7 +69,7 @@ impl Data<'_> {
     pub fn samples(&self, part: Part) -> Result<Vec<Sample>> {
         let mut samples = Vec::new();
         for split in self.splits(part) {
-            samples.extend(self.read(&self.prepared(split)?)?);
+            samples.extend(self.read(part != Part::Test, &self.prepared(split)?)?);
         }
         Ok(samples)
     }
@@ -92,7 +93,7 @@ impl Data<'_> {
             for split in self.splits(part) {
                 let data_set = self.task.eval_name(split);
                 let all = wanted.data_sets.is_empty();
-                if !all && !wanted.data_sets.iter().any(|w| *w == data_set || w == self.task.name) {
+                if !all && !wanted.data_sets.iter().any(|w| self.task.is_called(split, w)) {
                     continue;
                 }
                 let labelled = part == Part::Dev || wanted.with_label;
@@ -101,7 +102,7 @@ impl Data<'_> {
                 } else {
                     self.prepared(split)?
                 };
-                let samples = self.read(&path)?;
+                let samples = self.read(labelled, &path)?;
                 self.check_lengths(&samples, &path)?;
                 let name = self.task.data_set(split);
                 let uids = samples.iter().map(|s| s.uid.clone()).collect();
@@ -117,13 +118,15 @@ impl Data<'_> {
     }
 
     fn check_names(&self, names: &[String]) -> Result<()> {
-        let known: Vec<String> = self.splits(Part::Dev).map(|s| self.task.eval_name(s)).collect();
-        match names.iter().find(|name| !known.contains(name) && *name != self.task.name) {
-            Some(name) => Err(Error::value(
-                "test_datasets",
-                format!("data sets of {}: {}", self.task.name, known.join(", ")),
-                name,
-            )),
+        let known = |name: &&String| self.splits(Part::Dev).any(|s| self.task.is_called(s, name));
+        match names.iter().find(|name| !known(name)) {
+            Some(name) => {
+                let known = self.splits(Part::Dev).map(|s| self.task.eval_name(s));
+                let known: Vec<String> = known.collect();
+                let expected = format!("data sets of {}: {}", self.task.name, known.join(", "));
+                let error = Error::value("test_datasets", expected, name);
+                Err(did_you_mean(error, name, known.iter().map(String::as_str)))
+            }
             None => Ok(()),
         }
     }
@@ -150,8 +153,10 @@ impl Data<'_> {
         if path.is_file() {
             return Ok(path);
         }
-        Err(Error::value("with_label", format!("a file {}", path.display()), "none")
-            .hint("GLUE's test labels are not public: encode your own, or leave out --with-label"))
+        Err(Error::value("with_label", format!("a file {}", path.display()), "none").hint(
+            "GLUE's test labels are not public: put your own there, encoded; only a run with the \
+                    setting with_label needs them",
+        ))
     }
 
     fn check_lengths(&self, samples: &[Sample], path: &Path) -> Result<()> {
@@ -165,8 +170,8 @@ impl Data<'_> {
             .hint("start from a model with more positions (max_position_embeddings)"))
     }
 
-    fn read(&self, path: &Path) -> Result<Vec<Sample>> {
-        let samples = read_samples(self.task, path)?;
+    fn read(&self, labelled: bool, path: &Path) -> Result<Vec<Sample>> {
+        let samples = read_samples(self.task, labelled, path)?;
         check_ids(&samples, path, 1, self.bert)?;
         Ok(samples)
     }

@@ -184,6 +184,16 @@ impl RunFolder {
     }
 }
 
+/// The run whose folder, or whose model's folder, `path` is.
+pub fn run_of(path: &Path) -> Option<RunFolder> {
+    let run = [Some(path), path.parent().filter(|_| path.ends_with(MODEL))];
+    let parent = |path: &Path| match path.as_os_str().is_empty() {
+        true => RunFolder::at(Path::new(".")),
+        false => RunFolder::at(path),
+    };
+    run.into_iter().flatten().map(parent).find(|run| run.config().is_file())
+}
+
 /// The model's folder where `path` is a run folder, or else `path` itself.
 pub fn model_in(path: &Path) -> PathBuf {
     let run = RunFolder::at(path);

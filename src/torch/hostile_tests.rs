@@ -124,7 +124,7 @@ fn the_tests_own_checkpoints_are_good() {
         ("with a config of no use", with_config(b"cargparse\nNamespace\n)\x81}b")),
         ("of Python 2", checkpoint(&python2)),
     ];
-    for key in ["state", "state_dict", "model"] {
+    for key in ["state", "state_dict", "model_state_dict", "model", "module"] {
         let state = [b"}", text("w").as_slice(), &good(), b"s"].concat();
         let optimizer = rebuilt(&storage("FloatStorage", "0", 4), 0, &[4], &[1]);
         let pairs = [("optimizer", optimizer.as_slice()), (key, &state)];
@@ -183,12 +183,22 @@ fn names_off_the_list_are_refused_and_named() {
             call("argparse", "ArgumentParser"),
             "argparse.ArgumentParser",
         ),
-        ("a model", call("torch.nn.modules.linear", "Linear"), "torch.nn.modules.linear.Linear"),
         ("control characters", escaped, "os\\nx.system\\u{1b}[31m"),
     ];
     for (name, bytes, global) in cases {
         let error = read_bytes(&bytes).expect_err(name).to_string();
         assert!(error.ends_with(&refused(global)), "{name}: {error}");
+    }
+    // What `torch.save(model)` writes is called what it is.
+    for (module, name, what) in [
+        ("torch.nn.modules.linear", "Linear", "a whole model"),
+        ("transformers.models.bert.modeling_bert", "BertModel", "a whole model"),
+        ("__torch__.model", "Bert", "a TorchScript program"),
+    ] {
+        let error = read_bytes(&call(module, name)).unwrap_err().to_string();
+        let expected =
+            format!("expected a dict of tensors, found {what} ({module}.{name}) (hint: ");
+        assert!(error.contains(&expected) && error.contains("torch.save(model.state_"), "{error}");
     }
     let long = stack_global("os", &"x".repeat(5000));
     assert!(read_bytes(&long).unwrap_err().to_string().len() < 500);

@@ -29,8 +29,8 @@ use tensor::Storages;
 
 pub use tensor::TorchTensor;
 
-/// Where the tensors are, other than at the top: MT-DNN's key, and the two most common ones.
-const STATE_KEYS: [&str; 3] = ["state", "state_dict", "model"];
+/// Where the tensors are, other than at the top: MT-DNN's key, and the most common ones.
+const STATE_KEYS: [&str; 5] = ["state", "state_dict", "model_state_dict", "model", "module"];
 
 /// What a checkpoint holds of use to a model.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,8 +45,8 @@ pub struct TorchFile {
 /// Reads the checkpoint `path`, written by `torch.save` as a zip archive (torch 1.6 and later) or
 /// in the older format.
 ///
-/// It holds a dict of tensors, or a dict that has one as `state`, `state_dict` or `model`, and then
-/// perhaps a dict `config`; other keys are ignored. f32, f64, f16 and bf16 are read.
+/// It holds a dict of tensors, or a dict that has one as `state`, `state_dict`, `model_state_dict`,
+/// `model` or `module`, and then perhaps a dict `config`; other keys are ignored. f32, f64, f16 and bf16 are read.
 ///
 /// # Errors
 /// A file that cannot be read, is damaged or is no such checkpoint; one whose pickle asks for
@@ -95,8 +95,9 @@ type Pairs = [(Id, Id)];
 fn dicts<'a>(pickle: &'a Pickle, path: &Path) -> Result<(&'a Pairs, Option<&'a Pairs>)> {
     let Node::Dict(top) = pickle.get(pickle.root) else {
         let found = pickle.get(pickle.root).kind();
-        return Err(Error::content(path, None, "a dict of tensors", found)
-            .hint("save model.state_dict(), not the model"));
+        return Err(
+            Error::content(path, None, "a dict of tensors", found).hint(objects::SAVE_WEIGHTS)
+        );
     };
     let inner = STATE_KEYS.iter().find_map(|key| {
         let Node::Dict(inner) = pickle.get(pickle.lookup(top, key)?) else { return None };
@@ -128,7 +129,10 @@ fn extract(
     let tensors = tensor::load(pickle, inner.unwrap_or(top), storages, length, path)?;
     if tensors.is_empty() {
         return Err(Error::content(path, None, "a dict of tensors", "no floating-point tensor")
-            .hint("tensors are looked for at the top and under state, state_dict and model"));
+            .hint(format!(
+                "tensors are looked for at the top and under {}",
+                STATE_KEYS.join(", ")
+            )));
     }
     Ok(TorchFile { tensors, config })
 }

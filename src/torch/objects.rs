@@ -8,6 +8,19 @@ use super::machine::{MAX_DEPTH, MAX_NODES, Machine};
 use super::refusal::printable;
 use crate::error::{Error, Result};
 
+pub(super) const SAVE_WEIGHTS: &str =
+    "in Python, save its weights alone: torch.save(model.state_dict(), FILE)";
+
+/// Where the classes of whole models stand, and what a file of one is.
+const WHOLE_MODELS: [(&str, &str); 6] = [
+    ("transformers.models.", "a whole model"),
+    ("transformers.modeling_", "a whole model"),
+    ("pytorch_transformers.", "a whole model"),
+    ("pytorch_pretrained_bert.", "a whole model"),
+    ("torch.nn.modules.", "a whole model"),
+    ("__torch__", "a TorchScript program"),
+];
+
 impl<R: Read> Machine<'_, R> {
     pub(super) fn put<const N: usize>(&mut self) -> Result<()> {
         let index = self.length::<N>()?;
@@ -100,6 +113,13 @@ impl<R: Read> Machine<'_, R> {
     pub(super) fn global(&mut self, module: &str, name: &str) -> Result<()> {
         let global = resolve(module, name).ok_or_else(|| {
             let found = printable(&format!("{module}.{name}"));
+            if let Some((_, what)) =
+                WHOLE_MODELS.iter().find(|(start, _)| module.starts_with(start))
+            {
+                let found = format!("{what} ({found})");
+                return Error::content(self.path, None, "a dict of tensors", found)
+                    .hint(SAVE_WEIGHTS);
+            }
             Error::content(
                 self.path,
                 None,

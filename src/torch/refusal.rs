@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::error::Error;
 
 const DAMAGED: &str =
-    "the file is damaged or no PyTorch checkpoint; download it again or write it with torch.save";
+    "the file is damaged or no PyTorch checkpoint; copy it again or write it with torch.save";
 
 /// A file that does not hold what it must.
 pub(super) fn damaged(path: &Path, expected: impl Display, found: impl Display) -> Error {

@@ -140,8 +140,9 @@ fn loss_scale<B: Backend>(config: &RunConfig, devices: &[B::Device]) -> Result<O
     if fp16 && !devices.iter().all(|device| B::supports_dtype(device, DType::F16)) {
         let expected = "a backend and device that compute in half precision";
         let found = format!("{:?}", config.run().backend).to_lowercase();
-        return Err(Error::value("fp16", expected, found)
-            .hint("use --backend cuda on an NVIDIA GPU, or leave --fp16 out"));
+        return Err(Error::value("fp16", expected, found).hint(
+            "an NVIDIA GPU with the backend cuda does; a run begun without fp16 needs none",
+        ));
     }
     Ok(fp16.then(LossScale::default))
 }

@@ -10,13 +10,14 @@ use super::samples::{TrainingSet, raw_training_rows};
 use crate::bert::{BertConfig, Checkpoint, ClassifierConfig, HeadConfig, names};
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
-use crate::glue::encode::{Encoder, has_tokenizer};
+use crate::glue::encode::Encoder;
 use crate::glue::prepare::{Options, PrepareEvent, holds_encoded};
 use crate::glue::sample::{Sample, fingerprint};
-use crate::glue::task::{Task, task};
+use crate::glue::task::{Part, Task, task};
 use crate::glue::task_def;
-use crate::glue::updates::{Updates, UpdatesConfig, bins_by_length, one_bin};
+use crate::glue::updates::{Bin, Updates, UpdatesConfig, bins_by_length, one_bin};
 use crate::infer::sets::{Data, EvalSet, Wanted};
+use crate::infer::tokenizer::TokenizerFolder;
 use crate::pruning::{RatioSchedule, Scope};
 
 /// The published recipes need about 100,000.
@@ -53,6 +54,15 @@ impl Plan {
         on_progress: &(dyn Fn(PrepareEvent<'_>) + Sync),
     ) -> Result<(Self, Checkpoint)> {
         let task = task_of(config)?;
+        if task.splits.iter().all(|split| split.part != Part::Train) {
+            let error = Error::value("task", "a task with training data", task.name);
+            return Err(match task.name {
+                "ax" => error.hint("models that were trained on mnli predict it"),
+                _ => {
+                    error.hint("its split_names in the task table must name one that ends in train")
+                }
+            });
+        }
         let (data_settings, model_settings) = (config.data(), config.model());
         let checkpoint = if needs_weights {
             Checkpoint::open(&model_settings.init_checkpoint)?
@@ -60,20 +70,26 @@ impl Plan {
             Checkpoint::open_config(&model_settings.init_checkpoint)?
         };
         if needs_weights && !model_settings.from_scratch {
-            checkpoint.check_weights()?;
+            checkpoint.check_weights().map_err(|e| {
+                e.hint("put the weights into this folder, or draw them afresh with --from-scratch")
+            })?;
         }
         let bert = first_layers(&checkpoint.config, model_settings.num_hidden_layers)?;
-        let tokenizer = tokenizer_dir(config, &checkpoint);
+        let folder = TokenizerFolder::of(config.model().tokenizer.as_deref(), &checkpoint)?;
+        let tokenizer = folder.path();
         // Preparing takes minutes for the large tasks: what cannot fit is refused before it.
-        if let Some(rows) =
-            raw_training_rows(task, &config.data().data_dir).filter(|rows| *rows > 0)
-        {
-            config.ratio_schedule(updates(rows.div_ceil(rows_per_update(config)), config)?)?;
+        if let Some(rows) = most_training_rows(task, &config.data().data_dir) {
+            let batches = match data_settings.bins() {
+                // Those of the longer samples may hold one each.
+                Some(_) => rows,
+                None => rows.div_ceil(config.optimisation().batch_size),
+            };
+            config.ratio_schedule(updates(batches, config)?)?;
         }
-        let encoder = if holds_encoded(task, &config.data().data_dir) && !has_tokenizer(tokenizer) {
+        let encoder = if holds_encoded(task, &config.data().data_dir) && !folder.has_one() {
             None
         } else {
-            let encoder = Encoder::from_dir(tokenizer)?;
+            let encoder = folder.encoder()?;
             encoder.check_fits(bert.vocab_size, tokenizer)?;
             Some(encoder)
         };
@@ -87,25 +103,24 @@ impl Plan {
             with_label: config.data().with_label,
         };
         let sets = data.eval_sets(&wanted)?;
+        let batch_size = config.optimisation().batch_size;
         let bins = match data_settings.bins() {
-            Some((size, growth)) => {
-                bins_by_length(samples.iter().map(|s| s.token_id.len()), size, growth)
+            Some((width, growth)) => {
+                let lengths = samples.iter().map(|s| s.token_id.len());
+                bins_by_length(lengths, width, batch_size, growth)
             }
-            None => one_bin(samples.len()),
+            None => one_bin(samples.len(), batch_size),
         };
-        let rows = rows_per_update(config);
-        updates(bins.iter().map(|bin| bin.len().div_ceil(rows)).sum(), config)?;
-        let updates = Updates::new(
-            bins,
-            UpdatesConfig {
-                batch_size: rows,
-                epochs: config.optimisation().epochs,
-                seed: config.optimisation().seed,
-                evaluate_every: config.logging().eval_per_updates,
-                save_every: config.logging().save_every(),
-                stop_after: config.run().max_steps,
-            },
-        );
+        let updates_config = UpdatesConfig {
+            batches: config.optimisation().grad_accumulation_step,
+            epochs: config.optimisation().epochs,
+            seed: config.optimisation().seed,
+            evaluate_every: config.logging().eval_per_updates,
+            save_every: config.logging().save_every(),
+            stop_after: config.run().max_steps,
+        };
+        updates(bins.iter().map(Bin::batches).sum(), config)?;
+        let updates = Updates::new(bins, updates_config);
         let schedule = config.ratio_schedule(updates.total())?.ending_at(updates.last());
         let updates = Arc::new(updates);
         let plan = Self { task, bert, updates, schedule, encoder, samples, dropped, sets };
@@ -151,21 +166,45 @@ pub fn task_of(config: &RunConfig) -> Result<&'static Task> {
     }
 }
 
-/// Samples of one update.
-fn rows_per_update(config: &RunConfig) -> usize {
-    config.optimisation().batch_size.saturating_mul(config.optimisation().grad_accumulation_step)
+/// `config` with its task under the task's own name, however it was spelled.
+///
+/// # Errors
+/// As [`task_of`].
+pub fn with_own_name(config: RunConfig) -> Result<RunConfig> {
+    match task_of(&config)?.name {
+        name if name == config.data().task => Ok(config),
+        name => config.with([("task", name.into())]),
+    }
 }
 
-/// The run's updates for so many of an epoch, bounded to what a plan can hold.
-fn updates(per_epoch: usize, config: &RunConfig) -> Result<usize> {
-    let updates = per_epoch.checked_mul(config.optimisation().epochs);
-    updates.filter(|n| *n <= MAX_UPDATES).ok_or_else(|| {
-        Error::value(
+/// An upper bound of the number of training samples, where it can be had without reading them.
+fn most_training_rows(task: &Task, data_dir: &Path) -> Option<usize> {
+    // Encoded samples go before raw files.
+    let rows = if holds_encoded(task, data_dir) { None } else { raw_training_rows(task, data_dir) };
+    rows.filter(|rows| *rows > 0)
+}
+
+/// The run's updates for so many batches of an epoch, bounded to what a plan can hold.
+fn updates(batches: usize, config: &RunConfig) -> Result<usize> {
+    let settings = config.optimisation();
+    let all = batches.saturating_mul(settings.epochs);
+    let updates = all / settings.grad_accumulation_step;
+    if updates == 0 && all > 0 {
+        let expected = format!("at most the {all} batches of the run");
+        return Err(Error::value(
+            "grad_accumulation_step",
+            expected,
+            settings.grad_accumulation_step,
+        ));
+    }
+    if updates > MAX_UPDATES {
+        return Err(Error::value(
             "epochs",
             format!("at most {MAX_UPDATES} updates"),
-            format!("{} epochs of {per_epoch} updates", config.optimisation().epochs),
-        )
-    })
+            format!("{} epochs of {batches} batches", settings.epochs),
+        ));
+    }
+    Ok(updates)
 }
 
 /// The encoder cut to its first `layers` layers; `None` for all.
@@ -176,11 +215,6 @@ fn first_layers(bert: &BertConfig, layers: Option<usize>) -> Result<BertConfig> 
         return Err(Error::value("num_hidden_layers", expected, layers));
     }
     Ok(BertConfig { num_hidden_layers: layers, ..bert.clone() })
-}
-
-/// The folder with the tokenizer: the one named, or the checkpoint's.
-fn tokenizer_dir<'a>(config: &'a RunConfig, checkpoint: &'a Checkpoint) -> &'a Path {
-    config.model().tokenizer.as_deref().unwrap_or_else(|| checkpoint.folder())
 }
 
 /// The prunable parameters of `module`, under their Hugging Face names.

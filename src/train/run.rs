@@ -128,7 +128,7 @@ impl Course<'_> {
             Arc::new(InMemDataset::new(std::mem::take(&mut plan.samples))),
             updates.clone(),
             filling::<B>(),
-            config.optimisation().grad_accumulation_step,
+            config.loss_divisor(),
             start.update(),
             devices.to_vec(),
         );

@@ -68,12 +68,12 @@ impl<B: TrainingBackend> Trainee<B> {
     fn learn_scaled(
         &self,
         update: usize,
-        shares: &[Vec<Batch<B>>],
+        (shares, divisor): (&[Vec<Batch<B>>], usize),
         scale: &LossScale,
     ) -> Learned<B> {
         loop {
             let factor = scale.factor();
-            let (loss, grads) = self.learn(update, shares.to_vec(), factor);
+            let (loss, grads) = self.learn(update, (shares.to_vec(), divisor), factor);
             let finite = norm_of_all::<B, _>(self, &grads).is_finite();
             if finite {
                 scale.held();
@@ -89,15 +89,19 @@ impl<B: TrainingBackend> Trainee<B> {
     /// Loss and gradients of an update, the gradients multiplied by `factor`. Each device works on
     /// its share with a replica of the model; GPUs do so at the same time, for what they are told
     /// here they only put in their queues.
-    fn learn(&self, update: usize, shares: Vec<Vec<Batch<B>>>, factor: f64) -> Learned<B> {
+    fn learn(
+        &self,
+        update: usize,
+        (shares, divisor): (Vec<Vec<Batch<B>>>, usize),
+        factor: f64,
+    ) -> Learned<B> {
         // Dropout depends on seed and update alone, whatever was drawn before.
         let noise = mix(self.context.seed, update as u64);
-        let samples = shares.iter().flatten().map(|part| part.labels.len()).sum();
         let mut offset = 0;
         let mut learned = Vec::with_capacity(shares.len());
         for parts in shares {
             let Some(device) = parts.first().map(|part| part.token_ids.device()) else { continue };
-            let share = Share { offset, samples, noise, factor };
+            let share = Share { offset, divisor, noise, factor };
             offset += parts.len();
             let result = if learned.is_empty() {
                 self.learn_share(share, parts)
@@ -126,13 +130,13 @@ impl<B: TrainingBackend> Trainee<B> {
     }
 
     fn learn_share(&self, share: Share, parts: Vec<Batch<B>>) -> Learned<B> {
-        let Share { offset, samples, noise, factor } = share;
+        let Share { offset, divisor, noise, factor } = share;
         let (mut sum, mut grads) = (None, GradientsAccumulator::new());
         for (n, part) in (offset..).zip(parts) {
             // The first part of an update draws what an undivided one would.
             let noise = if n == 0 { noise } else { mix(noise, u64::MAX - n as u64) };
             let training = Training { noise, precision: self.context.precision() };
-            let weight = part.labels.len() as f64 / samples as f64;
+            let weight = part.labels.len() as f64 / divisor as f64;
             let loss = objective::loss(&self.net, part, training).mul_scalar(weight);
             let value = loss.clone().inner();
             sum = Some(sum.map_or_else(|| value.clone(), |sum| sum + value.clone()));
@@ -147,8 +151,8 @@ impl<B: TrainingBackend> Trainee<B> {
 struct Share {
     /// Its first part among those of the update.
     offset: usize,
-    /// Samples of the update.
-    samples: usize,
+    /// What the losses of the update are divided by.
+    divisor: usize,
     noise: u64,
     /// Of the gradients.
     factor: f64,
@@ -160,11 +164,11 @@ impl<B: TrainingBackend> TrainStep for Trainee<B> {
 
     fn step(&self, batch: UpdateBatch<B>) -> TrainOutput<Self::Output> {
         let context = self.context.clone();
-        let UpdateBatch { update: step, started, shares } = batch;
+        let UpdateBatch { update: step, started, shares, divisor } = batch;
         context.clock.start(started);
         let (loss, grads) = match &context.loss_scale {
-            None => self.learn(step, shares, 1.0),
-            Some(scale) => self.learn_scaled(step, &shares, scale),
+            None => self.learn(step, (shares, divisor), 1.0),
+            Some(scale) => self.learn_scaled(step, (&shares, divisor), scale),
         };
         TrainOutput { grads, item: StepOutput { step, loss, context } }
     }

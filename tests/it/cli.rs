@@ -180,14 +180,20 @@ fn wrong_settings_are_refused_in_one_line_before_any_work() {
         ),
         (
             "train tiny --from-scratch=false",
-            "expected a file glue-data/demo/model/model.safetensors",
+            "glue-data/demo/model: expected a file model.safetensors or pytorch_model.bin, found none \
+             (hint: put the weights into this folder, or draw them afresh with --from-scratch)",
         ),
         ("train tiny --epochs 9223372036854775807", "epochs: expected at most 100000000 updates"),
         ("train tiny --init-checkpoint glue-data", "glue-data/config.json"),
-        ("evaluate nowhere", "nowhere/config.toml: cannot read"),
+        ("evaluate nowhere", "nowhere/config.json: cannot read"),
         ("prepare sst --tokenizer glue-data/demo/model", "SST-2/train.tsv"),
         ("prepare --data-dir nowhere --tokenizer glue-data/demo/model", "nowhere"),
         ("prepare chess --tokenizer glue-data/demo/model", "chess"),
+        ("prepare rtee --tokenizer glue-data/demo/model", "(hint: did you mean rte?)"),
+        ("train tinny", "(hint: did you mean tiny?)"),
+        ("train tiny --train-datasets rtee", "(hint: did you mean rte?)"),
+        ("train tiny --test-datasets dmeo", "(hint: did you mean demo?)"),
+        ("train tiny --train_datasets ax", "task: expected a task with training data, found ax"),
     ] {
         let line = dir.platon_refuses(args);
         assert!(line.contains(expected), "platon {args}: {line}");

@@ -129,7 +129,7 @@ pub fn folder() -> Dir {
     dir.write(RECIPE, &recipe).write("run/config.toml", &recipe);
     dir.write(CONFIG, model::CONFIG_JSON).write(VOCAB, &tokenizer::TOKENS.join("\n"));
     write_bytes(&dir, WEIGHTS, &weights::safetensors(|_| ()));
-    dir.write("texts.txt", "the cat\ta sofa\ncats\n");
+    dir.write("texts.txt", "the cat\ta sofa\ncats\ta cat\n");
     dir
 }
 
@@ -230,7 +230,7 @@ fn without_a_hostile_file_every_command_succeeds() {
     assert_eq!(dir.platon_ok(PREDICT).stdout.lines().count(), 3);
     dir.write("empty.txt", "");
     assert_eq!(dir.platon_ok("predict run --json --input empty.txt").stdout, "");
-    dir.write("no-newline.txt", "cat");
+    dir.write("no-newline.txt", "cat\ta cat");
     assert_eq!(
         dir.platon_ok("predict run --json --input no-newline.txt").stdout.lines().count(),
         1

@@ -24,6 +24,8 @@ mod gradients;
 mod heads;
 #[cfg(unix)]
 mod hostile;
+#[cfg(feature = "flex")]
+mod inputs;
 #[cfg(feature = "ndarray")]
 mod kernels;
 mod layering;

@@ -88,7 +88,8 @@ where
         share.chunks(size).map(|part| Batch::new(part.iter(), filling, device)).collect()
     };
     let shares = samples.chunks(size * parts).zip(devices.iter().cycle()).map(share).collect();
-    let output = trainee.step(UpdateBatch { update: 1, started: None, shares });
+    let divisor = samples.len();
+    let output = trainee.step(UpdateBatch { update: 1, started: None, shares, divisor });
     let mut flat = Flat(&output.grads, Vec::new());
     burn::module::Module::visit(&trainee, &mut flat);
     (output.item.sync().0.loss, flat.1)
@@ -198,7 +199,16 @@ fn batches_add_up_to_updates_and_bins_are_filled() {
     };
     assert_eq!(run("plain", ""), 12);
     assert_eq!(run("accumulated", "--batch-size 4 --grad-accumulation-step 4"), 12);
+    // The original's number: what is left of all batches is too little for an update.
+    assert_eq!(run("over_epochs", "--pruner none --grad-accumulation-step 5"), 12 / 5);
+    let line = dir.platon_refuses("train tiny --grad-accumulation-step 13");
+    assert!(line.contains("grad_accumulation_step: expected at most the 12 batches"), "{line}");
     assert!(run("binned", "--bin-on --bin-size 16") >= 12, "the last batch of a bin is smaller");
+    // A schedule that fits only because bins make more batches than the rows would fill.
+    let long = "--warmup-steps 4 --initial-warmup 1 --final-warmup 2";
+    let line = dir.platon_refuses(&format!("train tiny {long}"));
+    assert!(line.contains("12"), "{line}");
+    assert!(run("short_bins", &format!("--bin-on --bin-size 4 --bin-grow-ratio 0.5 {long}")) > 12);
     assert_eq!(run("clipped", "--grad-clipping 0.01"), 12);
     assert_ne!(
         dir.bytes("clipped/model/model.safetensors"),

@@ -160,14 +160,14 @@ fn predictions_for_one_s_own_sentences_are_those_of_the_evaluation() {
     let line = dir.platon_refuses("predict run --input wrong.tsv");
     assert!(
         line.contains(
-            "wrong.tsv:2: expected a text, or two with a tab between them, found 3 fields"
+            "wrong.tsv:2: expected two texts with a tab between them for demo, found 3 fields"
         ),
         "{line}"
     );
     let line = dir.platon_refuses("predict run --input nowhere.tsv");
     assert!(line.contains("nowhere.tsv: cannot read"), "{line}");
     let line = dir.platon_refuses("predict glue-data/demo/model --input pairs.tsv");
-    assert!(line.contains("expected a file glue-data/demo/model/model.safetensors"), "{line}");
+    assert!(line.contains("glue-data/demo/model: expected a file model.safetensors or"), "{line}");
 }
 
 #[test]

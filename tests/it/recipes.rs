@@ -47,8 +47,8 @@ const PUBLISHED: [Published; 12] = [
 
 fn fits(config: &RunConfig, rows: usize) {
     let (batch_size, epochs) = (config.optimisation().batch_size, config.optimisation().epochs);
-    let updates = UpdatesConfig { batch_size, epochs, ..UpdatesConfig::default() };
-    let updates = Updates::new(one_bin(rows), updates).total();
+    let updates = UpdatesConfig { epochs, ..UpdatesConfig::default() };
+    let updates = Updates::new(one_bin(rows, batch_size), updates).total();
     assert_eq!(config.pruning().pruner, Pruner::Platon, "without one, every schedule would fit");
     config.ratio_schedule(updates).unwrap();
 }

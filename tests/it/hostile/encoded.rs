@@ -35,10 +35,13 @@ fn samples() {
         TRAIN,
         FILE,
         &[
-            (Text(""), ": expected at least one sample, found none (hint: prepare the data again)"),
+            (
+                Text(""),
+                ": expected at least one sample, found none (hint: mend it, or have platon prep",
+            ),
             (
                 Text("\n"),
-                ": expected at least one sample, found none (hint: prepare the data again)",
+                ": expected at least one sample, found none (hint: mend it, or have platon prep",
             ),
             (
                 Text("{\"uid\": \"0\", \"label\": 1, \"token_id\": [2, 5"),
@@ -49,7 +52,7 @@ fn samples() {
                     sample!("1", "[2, 5, 3]", "[0, 0, 0]", "[1, 1, 1]"),
                     "{\"uid\": \"1\"}\n"
                 )),
-                ":2: expected a JSON sample, found missing field `label`",
+                ":2: expected a label, found none",
             ),
             (Bytes(b"{\"uid\": \"\xff\"}"), ":1: expected UTF-8 text, found the byte 0xff"),
             (Text("null\n"), ":1: expected a JSON sample, found invalid type: null"),

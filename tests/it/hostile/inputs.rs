@@ -12,14 +12,17 @@ fn inputs_and_outputs() {
         PREDICT,
         "texts.txt",
         &[
-            (Bytes(b"cat\n\x7fELF\xff\x00\x01"), ":2: expected UTF-8 text, found the byte 0xff"),
+            (
+                Bytes(b"cat\tcat\n\x7fELF\xff\x00\x01"),
+                ":2: expected UTF-8 text, found the byte 0xff",
+            ),
             (
                 Text("a\tb\tc\n"),
-                ":1: expected a text, or two with a tab between them, found 3 fields",
+                ":1: expected two texts with a tab between them for rte, found 3 fields",
             ),
             (
                 Made(|| b"a\tb\n".repeat(2000).into_iter().chain(*b"\t\t").collect()),
-                ":2001: expected a text, or two with a tab between them, found 3 fields",
+                ":2001: expected two texts with a tab between them for rte, found 3 fields",
             ),
             (
                 Made(|| vec![b'\t'; 10_000_000]),
@@ -140,7 +143,7 @@ fn inputs_and_outputs() {
         "evaluate new",
         "texts.txt",
         Text("x"),
-        "new/config.toml: cannot read: No such file or directory",
+        "new/config.json: cannot read: No such file or directory",
     );
     refuse(
         "predict texts.txt --input texts.txt",

@@ -21,7 +21,11 @@ fn raw_data() {
         RTE,
         TRAIN_TSV,
         &[
-            (Text(""), ": expected at least one row, found none (hint: download the file again)"),
+            (
+                Text(""),
+                ": expected at least one row, found none (hint: platon download rte --force brings \
+                 the official file)",
+            ),
             (
                 Text("index\tsentence1\tsentence2\tlabel\n"),
                 ": expected at least one row, found none",
@@ -31,7 +35,7 @@ fn raw_data() {
             (
                 Text("head\n\n\n0\ta\tb\tentailment\n"),
                 ":2: expected at least 4 fields, found 1 field (hint: fields are separated by \
-                 single tabs; download the file again)",
+                 single tabs; platon download rte --force brings the official file)",
             ),
             (
                 Text("head\n0\ta\tb\tentailment\n1\ta"),
@@ -54,7 +58,7 @@ fn raw_data() {
             (Bytes(b"head\n\0\0\0\0\0\0\0\0\n"), ":2: expected at least 4 fields, found 1 field"),
             (
                 Bytes(b"head\n0\ta\tb\tentailment\n1\ta\xc3(\tb\tentailment\n"),
-                ":3: expected UTF-8 text, found the byte 0xc3 (hint: download the file again)",
+                ":3: expected UTF-8 text, found the byte 0xc3 (hint: save the file as UTF-8)",
             ),
             (Bytes(b"\xff\xfeh\0\n\0"), ":1: expected UTF-8 text, found the byte 0xff"),
             (

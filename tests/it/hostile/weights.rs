@@ -173,12 +173,12 @@ fn safetensors_files() {
             ),
             (
                 Planted(folder_instead),
-                "init_checkpoint: expected a file run/model/model.safetensors, found none",
+                "run/model: expected a file model.safetensors or pytorch_model.bin, found none",
             ),
             (
                 Planted(remove),
-                "expected a file run/model/model.safetensors, found none (hint: download the \
-                 weights, or draw them afresh with --from-scratch)",
+                "run/model: expected a file model.safetensors or pytorch_model.bin, found none \
+                 (hint: put the weights into this folder)",
             ),
         ],
     );

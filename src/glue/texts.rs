@@ -1,0 +1,385 @@
+//! Texts of one's own, in the layouts that they come in: a line each, the tasks' own files, tables
+//! with a header, JSON lines.
+
+use std::io::{BufRead, Read};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result};
+use crate::glue::read::BYTE_ORDER_MARK;
+use crate::glue::task::{Column, Layout, Task};
+use crate::glue::tsv::{Label, MAX_LINE_BYTES, Row, is_label};
+
+/// What two texts are called in headers and JSON lines, in small letters: GLUE's names first.
+const PAIRS: [[&str; 2]; 8] = [
+    ["sentence1", "sentence2"],
+    ["question1", "question2"],
+    ["#1 string", "#2 string"],
+    ["question", "sentence"],
+    ["premise", "hypothesis"],
+    ["text_a", "text_b"],
+    ["text1", "text2"],
+    ["text", "text_pair"],
+];
+/// What one text is called there.
+const SINGLES: [[&str; 1]; 3] = [["sentence"], ["text"], ["text_a"]];
+
+/// The rows of a file or of standard input, one at a time.
+pub struct Texts<R> {
+    reader: R,
+    path: PathBuf,
+    /// The task that the texts are for, if it is known.
+    task: Option<&'static Task>,
+    form: Option<Form>,
+    /// Lines read.
+    lines: usize,
+    rows: usize,
+}
+
+/// How texts are laid out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Form {
+    /// A text, or two with a tab between them, on each line.
+    Plain,
+    /// A file of the task's own without a header, tab-separated.
+    Headless { fields: usize, a: Column, b: Option<Column> },
+    /// A table whose first line names the columns, of which these hold the texts.
+    Table { separator: Separator, names: Vec<String>, places: Vec<usize> },
+    /// A JSON object per line.
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Separator {
+    /// As in GLUE's files, where nothing is quoted.
+    Tab,
+    /// As in CSV, where fields may be quoted and then hold commas, line ends and doubled quotes.
+    Comma,
+}
+
+impl<R: BufRead> Texts<R> {
+    /// The rows of `reader`; `path` is what errors call it, and its ending tells of its content.
+    pub fn new(path: &Path, reader: R, task: Option<&'static Task>) -> Self {
+        Self { reader, path: path.to_path_buf(), task, form: None, lines: 0, rows: 0 }
+    }
+
+    /// How the rows are laid out, where that is not plain lines; known once the first is read.
+    pub fn layout(&self) -> Option<String> {
+        let path = self.path.display();
+        match self.form.as_ref()? {
+            Form::Plain => None,
+            Form::Headless { .. } => Some(format!(
+                "{path}: read as a file of {}",
+                self.task.map_or("", |task| task.name)
+            )),
+            Form::Table { names, places, .. } => {
+                let names = places.iter().filter_map(|place| Some(names.get(*place)?.as_str()));
+                let names: Vec<&str> = names.collect();
+                Some(format!("{path}: read from the columns called {}", names.join(" and ")))
+            }
+            Form::Json => Some(format!("{path}: read as JSON lines")),
+        }
+    }
+
+    /// The next row, with the number of its line from 1; `None` at the end.
+    ///
+    /// # Errors
+    /// The input cannot be read, is not UTF-8, or a row has not the texts it must have; each of these
+    /// names its line.
+    pub fn next_row(&mut self) -> Result<Option<(usize, Row)>> {
+        loop {
+            let Some(line) = self.line()? else { return Ok(None) };
+            let form = match self.form.take() {
+                Some(form) => form,
+                None => {
+                    let form = self.form_of(&line)?;
+                    if matches!(form, Form::Table { .. }) {
+                        self.form = Some(form);
+                        continue;
+                    }
+                    form
+                }
+            };
+            // Nobody means an empty text by an empty line of such a file.
+            let is_row = !line.is_empty() || !matches!(form, Form::Json | Form::Table { .. });
+            let number = self.lines;
+            let texts = if is_row { self.texts(&form, line)? } else { Vec::new() };
+            self.form = Some(form);
+            if !is_row {
+                continue;
+            }
+            let mut texts = texts.into_iter();
+            let (text_a, text_b) = (texts.next().unwrap_or_default(), texts.next());
+            let uid = self.rows.to_string();
+            self.rows += 1;
+            return Ok(Some((number, Row { uid, label: Label::Class(0), text_a, text_b })));
+        }
+    }
+
+    /// The texts of the row that begins with `line`.
+    fn texts(&mut self, form: &Form, line: String) -> Result<Vec<String>> {
+        let number = self.lines;
+        match form {
+            Form::Plain => self.plain(&line),
+            Form::Headless { fields, a, b } => self.headless(&line, *fields, *a, *b),
+            Form::Table { separator: Separator::Tab, names, places } => {
+                let fields: Vec<&str> = line.split('\t').collect();
+                self.picked(number, &fields, names, places)
+            }
+            Form::Table { separator: Separator::Comma, names, places } => {
+                let fields = self.record(line)?;
+                let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
+                self.picked(number, &fields, names, places)
+            }
+            Form::Json => self.json(&line),
+        }
+    }
+
+    fn wrong(&self, line: usize, expected: impl std::fmt::Display, found: impl ToString) -> Error {
+        Error::content(&self.path, line, expected, found.to_string())
+    }
+
+    /// The next line without its end; `None` at the end of the input.
+    fn line(&mut self) -> Result<Option<String>> {
+        let mut line = Vec::new();
+        let mut bounded = self.reader.by_ref().take(MAX_LINE_BYTES as u64 + 1);
+        let failed = |e| Error::io(&self.path, "read", e);
+        bounded.read_until(b'\n', &mut line).map_err(failed)?;
+        if line.is_empty() {
+            return Ok(None);
+        }
+        self.lines += 1;
+        if line.last() == Some(&b'\n') {
+            line.pop();
+        }
+        if line.len() > MAX_LINE_BYTES {
+            return Err(self.too_long());
+        }
+        let mut line = String::from_utf8(line).map_err(|e| {
+            let bad = e.as_bytes().get(e.utf8_error().valid_up_to()).copied().unwrap_or_default();
+            self.wrong(self.lines, "UTF-8 text", format!("the byte 0x{bad:02x}"))
+        })?;
+        line.truncate(line.trim_end_matches('\r').len());
+        if self.lines == 1 && line.starts_with(BYTE_ORDER_MARK) {
+            line.drain(..BYTE_ORDER_MARK.len_utf8());
+        }
+        Ok(Some(line))
+    }
+
+    fn too_long(&self) -> Error {
+        let expected = format!("a line of at most {MAX_LINE_BYTES} bytes");
+        self.wrong(self.lines, expected, "more")
+    }
+
+    /// How the input is laid out, by its name and its first line.
+    fn form_of(&mut self, first: &str) -> Result<Form> {
+        let ending = self.path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+        let is_json = ["jsonl", "ndjson", "json"].contains(&ending.to_lowercase().as_str());
+        let is_csv = ending.eq_ignore_ascii_case("csv");
+        let is_object = || serde_json::from_str::<Map<String, Value>>(first).is_ok();
+        if is_json || (first.starts_with('{') && is_object()) {
+            return Ok(Form::Json);
+        }
+        let mut headers = vec![(Separator::Tab, first.split('\t').map(str::to_owned).collect())];
+        if is_csv || (first.contains(',') && !first.contains('\t')) {
+            let names = match is_csv {
+                true => self.record(first.to_owned())?,
+                false => split_record(first).unwrap_or_default(),
+            };
+            headers.insert(0, (Separator::Comma, names));
+        }
+        for (separator, names) in headers {
+            if let Some(places) = self.places(&names)? {
+                return Ok(Form::Table { separator, names, places });
+            }
+        }
+        if is_csv {
+            return Err(self.wrong(1, self.columns(), format!("{first:?}")).hint(
+                "without such a header, give a text per line, or two with a tab between them, in a \
+                 .tsv file",
+            ));
+        }
+        Ok(self.headless_form(first).unwrap_or(Form::Plain))
+    }
+
+    /// The columns of the texts, if `names` name them.
+    fn places(&self, names: &[String]) -> Result<Option<Vec<usize>>> {
+        let place = |name: &str| names.iter().position(|n| n.trim().to_lowercase() == name);
+        let all = |texts: &[&str]| texts.iter().map(|name| place(name)).collect::<Option<Vec<_>>>();
+        let pair = PAIRS.iter().find_map(|names| all(names));
+        let single = SINGLES.iter().find_map(|names| all(names));
+        let found = match self.task.map(Task::is_pair) {
+            Some(true) => pair,
+            Some(false) => single.clone(),
+            None => pair.or(single.clone()),
+        };
+        // A header all the same, but another task's.
+        if found.is_none() && single.is_some() && names.len() > 1 {
+            return Err(self.wrong(self.lines, self.columns(), names.join(", ")));
+        }
+        Ok(found)
+    }
+
+    /// What a header would have to name.
+    fn columns(&self) -> String {
+        let or = |names: Vec<String>| names.join(", or ");
+        let pairs = || PAIRS.iter().map(|[a, b]| format!("{a} and {b}")).take(5).collect();
+        let singles = || SINGLES.iter().map(|[name]| (*name).to_string()).take(2).collect();
+        match self.task.map(|task| (task.name, task.is_pair())) {
+            Some((name, true)) => format!("columns called {} for {name}", or(pairs())),
+            Some((name, false)) => format!("a column called {} for {name}", or(singles())),
+            None => format!("columns called {}, or {}", or(singles()), or(pairs())),
+        }
+    }
+
+    /// A file of the task's own that has no header: CoLA's, or a canonical one.
+    fn headless_form(&self, first: &str) -> Option<Form> {
+        let task = self.task?;
+        let fields: Vec<&str> = first.split('\t').collect();
+        let Layout { header, fields: count, text_a, text_b, label, .. } = task.labelled;
+        let is = |place: usize| fields.get(place).is_some_and(|name| is_label(task, name.trim()));
+        let labelled = match label {
+            Some(Column::First(place)) => is(place),
+            Some(Column::Last(place)) => fields.len().checked_sub(place).is_some_and(is),
+            None => false,
+        };
+        if !header && fields.len() == count && labelled {
+            return Some(Form::Headless { fields: count, a: text_a, b: text_b });
+        }
+        let count = if task.is_pair() { 4 } else { 3 };
+        let canonical = fields.len() == count && is(1);
+        let b = task.is_pair().then_some(Column::First(3));
+        canonical.then_some(Form::Headless { fields: count, a: Column::First(2), b })
+    }
+
+    fn plain(&self, line: &str) -> Result<Vec<String>> {
+        let texts: Vec<String> = line.split('\t').map(str::to_owned).collect();
+        let task = self.task.map_or("", |task| task.name);
+        let (fits, expected) = match self.task.map(Task::is_pair) {
+            Some(true) => {
+                (texts.len() == 2, format!("two texts with a tab between them for {task}"))
+            }
+            Some(false) => (texts.len() == 1, format!("one text without a tab for {task}")),
+            None => (texts.len() <= 2, "a text, or two with a tab between them".to_string()),
+        };
+        if fits {
+            return Ok(texts);
+        }
+        let found = match texts.len() {
+            1 => "one text".to_string(),
+            n => format!("{n} fields"),
+        };
+        let hint = format!("a first line may name the {}", self.columns());
+        Err(match texts.len() {
+            1 | 2 => self.wrong(self.lines, expected, found),
+            _ => self.wrong(self.lines, expected, found).hint(hint),
+        })
+    }
+
+    fn headless(
+        &self,
+        line: &str,
+        count: usize,
+        a: Column,
+        b: Option<Column>,
+    ) -> Result<Vec<String>> {
+        let fields: Vec<&str> = line.split('\t').collect();
+        if fields.len() != count {
+            let expected = format!("{count} fields, as in the lines before");
+            return Err(self.wrong(self.lines, expected, fields.len()));
+        }
+        let text = |column| match column {
+            Column::First(n) => fields.get(n),
+            Column::Last(n) => fields.len().checked_sub(n).and_then(|n| fields.get(n)),
+        };
+        let texts = [Some(a), b].into_iter().flatten().filter_map(text);
+        Ok(texts.map(|text| (*text).to_owned()).collect())
+    }
+
+    fn picked(
+        &self,
+        line: usize,
+        fields: &[&str],
+        names: &[String],
+        places: &[usize],
+    ) -> Result<Vec<String>> {
+        if fields.len() != names.len() {
+            let expected = format!("{} fields, as the first line names", names.len());
+            return Err(self.wrong(line, expected, fields.len()));
+        }
+        Ok(places.iter().filter_map(|place| Some((*fields.get(*place)?).to_owned())).collect())
+    }
+
+    /// The fields of a record of CSV that begins with `line`; it may go on over further lines.
+    fn record(&mut self, mut line: String) -> Result<Vec<String>> {
+        let start = self.lines;
+        loop {
+            if let Some(fields) = split_record(&line) {
+                return Ok(fields);
+            }
+            let Some(next) = self.line()? else {
+                return Err(self.wrong(start, "a closing quotation mark", "none"));
+            };
+            line.push('\n');
+            line.push_str(&next);
+            if line.len() > MAX_LINE_BYTES {
+                return Err(self.too_long());
+            }
+        }
+    }
+
+    fn json(&self, line: &str) -> Result<Vec<String>> {
+        let object: Map<String, Value> = serde_json::from_str(line).map_err(|e| {
+            let reason = e.to_string();
+            let reason = reason.split(" at line ").next().unwrap_or(&reason).to_owned();
+            self.wrong(self.lines, "a JSON object on each line", reason)
+        })?;
+        let names: Vec<&String> = object.keys().collect();
+        let fields = || self.columns().replacen("column", "field", 1);
+        let places = self.places(&names.iter().map(|name| (*name).clone()).collect::<Vec<_>>());
+        let Some(places) = places.ok().flatten() else {
+            let known: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+            let error = self.wrong(self.lines, fields(), known.join(", "));
+            return Err(match object.contains_key("token_id") {
+                true => error.hint("encoded samples are for platon evaluate"),
+                false => error,
+            });
+        };
+        let text = |place: usize| match names.get(place).and_then(|name| object.get(*name)) {
+            Some(Value::String(text)) => Ok(text.clone()),
+            other => {
+                let found = other.map_or("none".to_string(), Value::to_string);
+                let name = names.get(place).map_or("", |name| name.as_str());
+                Err(self.wrong(self.lines, format!("a text in {name}"), found))
+            }
+        };
+        places.into_iter().map(text).collect()
+    }
+}
+
+/// The fields of a whole record of CSV, as RFC 4180 has them; `None` if a quotation mark is still
+/// open at its end.
+fn split_record(text: &str) -> Option<Vec<String>> {
+    let mut fields = vec![String::new()];
+    let mut quoted = false;
+    let mut characters = text.chars().peekable();
+    while let Some(c) = characters.next() {
+        let last = fields.last_mut()?;
+        match c {
+            '"' if quoted && characters.peek() == Some(&'"') => {
+                characters.next();
+                last.push('"');
+            }
+            '"' if quoted => quoted = false,
+            '"' if last.is_empty() => quoted = true,
+            ',' if !quoted => fields.push(String::new()),
+            other => last.push(other),
+        }
+    }
+    (!quoted).then_some(fields)
+}
+
+#[cfg(test)]
+#[path = "texts_tests.rs"]
+mod tests;
