@@ -1,9 +1,11 @@
 //! Bars of progress.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::io::IsTerminal;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressFinish, ProgressStyle};
 
 use super::printer::Printer;
 use crate::glue::prepare::PrepareEvent;
@@ -62,5 +64,49 @@ impl<'a> PrepareBars<'a> {
 
     fn line(&self, text: &str) {
         self.bars.suspend(|| self.printer.log(text));
+    }
+}
+
+/// A bar on standard error for work that takes longer than one likes to wait.
+pub struct SlowBar(Mutex<(Instant, Option<ProgressBar>)>);
+
+impl SlowBar {
+    /// Work that begins now.
+    pub fn new() -> Self {
+        Self(Mutex::new((Instant::now(), None)))
+    }
+
+    /// So many of `total` samples are done; all of them end the bar, and what is shown after that
+    /// is other work.
+    pub fn show(&self, done: usize, total: usize) {
+        self.at("{wide_bar} {pos}/{len} samples  {eta}", done, Some(total));
+        if done >= total {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (Instant::now(), None);
+        }
+    }
+
+    /// So many texts are done. Where the results go to a terminal, they show it themselves.
+    pub fn count(&self, done: usize) {
+        if !std::io::stdout().is_terminal() {
+            self.at("{spinner} {pos} texts  {elapsed}", done, None);
+        }
+    }
+
+    fn at(&self, style: &str, done: usize, total: Option<usize>) {
+        /// Without a sign of life.
+        const PATIENCE: Duration = Duration::from_secs(2);
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (started, bar) = &mut *state;
+        if started.elapsed() < PATIENCE {
+            return;
+        }
+        let bar = bar.get_or_insert_with(|| {
+            let bar = total.map_or_else(ProgressBar::no_length, |n| ProgressBar::new(n as u64));
+            let style = ProgressStyle::with_template(style);
+            bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+                .with_elapsed(started.elapsed())
+                .with_finish(ProgressFinish::AndClear)
+        });
+        bar.set_position(done as u64);
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::bars::SlowBar;
 use super::inference::with_model;
 use super::printer::Printer;
 use super::runs::{Flags, SavedRun};
@@ -77,7 +78,8 @@ pub fn run(args: &EvaluateArgs, printer: &Printer) -> Result<()> {
     with_model(run.config.run().backend, model, load, |model| {
         let (about, samples): (Vec<_>, Vec<_>) =
             sets.into_iter().map(|EvalSet { about, samples }| (about, samples)).unzip();
-        let all = model.predict(samples, run.config.logging().batch_size_eval);
+        let (batch_size, bar) = (run.config.logging().batch_size_eval, SlowBar::new());
+        let all = model.predict(samples, batch_size, &|done, of| bar.show(done, of));
         for (about, (predictions, seconds)) in about.into_iter().zip(all) {
             check(&about, &predictions)?;
             let scores = SetScores::of(task, &about, &predictions);

@@ -3,6 +3,7 @@
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::bars::SlowBar;
 use super::inference::with_model;
 use super::printer::Printer;
 use super::saved::SavedArgs;
@@ -30,11 +31,13 @@ pub fn run(args: &PredictArgs, printer: &Printer) -> Result<()> {
     let (bert, task) = (checkpoint.config.clone(), saved.task(&checkpoint));
     with_model(saved.backend()?, checkpoint, Load::Classifier, |model| {
         let Some(head) = model.head() else { return Ok(()) };
+        let bar = SlowBar::new();
         if !json {
             printer.data(&header(head))?;
         }
         saved.each_chunk((&encoder, &bert), task, printer, |rows, samples| {
-            for (predictions, _) in model.predict(vec![samples], saved.batch_size()) {
+            bar.count(rows.first);
+            for (predictions, _) in model.predict(vec![samples], saved.batch_size(), &|_, _| ()) {
                 if let Some((place, logit)) = predictions.not_finite() {
                     return Err(saved
                         .wrong(rows.line(place), "finite logits", logit)

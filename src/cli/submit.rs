@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::bars::SlowBar;
 use super::inference::with_model;
 use super::printer::Printer;
 use super::runs::{Flags, SavedRun};
@@ -102,8 +103,9 @@ fn predicted(
         for (file, task, sets) in wanted {
             let mut rows = Vec::new();
             for EvalSet { about, samples } in sets {
-                let batch_size = run.config.logging().batch_size_eval;
-                for (predictions, _) in model.predict(vec![samples], batch_size) {
+                let (batch_size, bar) = (run.config.logging().batch_size_eval, SlowBar::new());
+                let show = |done, of| bar.show(done, of);
+                for (predictions, _) in model.predict(vec![samples], batch_size, &show) {
                     rows.extend(answers(task, &about, &predictions)?);
                 }
             }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use burn_train::Interrupter;
 
-use super::bars::PrepareBars;
+use super::bars::{PrepareBars, SlowBar};
 use super::printer::Printer;
 use super::signals::stop_on_signals;
 use crate::backend::{Job, devices, run_on};
@@ -95,7 +95,9 @@ impl Job for TrainJob<'_> {
         stop_on_signals(&interrupter, dashboard)?;
         let lines = Printer::new();
         let lines = Box::new(move |line: &str| lines.log(line));
-        let console = Console { lines, dashboard, interrupter };
+        let bar = SlowBar::new();
+        let evaluated = Box::new(move |done, of| bar.show(done, of));
+        let console = Console { lines, evaluated, dashboard, interrupter };
         let devices = if config.run().multi_gpu_on { devices::<B>(&device)? } else { vec![device] };
         let dir = folder.path().display();
         match train::<B>(config, folder, planned, &devices, console, start)? {

@@ -17,19 +17,23 @@ use crate::kernels::{ModelKernels, Sequences};
 use crate::metrics::scores::argmax;
 
 /// Runs `net` over all `sets`; the predictions of each, with the seconds from the assembly of its
-/// first batch to its last prediction.
+/// first batch to its last prediction. `progress` is told how many of how many samples are done.
 pub fn predict<B: ModelKernels>(
     net: &BertClassifier<B>,
     sets: Vec<Vec<Sample>>,
     batch_size: usize,
     device: &B::Device,
+    progress: &dyn Fn(usize, usize),
 ) -> Vec<(Predictions, f64)> {
+    let (mut done, total) = (0, sets.iter().map(Vec::len).sum());
     let empty = |set| (Predictions { set, ..Predictions::default() }, 0.0);
     let mut all: Vec<(Predictions, f64)> = (0..sets.len()).map(empty).collect();
     let mut started = Instant::now();
     let loader = EvalLoader::<B>::new(sets, batch_size, filling::<B>(), device.clone());
     for batch in loader.iter() {
         let predictions = infer(net, batch).read();
+        done += predictions.predicted.len();
+        progress(done, total);
         let now = Instant::now();
         if let Some((set, seconds)) = all.get_mut(predictions.set) {
             set.extend(&predictions);

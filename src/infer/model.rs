@@ -16,8 +16,13 @@ pub trait Model {
     fn head(&self) -> Option<&HeadSettings>;
 
     /// The predictions for each of `sets`, with the seconds from the assembly of its first batch to
-    /// its last prediction.
-    fn predict(&self, sets: Vec<Vec<Sample>>, batch_size: usize) -> Vec<(Predictions, f64)>;
+    /// its last prediction. `progress` is told how many of how many samples are done.
+    fn predict(
+        &self,
+        sets: Vec<Vec<Sample>>,
+        batch_size: usize,
+        progress: &dyn Fn(usize, usize),
+    ) -> Vec<(Predictions, f64)>;
 
     /// The last layer's vectors of `samples`, in their order: `[samples, hidden]`, row by row.
     fn vectors(&self, samples: Vec<Sample>, batch_size: usize, pooling: Pooling) -> Vec<f32>;
@@ -87,8 +92,13 @@ impl<B: ModelKernels> Model for BurnModel<B> {
         self.head.as_ref()
     }
 
-    fn predict(&self, sets: Vec<Vec<Sample>>, batch_size: usize) -> Vec<(Predictions, f64)> {
-        predict(&self.net, sets, batch_size, &self.device)
+    fn predict(
+        &self,
+        sets: Vec<Vec<Sample>>,
+        batch_size: usize,
+        progress: &dyn Fn(usize, usize),
+    ) -> Vec<(Predictions, f64)> {
+        predict(&self.net, sets, batch_size, &self.device, progress)
     }
 
     fn vectors(&self, samples: Vec<Sample>, batch_size: usize, pooling: Pooling) -> Vec<f32> {

@@ -16,12 +16,21 @@ use crate::run::Journal;
 pub struct Renderer {
     journal: Journal,
     dashboard: Option<Box<dyn MetricsRenderer>>,
+    evaluated: Evaluated,
 }
 
+/// Is told how many of how many samples of an evaluation are done.
+pub type Evaluated = Box<dyn Fn(usize, usize) + Send + Sync>;
+
 impl Renderer {
-    /// A renderer for the run that `journal` is about.
-    pub fn new(journal: Journal, dashboard: Option<Box<dyn MetricsRenderer>>) -> Self {
-        Self { journal, dashboard }
+    /// A renderer for the run that `journal` is about; without a dashboard `evaluated` is told of
+    /// evaluations.
+    pub fn new(
+        journal: Journal,
+        dashboard: Option<Box<dyn MetricsRenderer>>,
+        evaluated: Evaluated,
+    ) -> Self {
+        Self { journal, dashboard, evaluated }
     }
 }
 
@@ -55,6 +64,8 @@ impl MetricsRendererTraining for Renderer {
     fn render_valid(&mut self, item: TrainingProgress, progress: Vec<ProgressType>) {
         if let Some(dashboard) = &mut self.dashboard {
             dashboard.render_valid(item, progress);
+        } else if let Some(progress) = item.progress {
+            (self.evaluated)(progress.items_processed, progress.items_total);
         }
     }
 

@@ -10,7 +10,7 @@ use super::assemble::{Assembled, Surroundings, assemble};
 use super::finish::{Finished, finish, settle};
 use super::gauges::{GaugeMetric, split_scores};
 use super::plan::Plan;
-use super::renderer::{NoMetricFiles, Renderer};
+use super::renderer::{Evaluated, NoMetricFiles, Renderer};
 use super::start::Start;
 use super::update_loop::UpdateLoop;
 use crate::bert::{BertClassifier, Checkpoint};
@@ -28,6 +28,8 @@ use crate::run::{Journal, Outcome, RunFolder, StoppedBy};
 pub struct Console {
     /// Receives the lines that are printed where there is no dashboard.
     pub lines: Lines,
+    /// Is told of evaluations where there is no dashboard.
+    pub evaluated: Evaluated,
     /// Whether burn-train's dashboard takes the terminal.
     pub dashboard: bool,
     /// Stops the run after the update it is at.
@@ -50,7 +52,7 @@ pub fn train<B: TrainingBackend>(
     console: Console,
     start: Start,
 ) -> Result<Outcome> {
-    let Console { lines, dashboard, interrupter } = console;
+    let Console { lines, evaluated, dashboard, interrupter } = console;
     let binding = start.bind(config, &plan)?;
     start.keep_paths(config, folder)?;
     let notes = notes(config, &plan, devices.len());
@@ -78,7 +80,7 @@ pub fn train<B: TrainingBackend>(
     }
 
     let course = Course { config, folder, start, binding, dashboard, interrupter: &interrupter };
-    let net = course.launch(parts, &mut plan, devices)?;
+    let net = course.launch(parts, &mut plan, devices, evaluated)?;
     let (step, of) = (journal.step(), plan.updates.last());
     if let Some(reason) = interrupter.get_message() {
         journal.line(&format!("stopped after update {step} of {of}: {reason}"));
@@ -118,6 +120,7 @@ impl Course<'_> {
         parts: Assembled<B>,
         plan: &mut Plan,
         devices: &[B::Device],
+        told: Evaluated,
     ) -> Result<Trained<B>> {
         let Self { config, folder, start, binding, dashboard, interrupter } = self;
         let Assembled { trainee, optimizer, rate, journal, loss_scale, .. } = parts;
@@ -141,6 +144,7 @@ impl Course<'_> {
         let renderer = Renderer::new(
             journal.clone(),
             dashboard.then(|| shown(config, plan, start.update(), &journal, interrupter)).flatten(),
+            told,
         );
         let update_loop = UpdateLoop {
             updates: updates.clone(),

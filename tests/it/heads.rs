@@ -73,7 +73,7 @@ fn outputs_of_another_order_answer_in_the_task_s<B: LayerKernels + ModelKernels>
         let _alone = alone_with_random_numbers();
         let model = BurnModel::<B>::load(checkpoint, load, &B::Device::default()).unwrap();
         assert_eq!(model.head().unwrap().labels, labels);
-        let all = model.predict(vec![samples.clone()], 2);
+        let all = model.predict(vec![samples.clone()], 2, &|_, _| ());
         assert!(distance(&all[0].0.logits, expected) < allowed::<B>(1e-5), "{load:?}");
     }
 }

@@ -299,8 +299,12 @@ fn a_panic_where_nobody_looks_ends_the_run_with_its_cause() {
     let start = Start::find(&folder, &lock, &config, false).unwrap();
     // On the thread that looks at what was done, after the last batch of the first evaluation.
     let lines = |line: &str| assert!(!line.contains("demo_dev"), "nobody looks here");
-    let console =
-        Console { lines: Box::new(lines), dashboard: false, interrupter: Interrupter::new() };
+    let console = Console {
+        lines: Box::new(lines),
+        evaluated: Box::new(|_, _| ()),
+        dashboard: false,
+        interrupter: Interrupter::new(),
+    };
     let before = std::panic::take_hook();
     panics::keep_quiet();
     let started = Instant::now();
