@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::bert::checkpoint::{CONFIG, Checkpoint, TOKENIZER_FILES};
-use crate::bert::config::DROPOUT;
+use crate::bert::head_settings::DROPOUT;
 use crate::bert::weights::{self, StoredTensor, Tensors};
 use crate::bert::{BertConfig, HeadSettings, names, sparse};
 use crate::error::{Error, Result};

@@ -47,9 +47,6 @@ pub struct BertConfig {
     pub pad_token_id: usize,
 }
 
-/// The dropout rate that transformers takes where a configuration names none.
-pub const DROPOUT: f64 = 0.1;
-
 fn default_positions() -> usize {
     BERT.defaults.max_position_embeddings
 }

@@ -17,8 +17,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::config::DROPOUT;
 use crate::error::{Error, Result};
+
+/// The dropout rate that transformers takes where a configuration names none.
+pub const DROPOUT: f64 = 0.1;
 
 /// What the outputs of a head mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
