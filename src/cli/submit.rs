@@ -1,6 +1,6 @@
 //! `platon submit`
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -46,7 +46,9 @@ pub fn run(args: &SubmitArgs, printer: &Printer) -> Result<()> {
             })?;
         let task = run.config.data().task.clone();
         if ENTRIES.iter().all(|entry| entry.task != task) {
-            let tasks: Vec<_> = ENTRIES.iter().map(|entry| entry.task).collect();
+            // MNLI's model predicts three files.
+            let tasks: Vec<_> =
+                BTreeSet::from(ENTRIES.map(|entry| entry.task)).into_iter().collect();
             let expected = format!("a run of one of GLUE's tasks: {}", tasks.join(", "));
             return Err(Error::value(path.display(), expected, task));
         }

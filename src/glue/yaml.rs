@@ -4,6 +4,7 @@
 //! comes twice the last value counts. Where a text is wanted, a plain scalar is the text that stands
 //! there, be it `n`, `y` or `1e3`.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -12,7 +13,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_saphyr::options::{DuplicateKeyPolicy, NonFiniteFloatPolicy};
 use serde_saphyr::{Error, Options};
 
-/// The keys of the mapping `text`, in their order.
+/// The keys of the mapping `text`, each once, in their order.
 ///
 /// # Errors
 /// It is no mapping, or unfolds to more than is good.
@@ -53,9 +54,11 @@ impl<'de> Visitor<'de> for Keys {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut keys = Vec::new();
-        while let Some((key, IgnoredAny)) = map.next_entry()? {
-            keys.push(key);
+        let (mut keys, mut seen) = (Vec::new(), HashSet::new());
+        while let Some((key, IgnoredAny)) = map.next_entry::<String, _>()? {
+            if seen.insert(key.clone()) {
+                keys.push(key);
+            }
         }
         Ok(keys)
     }
@@ -128,7 +131,7 @@ t:
     #[test]
     fn keys_are_texts_and_the_last_of_two_counts() {
         let text = "no: 1\n1e3: [2]\non: {a: .inf}\nno: 3\n";
-        assert_eq!(keys(text).unwrap(), ["1e3", "on", "no"]);
+        assert_eq!(keys(text).unwrap(), ["no", "1e3", "on"]);
         assert_eq!(value(text, "no").unwrap(), Some(3));
         assert_eq!(value::<u8>(text, "yes").unwrap(), None);
         assert!(keys("[1, 2]").is_err());

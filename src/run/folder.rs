@@ -191,7 +191,8 @@ pub fn run_of(path: &Path) -> Option<RunFolder> {
         true => RunFolder::at(Path::new(".")),
         false => RunFolder::at(path),
     };
-    run.into_iter().flatten().map(parent).find(|run| run.config().is_file())
+    // Whatever it is: what keeps it from being read is the error to report.
+    run.into_iter().flatten().map(parent).find(|run| run.config().symlink_metadata().is_ok())
 }
 
 /// The model's folder where `path` is a run folder, or else `path` itself.

@@ -52,7 +52,7 @@ fn samples() {
                     sample!("1", "[2, 5, 3]", "[0, 0, 0]", "[1, 1, 1]"),
                     "{\"uid\": \"1\"}\n"
                 )),
-                ":2: expected a label, found none",
+                ":2: expected a JSON sample, found missing field `token_id`",
             ),
             (Bytes(b"{\"uid\": \"\xff\"}"), ":1: expected UTF-8 text, found the byte 0xff"),
             (Text("null\n"), ":1: expected a JSON sample, found invalid type: null"),
@@ -140,7 +140,7 @@ fn samples() {
             ),
             (
                 Text(sample!("null", "[2, 5, 3]", "[0, 0, 0]", "[1, 1, 1]")),
-                ":1: expected a JSON sample, found invalid type: null",
+                ":1: expected a label, found none",
             ),
             (
                 Text(sample!("1, \"label\": 0", "[2, 5, 3]", "[0, 0, 0]", "[1, 1, 1]")),

@@ -131,13 +131,13 @@ fn inputs_and_outputs() {
         "submit texts.txt",
         "texts.txt",
         Text("x"),
-        "texts.txt/config.toml: cannot read: Not a directory",
+        "texts.txt: expected a safetensors file, found",
     );
     refuse(
         "evaluate texts.txt",
         "texts.txt",
         Text("x"),
-        "texts.txt/config.toml: cannot read: Not a directory",
+        "texts.txt: expected a safetensors file, found",
     );
     refuse(
         "evaluate new",

@@ -66,7 +66,7 @@ fn recipes() {
             (
                 Edit("epochs = 4", "epochs = 9223372036854775807"),
                 "epochs: expected at most 100000000 updates, found 9223372036854775807 epochs \
-                 of 2 updates",
+                 of 2 batches",
             ),
             (Edit("epochs = 4", "epochs = 0"), "epochs: expected at least 1, found 0"),
             (Edit("batch_size = 4", "batch_size = -1"), ": expected a valid batch_size, found -1"),

@@ -201,7 +201,7 @@ fn safetensors_files() {
         &[
             (
                 Text("version https://git-lfs.github.com/spec/v1\n"),
-                ": expected a safetensors file, found",
+                ": expected the file itself, found a git-lfs pointer to it",
             ),
             (Made(|| shortened(safetensors(|_| ()), 1)), ": expected a safetensors file, found"),
             (
