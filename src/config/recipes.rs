@@ -68,9 +68,9 @@ pub fn recipe(name: &str) -> Result<Recipe> {
     }
     let typed = name;
     let own = path_of(&name.to_lowercase());
-    let name = if own.is_file() { name.to_lowercase() } else { known_name(name) };
+    let name = if own.exists() { name.to_lowercase() } else { known_name(name) };
     let path = path_of(&name);
-    if path.is_file() {
+    if path.exists() {
         return Recipe::from_file(&path);
     }
     let Some((_, text)) = BUILT_IN.iter().find(|(known, _)| *known == name) else {

@@ -157,7 +157,7 @@ fn wrong_settings_are_refused_in_one_line_before_any_work() {
     let dir = tiny();
     dir.write("recipes/odd.toml", "sed = 1\n").write("recipes/broken.toml", "a = 1\nb =\n");
     for (args, expected) in [
-        ("train nowhere", "recipes/nowhere.toml"),
+        ("train nowhere", "TASK: expected a recipe: cola, demo, mnli"),
         ("train odd", "recipes/odd.toml: expected a known setting, found \"sed\""),
         ("train broken", "recipes/broken.toml:2: expected TOML"),
         ("train tiny --keep-ratio 0.5", "expected one of tiny's recipes: 0.2, found 0.5"),

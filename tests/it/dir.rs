@@ -1,5 +1,6 @@
 //! A temporary folder with the program in it: small files in, output and files out.
 
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -23,6 +24,23 @@ impl Ended {
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
+    }
+}
+
+/// Lets what `command` starts have all signals, but for those to be ignored, as their owner made
+/// them: who runs the tests may have ignored some, as `nohup` does.
+pub fn with_signals(command: &mut Command, ignored: &'static [i32]) {
+    // SAFETY: between fork and exec only calls that are allowed there.
+    unsafe {
+        command.pre_exec(move || {
+            for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
+                libc::signal(signal, libc::SIG_DFL);
+            }
+            for signal in ignored {
+                libc::signal(*signal, libc::SIG_IGN);
+            }
+            Ok(())
+        });
     }
 }
 
@@ -107,6 +125,7 @@ impl Dir {
     pub fn start(&self, args: &str) -> Child {
         let mut command = Command::new(env!("CARGO_BIN_EXE_platon"));
         let command = command.args(args.split_whitespace()).current_dir(self.0.path());
+        with_signals(command, &[]);
         let stderr = std::fs::File::create(self.path("stderr")).unwrap();
         command.stdout(Stdio::null()).stderr(stderr).spawn().unwrap()
     }

@@ -36,7 +36,7 @@ const ALLOWED: [(&str, &[&str]); 25] = [
             "tensorboard",
         ],
     ),
-    ("config", &["error", "files", "optim", "pruning", "run"]),
+    ("config", &["error", "files", "glue", "optim", "pruning", "run"]),
     ("backend", &["config", "error", "kernels", "panics"]),
     ("report", &["bert", "pruning"]),
     ("export", &["bert", "error", "files", "glue"]),

@@ -153,7 +153,7 @@ where
 #[test]
 fn a_run_in_half_precision_prunes_and_goes_on_from_a_checkpoint_bit_for_bit() {
     let dir = Dir::new().with_tiny_demo("flex");
-    let train = "train tiny --no-tui --fp16";
+    let train = "train tiny --no-tui --fp16 --keep-state";
     let ended = dir.platon_ok(&format!("{train} --output-dir whole"));
     assert!(ended.stderr.contains("--fp16 is for GPUs"), "{}", ended.stderr);
     let sparsity = dir.json("whole/report.json")["sparsity"].as_f64().unwrap();

@@ -19,7 +19,7 @@ use platon::run::RunFolder;
 use platon::train::{Console, Plan, Start, train};
 
 use crate::crash::{long, outcome, signal, tiny};
-use crate::dir::Dir;
+use crate::dir::{Dir, with_signals};
 
 /// A pseudo-terminal with a program at work on it.
 struct Terminal {
@@ -54,12 +54,10 @@ impl Terminal {
             command.pre_exec(move || {
                 libc::setsid();
                 libc::ioctl(0, libc::TIOCSCTTY, 0);
-                for signal in ignored {
-                    libc::signal(*signal, libc::SIG_IGN);
-                }
                 Ok(())
             });
         }
+        with_signals(command, ignored);
         let program = command.spawn().unwrap();
         // Its copies for the program too, or the terminal would never be seen to end.
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -190,14 +188,7 @@ fn signals_that_were_ignored_before_stay_ignored() {
     let (dir, mut command) = (tiny(), Command::new(env!("CARGO_BIN_EXE_platon")));
     let args = format!("{} --output-dir run", long());
     let command = command.args(args.split_whitespace()).current_dir(dir.path("."));
-    // SAFETY: between fork and exec only calls that are allowed there.
-    unsafe {
-        command.pre_exec(|| {
-            libc::signal(libc::SIGHUP, libc::SIG_IGN);
-            libc::signal(libc::SIGINT, libc::SIG_IGN);
-            Ok(())
-        });
-    }
+    with_signals(command, &[libc::SIGHUP, libc::SIGINT]);
     let command = command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut program = command.spawn().unwrap();
     at_work(&dir, "run", &mut program);

@@ -9,7 +9,8 @@ use crate::dir::{Dir, Ended};
 
 /// A run of 12 updates with a checkpoint at every third.
 const RUN: &str = "train tiny --no-tui --eval-per-updates 6 --save-per-updates-on \
-                   --save-per-updates 3 --keep-checkpoints 9 --tensorboard --output-dir";
+                   --save-per-updates 3 --keep-checkpoints 9 --tensorboard --keep-state \
+                   --output-dir";
 
 /// A folder with the run `run` that has got to update 6, and the model that it comes to.
 fn stopped() -> (Dir, Vec<u8>) {

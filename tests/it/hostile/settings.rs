@@ -161,10 +161,7 @@ fn recipes() {
                 ": expected format 1, found 999 (hint: this file belongs to another version of \
                  platon)",
             ),
-            (
-                Planted(folder_instead),
-                "TASK: expected a recipe recipes/rte.toml, found no such file",
-            ),
+            (Planted(folder_instead), "error: recipes/rte.toml: cannot read: Is a directory"),
         ],
     );
 }
