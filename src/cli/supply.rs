@@ -33,17 +33,15 @@ pub fn supply(config: &RunConfig, printer: &Printer) -> Result<()> {
     Ok(())
 }
 
-/// Makes what is missing of the demo's data in `data_dir`, and of its `model` where that lies in a
-/// folder `demo/model`; nothing for other tasks.
+/// Makes what is missing of the demo's data, and of its `model`, in a folder `glue-data`: where
+/// another is named, the files should be there.
 pub fn supply_demo(task: &Task, data_dir: &Path, model: &Path, printer: &Printer) -> Result<()> {
-    if task.name != "demo" {
+    if task.name != "demo" || !data_dir.ends_with("glue-data") {
         return Ok(());
     }
-    let data = (!holds_source(task, data_dir)).then(|| data_dir.join(task.folder));
-    let beside = model.parent().filter(|_| model.ends_with("demo/model") && !model.exists());
-    let mut folders: Vec<_> = data.into_iter().chain(beside.map(Path::to_path_buf)).collect();
-    folders.dedup();
-    for folder in folders {
+    let folder = data_dir.join(task.folder);
+    let lacks_model = model == folder.join("model") && !model.exists();
+    if !holds_source(task, data_dir) || lacks_model {
         demo::write_missing(&demo::generate(demo::SEED), &folder)?;
         printer.log(&format!("{}: the demo's data was made", folder.display()));
     }

@@ -35,17 +35,6 @@ pub enum Phase {
     Final,
 }
 
-impl Phase {
-    /// What the ratio does in it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Before => "before pruning",
-            Self::Falling => "ratio falls",
-            Self::Final => "final ratio",
-        }
-    }
-}
-
 impl RatioSchedule {
     /// A schedule over `total` updates T, with a = `initial_warmup * warmup_steps` updates before
     /// pruning and z = `final_warmup * warmup_steps` at the final ratio.

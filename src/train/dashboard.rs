@@ -76,22 +76,19 @@ impl Dashboard {
         let step = self.journal.step();
         let counted = |tag: &str, progress| ProgressType::Detailed { tag: tag.into(), progress };
         let epochs = updates.epoch_of(updates.last().saturating_sub(1)) + 1;
-        let mut shown = vec![
-            counted("Epoch", Progress::new(self.journal.epoch(), epochs)),
-            counted("Update", Progress::new(step, updates.last())),
-        ];
-        if let Some(schedule) = schedule {
-            let phase = schedule.phase(step.max(1));
-            let tag = format!("Phase: {}", phase.name());
-            shown.push(counted(&tag, Progress::new(phase as usize + 1, 3)));
-        }
-        shown.extend(self.journal.seconds_left().map(|seconds| {
-            let (unit, value) = match seconds {
-                s if s < 120.0 => ("Seconds left", s),
-                s => ("Minutes left", s / 60.0),
-            };
-            ProgressType::Value { tag: unit.into(), value: value.round() as usize }
+        // A terminal of 24 rows shows the first three.
+        let mut shown = vec![counted("Update", Progress::new(step, updates.last()))];
+        shown.extend(schedule.as_ref().map(|schedule| {
+            counted("Phase", Progress::new(schedule.phase(step.max(1)) as usize + 1, 3))
         }));
+        shown.extend(self.journal.seconds_left().map(|seconds| {
+            let (tag, value) = match seconds {
+                s if s < 120.0 => ("Sec left", s),
+                s => ("Min left", s / 60.0),
+            };
+            ProgressType::Value { tag: tag.into(), value: value.round() as usize }
+        }));
+        shown.push(counted("Epoch", Progress::new(self.journal.epoch(), epochs)));
         shown
     }
 

@@ -60,7 +60,7 @@ impl Metric for GaugeMetric {
         self.value = (self.gauge.read)(&shown.0);
         let mut text = (self.gauge.format)(self.value);
         if let Some(target) = self.target {
-            text = format!("{text}, to be {target}");
+            text = format!("{text} to {target}");
         }
         SerializedEntry::new(text, self.value.to_string())
     }
@@ -253,6 +253,6 @@ mod tests {
             .take(3)
             .map(|mut gauge| gauge.update(&Shown(point.clone()), &metadata()).formatted)
             .collect();
-        assert_eq!(shown, ["0.2500", "5.00e-1", "0.7500, to be 0.2"]);
+        assert_eq!(shown, ["0.2500", "5.00e-1", "0.7500 to 0.2"]);
     }
 }
