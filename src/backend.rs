@@ -1,7 +1,5 @@
 //! Runs a job on the backend chosen at run time.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use burn::prelude::DeviceOps;
 use burn::tensor::Tensor;
 use burn::tensor::backend::{Backend, DeviceId};
@@ -37,6 +35,7 @@ pub fn run_on<J: Job>(name: BackendName, job: J) -> Result<J::Output> {
         }
         #[cfg(feature = "cuda")]
         BackendName::Cuda => {
+            keep_kernels();
             start::<burn::backend::Autodiff<burn_cuda::Cuda<f32, i32>>, J>(name, job)
         }
         #[cfg(feature = "wgpu")]
@@ -50,6 +49,24 @@ pub fn run_on<J: Job>(name: BackendName, job: J) -> Result<J::Output> {
                 .hint(format!("build it with `cargo build --release --features {feature}`")))
         }
     }
+}
+
+/// Keeps compiled kernels from run to run, in the user's cache, unless a `cubecl.toml` says
+/// otherwise: compiling them takes half a minute.
+#[cfg(feature = "cuda")]
+fn keep_kernels() {
+    use cubecl_runtime::config::cache::CacheConfig;
+    use cubecl_runtime::config::{CubeClRuntimeConfig as Config, RuntimeConfig};
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(std::path::PathBuf::from);
+    let home = || Some(std::path::PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
+    let Some(folder) = cache.filter(|path| path.is_absolute()).or_else(home) else { return };
+    let folder = folder.join("platon");
+    if Config::storage().lock().is_some() || std::fs::create_dir_all(&folder).is_err() {
+        return;
+    }
+    let mut config = Config::from_current_dir().override_from_env();
+    config.compilation.cache.get_or_insert(CacheConfig::File(folder));
+    Config::set(config);
 }
 
 /// Starts rayon's threads with as much stack as a main thread has, since [`run_on`] works on one of
@@ -109,7 +126,7 @@ fn tried<B: Backend>(
     device: impl FnOnce() -> B::Device,
     beside: Option<&B::Device>,
 ) -> Result<B::Device> {
-    let tried = catch_unwind(AssertUnwindSafe(|| {
+    let tried = panics::catch(|| {
         let device = device();
         B::seed(&device, 0);
         let beside = beside.unwrap_or(&device);
@@ -117,15 +134,14 @@ fn tried<B: Backend>(
         let sum = ones.sum().to_device(beside).into_data();
         let sum = sum.iter::<f32>().next();
         (device, sum)
-    }));
-    match tried {
-        Ok((device, Some(2.0))) => Ok(device),
-        _ => {
-            // Some libraries list every place they have looked in.
-            let cause = panics::take().unwrap_or_else(|| "a wrong sum in the first test".into());
-            let cause = cause.split(" - ").next().unwrap_or_default();
-            Err(Error::run(format!("{name}: no usable device or driver: {cause}"))
-                .hint("check the driver (`nvidia-smi`, `vulkaninfo`); the backend flex needs none"))
-        }
-    }
+    });
+    let cause = match tried {
+        Ok((device, Some(2.0))) => return Ok(device),
+        Ok(_) => "a wrong sum in the first test".into(),
+        Err(cause) => cause,
+    };
+    // Some libraries list every place they have looked in.
+    let cause = cause.split(" - ").next().unwrap_or_default();
+    Err(Error::run(format!("{name}: no usable device or driver: {cause}"))
+        .hint("check the driver (`nvidia-smi`, `vulkaninfo`); the backend flex needs none"))
 }

@@ -64,7 +64,8 @@ pub enum Error {
 impl Error {
     /// An operating-system error at `path` while trying to `action` it.
     pub fn io(path: impl AsRef<Path>, action: &'static str, source: io::Error) -> Self {
-        Self::Io { path: path.as_ref().to_path_buf(), action, source, hint: None }
+        let hint = remedy(action, source.kind()).map(Into::into);
+        Self::Io { path: path.as_ref().to_path_buf(), action, source, hint }
     }
 
     /// A file's content is wrong; `line` counts from 1.
@@ -109,6 +110,23 @@ impl Error {
             Self::Closed => {}
         }
         self
+    }
+}
+
+/// What helps where a file cannot be written.
+fn remedy(action: &str, kind: io::ErrorKind) -> Option<&'static str> {
+    match kind {
+        _ if !matches!(action, "write" | "create") => None,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Some("free some space, or choose another folder")
+        }
+        io::ErrorKind::FileTooLarge => {
+            Some("files may grow no further than the limit that `ulimit -f` shows; raise it")
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            Some("check the permissions of the folder")
+        }
+        _ => None,
     }
 }
 
@@ -169,6 +187,25 @@ mod tests {
             let text = error.hint(format!("remove {}", path.display())).to_string();
             assert!(text.starts_with("a ?[2Jb:") && text.ends_with("remove a ?[2Jb)"), "{text}");
         }
+    }
+
+    #[test]
+    fn a_write_that_fails_names_what_was_in_its_way() {
+        let failed = |action, number| {
+            Error::io("a", action, io::Error::from_raw_os_error(number)).to_string()
+        };
+        for (number, remedy) in [
+            (libc::ENOSPC, "free some space"),
+            (libc::EDQUOT, "free some space"),
+            (libc::EFBIG, "`ulimit -f`"),
+            (libc::EACCES, "permissions"),
+            (libc::EROFS, "permissions"),
+        ] {
+            let text = failed("write", number);
+            assert!(text.contains("(hint: ") && text.contains(remedy), "{text}");
+        }
+        assert!(!failed("read", libc::EACCES).contains("hint"));
+        assert!(!failed("write", libc::EIO).contains("hint"));
     }
 
     #[test]

@@ -6,24 +6,30 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::bert::checkpoint::{CONFIG, Checkpoint, TOKENIZER_FILES};
-use crate::bert::config::Dropouts;
-use crate::bert::family::BERT;
+use crate::bert::config::DROPOUT;
 use crate::bert::weights::{self, StoredTensor, Tensors};
-use crate::bert::{BertConfig, names, sparse};
+use crate::bert::{BertConfig, HeadSettings, names, sparse};
 use crate::error::{Error, Result};
-use crate::files::{write_json, write_whole};
+use crate::files::{read_text, write_json, write_whole};
 use crate::glue::encode::Encoder;
 use crate::glue::task::{Kind, Task};
 
 /// The weights' file of a Hugging Face folder.
 pub const WEIGHTS: &str = "model.safetensors";
-/// Dropout rates for a checkpoint that names none.
-const DROPOUTS: Dropouts = Dropouts { encoder: 0.1, head: 0.1 };
+
+/// Dropout rates that a model was trained with, in [0, 1).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Dropouts {
+    /// In embeddings, attention and feed-forward layers.
+    pub encoder: f64,
+    /// Before the last layer of the head.
+    pub head: f64,
+}
 
 /// Writes `config.json`, `model.safetensors` and the tokenizer's files, if there is one, to `dir`.
 ///
 /// # Errors
-/// A file cannot be written.
+/// A weight is not finite, or a file cannot be written.
 pub fn save_hugging_face(
     dir: &Path,
     tensors: &BTreeMap<String, StoredTensor>,
@@ -36,8 +42,9 @@ pub fn save_hugging_face(
         Kind::Classification { labels } => labels,
         Kind::Regression => &[],
     };
+    let head = HeadSettings::new(labels, dropouts.head);
     weights::save(tensors, &dir.join(WEIGHTS))?;
-    write_json(&dir.join(CONFIG), &config.to_classifier_json(labels, dropouts))?;
+    write_json(&dir.join(CONFIG), &config.to_classifier_json(&head, dropouts.encoder))?;
     encoder.map_or(Ok(()), |encoder| encoder.save_to(dir))
 }
 
@@ -70,10 +77,8 @@ pub fn to_hugging_face(
         None => checkpoint.texts.clone(),
     };
     let (config, json) = (checkpoint.config.clone(), checkpoint.json.clone());
-    let tensors = checkpoint.into_tensors()?;
-    tensors.outputs(config.hidden_size)?;
-    let Tensors { tensors, unused, .. } = tensors;
-    let json = hugging_face_config(&config, json, &tensors);
+    let (Tensors { tensors, unused, .. }, head) = checkpoint.into_parts()?;
+    let json = hugging_face_config(&config, json, head.as_ref());
     weights::save(&tensors, &dir.join(WEIGHTS))?;
     write_json(&dir.join(CONFIG), &json)?;
     for (name, text) in &texts {
@@ -102,8 +107,9 @@ pub fn to_sparse(checkpoint: Checkpoint, file: &Path) -> Result<LayerBytes> {
         false => checkpoint.texts.clone(),
     };
     let (config, json) = (checkpoint.config.clone(), checkpoint.json.clone());
-    let tensors = checkpoint.into_tensors()?.tensors;
-    texts.insert(CONFIG.to_string(), hugging_face_config(&config, json, &tensors).to_string());
+    let (Tensors { tensors, .. }, head) = checkpoint.into_parts()?;
+    let json = hugging_face_config(&config, json, head.as_ref());
+    texts.insert(CONFIG.to_string(), json.to_string());
     write_whole(file, &sparse::encode(&tensors, &texts)?)?;
     let mut layers = LayerBytes::default();
     for (name, tensor) in &tensors {
@@ -116,31 +122,25 @@ pub fn to_sparse(checkpoint: Checkpoint, file: &Path) -> Result<LayerBytes> {
     Ok(layers)
 }
 
-/// The configuration as it is if Hugging Face's tools wrote it; else one for the same model.
-fn hugging_face_config(
-    config: &BertConfig,
-    json: Value,
-    tensors: &BTreeMap<String, StoredTensor>,
-) -> Value {
-    if json.get("model_type").is_some() {
-        return json;
-    }
-    let outputs = tensors.get(&names::output_weight()).and_then(|t| t.shape.first()).copied();
-    let labels: Vec<String> = match outputs {
-        None | Some(1) => Vec::new(),
-        Some(outputs) => (0..outputs).map(|n| format!("LABEL_{n}")).collect(),
-    };
-    let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
-    let mut made = config.to_classifier_json(&labels, DROPOUTS);
-    if outputs.is_none()
-        && let Some(made) = made.as_object_mut()
-    {
-        made.insert("architectures".into(), serde_json::json!([BERT.encoder_class]));
-        for key in ["id2label", "label2id", "problem_type", "classifier_dropout"] {
-            made.shift_remove(key);
+/// The configuration as it is if Hugging Face's tools wrote it, with the outputs' names if it says
+/// nothing of them; else one for the same model.
+fn hugging_face_config(config: &BertConfig, json: Value, head: Option<&HeadSettings>) -> Value {
+    let Value::Object(mut given) = json else { return json };
+    if given.contains_key("model_type") {
+        if let Some(head) = head {
+            head.write_labels(&mut given);
         }
+        return Value::Object(given);
     }
-    made
+    let made = match head {
+        Some(head) => config.to_classifier_json(head, DROPOUT),
+        None => config.to_encoder_json(DROPOUT),
+    };
+    let Value::Object(mut made) = made else { return made };
+    for key in ["hidden_dropout_prob", "attention_probs_dropout_prob"] {
+        made.extend(given.remove_entry(key).filter(|(_, rate)| rate.is_number()));
+    }
+    Value::Object(made)
 }
 
 fn tokenizer_texts(folder: &Path) -> Result<BTreeMap<String, String>> {
@@ -148,8 +148,7 @@ fn tokenizer_texts(folder: &Path) -> Result<BTreeMap<String, String>> {
     for name in TOKENIZER_FILES {
         let path = folder.join(name);
         if path.is_file() {
-            let text = std::fs::read_to_string(&path).map_err(|e| Error::io(&path, "read", e))?;
-            texts.insert(name.to_string(), text);
+            texts.insert(name.to_string(), read_text(&path)?);
         }
     }
     Ok(texts)

@@ -1,12 +1,191 @@
-//! Files that appear whole or not at all.
+//! Files that appear whole or not at all, and files from elsewhere that are what they look like.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path};
+use std::string::FromUtf8Error;
 
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
+
+/// Opens the file `path`, or the one that a link of this name leads to, for reading. A pipe is not
+/// waited on.
+///
+/// # Errors
+/// It cannot be read, or is no plain file.
+pub fn open(path: &Path) -> Result<File> {
+    let failed = |e| Error::io(path, "read", e);
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let file = file.map_err(failed)?;
+    let found = file.metadata().map_err(failed)?;
+    if found.is_dir() {
+        return Err(failed(io::Error::from_raw_os_error(libc::EISDIR)));
+    }
+    if !found.is_file() {
+        return Err(no_file(path, &found));
+    }
+    Ok(file)
+}
+
+/// Opens a file that the program itself keeps at `path` and that grows in place, as `options` say.
+/// The folder may be from elsewhere: links are not followed, a pipe is not waited on, and a file
+/// that has a second name is left alone.
+///
+/// # Errors
+/// It cannot be opened, or is no file of one name.
+pub fn open_own(path: &Path, options: &mut OpenOptions) -> Result<File> {
+    let options = options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    let file = options.open(path).map_err(|e| match fs::symlink_metadata(path) {
+        // What the system says of these is not what is wrong with them.
+        Ok(found) if !found.is_file() && !found.is_dir() => no_file(path, &found),
+        _ => Error::io(path, "open", e),
+    })?;
+    let found = file.metadata().map_err(|e| Error::io(path, "read", e))?;
+    if !found.is_file() {
+        return Err(no_file(path, &found));
+    }
+    if found.nlink() > 1 {
+        let found = format!("one of {} names of the same file", found.nlink());
+        return Err(Error::content(path, None, "a file of its own", found)
+            .hint("copy it, and put the copy in its place"));
+    }
+    Ok(file)
+}
+
+/// Refuses what stands at `path`, if anything does, unless it is a plain file or folder. Links are
+/// not followed.
+///
+/// # Errors
+/// It is a link, a pipe or the like.
+pub fn check_own(path: &Path) -> Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.is_file() && !found.is_dir() => {
+            let expected = "a file or folder of its own";
+            Err(Error::content(path, None, expected, kind(&found)).hint(PLANTED))
+        }
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io(path, "read", e)),
+        _ => Ok(()),
+    }
+}
+
+const PLANTED: &str = "platon put no such thing there: put the file or folder itself in its place";
+
+fn no_file(path: &Path, found: &fs::Metadata) -> Error {
+    Error::content(path, None, "a file", kind(found)).hint(PLANTED)
+}
+
+fn kind(found: &fs::Metadata) -> &'static str {
+    match found.file_type() {
+        kind if kind.is_file() => "a file",
+        kind if kind.is_dir() => "a folder",
+        kind if kind.is_symlink() => "a link",
+        kind if kind.is_fifo() => "a pipe",
+        kind if kind.is_socket() => "a socket",
+        _ => "a device",
+    }
+}
+
+/// Reads a whole file, of which there are at most `most` bytes.
+///
+/// # Errors
+/// As [`open`], or the file is longer, which is found out before it is in memory.
+pub fn read_at_most(path: &Path, most: u64) -> Result<Vec<u8>> {
+    let file = open(path)?;
+    let failed = |e| Error::io(path, "read", e);
+    let length = file.metadata().map_err(failed)?.len();
+    check_size(path, length, most)?;
+    let mut bytes = Vec::new();
+    let room = bytes.try_reserve_exact(usize::try_from(length).unwrap_or(usize::MAX));
+    room.map_err(|_| failed(io::ErrorKind::OutOfMemory.into()))?;
+    // It may grow meanwhile, and some of the system's own files do not tell their length.
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
+    check_size(path, bytes.len() as u64, most)?;
+    Ok(bytes)
+}
+
+/// The most bytes of a file that is read as a whole, by how its name ends. Each is far more than any
+/// BERT has, and little enough for the memory of any machine that runs one.
+const MOST_BYTES: [(&str, u64); 7] = [
+    ("vocab.txt", 64 << 20),
+    ("tokenizer.json", 128 << 20),
+    ("config.json", 16 << 20),
+    ("added_tokens.json", 16 << 20),
+    ("special_tokens_map.json", 16 << 20),
+    (".yaml", 16 << 20),
+    (".yml", 16 << 20),
+];
+/// The same of every other file, weights and data sets among them.
+const MOST_BYTES_ELSE: u64 = 16 << 30;
+
+/// The most bytes that the file `path` may have, by its name.
+#[must_use]
+pub fn most_bytes(path: &Path) -> u64 {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let kind = MOST_BYTES.iter().find(|(end, _)| name.ends_with(end));
+    kind.map_or(MOST_BYTES_ELSE, |(_, most)| *most)
+}
+
+/// The bytes of a file.
+///
+/// # Errors
+/// As [`read_at_most`], the limit being [`most_bytes`].
+pub fn read_whole(path: &Path) -> Result<Vec<u8>> {
+    read_at_most(path, most_bytes(path))
+}
+
+/// The text of a UTF-8 file.
+///
+/// # Errors
+/// As [`read_whole`], or it is not UTF-8: the error then names the line of the first bad byte.
+pub fn read_text(path: &Path) -> Result<String> {
+    text(path, read_whole(path)?)
+}
+
+/// The text in `bytes`, which are those of the file `path`.
+///
+/// # Errors
+/// They are not UTF-8: the error then names the line of the first bad one.
+pub fn text(path: &Path, bytes: Vec<u8>) -> Result<String> {
+    String::from_utf8(bytes).map_err(|e| {
+        let before = e.as_bytes().iter().take(e.utf8_error().valid_up_to());
+        not_utf8(path, 1 + before.filter(|byte| **byte == b'\n').count(), &e)
+    })
+}
+
+/// The error of a text whose line `line` is not UTF-8.
+pub fn not_utf8(path: &Path, line: usize, error: &FromUtf8Error) -> Error {
+    let found = match error.as_bytes().get(error.utf8_error().valid_up_to()) {
+        Some(byte) => format!("the byte 0x{byte:02x}"),
+        None => "a cut-off character".to_owned(),
+    };
+    Error::content(path, line, "UTF-8 text", found).hint("download the file again")
+}
+
+/// Checks the size of what is, or would be, the file `path`.
+///
+/// # Errors
+/// It has more than `most` bytes.
+pub fn check_size(path: &Path, bytes: u64, most: u64) -> Result<()> {
+    if bytes <= most {
+        return Ok(());
+    }
+    Err(Error::content(path, None, format!("at most {most} bytes"), format!("{bytes} or more"))
+        .hint("far more than a file of its kind takes: look at what it is"))
+}
+
+/// Makes an empty file in place of whatever stands there; a link is removed and not followed.
+///
+/// # Errors
+/// The folder cannot be written to.
+pub fn create(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    OpenOptions::new().write(true).create_new(true).open(path)
+}
 
 /// Refuses what git leaves in the place of a file that git-lfs keeps elsewhere. `start` is what the
 /// file `path` begins with.
@@ -33,13 +212,13 @@ pub fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(format!(".{}.tmp", std::process::id()));
     let temporary = path.with_file_name(name);
-    let written = File::create(&temporary)
+    let written = create(&temporary)
         .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
         .and_then(|()| fs::rename(&temporary, path));
     written.map_err(|e| {
         // Best effort: the first error is the one to report.
         let _ = fs::remove_file(&temporary);
-        Error::io(path, "write", e).hint("check the free space and the permissions of the folder")
+        Error::io(path, "write", e)
     })
 }
 
@@ -60,9 +239,7 @@ pub fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
 /// The file cannot be read.
 pub fn sha256_file(path: &Path) -> Result<String> {
     let mut hash = Sha256::new();
-    File::open(path)
-        .and_then(|mut file| io::copy(&mut file, &mut hash))
-        .map_err(|e| Error::io(path, "read", e))?;
+    io::copy(&mut open(path)?, &mut hash).map_err(|e| Error::io(path, "read", e))?;
     Ok(format!("{:x}", hash.finalize()))
 }
 
@@ -86,7 +263,107 @@ pub fn is_file_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
+
+    fn pipe(path: &Path) {
+        let name = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
+        // SAFETY: `name` is a string that ends in 0.
+        assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+    }
+
+    #[test]
+    fn a_pipe_is_refused_and_not_waited_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        pipe(&path);
+        let own = |options: &mut OpenOptions| open_own(&path, options).map(drop);
+        for refused in [
+            open(&path).map(drop),
+            read_at_most(&path, 1).map(drop),
+            sha256_file(&path).map(drop),
+            own(OpenOptions::new().append(true).create(true)),
+            own(OpenOptions::new().read(true)),
+            check_own(&path),
+        ] {
+            let text = refused.unwrap_err().to_string();
+            assert!(text.contains("config.toml: expected a file"), "{text}");
+            assert!(text.contains(", found a pipe (hint: "), "{text}");
+        }
+    }
+
+    #[test]
+    fn own_files_are_no_links_and_have_one_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("theirs"), "content").unwrap();
+        symlink(at("theirs"), at("link")).unwrap();
+        symlink(at("nowhere"), at("hanging")).unwrap();
+        fs::hard_link(at("theirs"), at("second")).unwrap();
+        for (name, found) in [
+            ("link", "expected a file, found a link"),
+            ("hanging", "expected a file, found a link"),
+            ("second", "expected a file of its own, found one of 2 names of the same file"),
+        ] {
+            let opened = open_own(&at(name), OpenOptions::new().write(true).create(true));
+            let text = opened.unwrap_err().to_string();
+            assert!(text.contains(found), "{text}");
+        }
+        assert!(check_own(&at("link")).is_err());
+        for path in [dir.path(), &at("theirs"), &at("new")] {
+            check_own(path).unwrap();
+        }
+        assert_eq!(read_at_most(&at("link"), 7).unwrap(), b"content", "to be read it may be one");
+        drop(create(&at("link")).unwrap());
+        write_whole(&at("hanging"), b"x").unwrap();
+        assert_eq!(fs::read(at("theirs")).unwrap(), b"content");
+        assert!(!at("nowhere").exists());
+    }
+
+    #[test]
+    fn a_file_that_is_too_long_is_refused_by_its_length() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.toml");
+        // It takes no room on the disk, and would take a terabyte in memory.
+        File::create(&path).unwrap().set_len(1 << 40).unwrap();
+        let text = read_at_most(&path, 1000).unwrap_err().to_string();
+        assert!(
+            text.contains("a.toml: expected at most 1000 bytes, found 1099511627776"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn each_kind_of_file_has_its_own_limit() {
+        for (name, most) in [
+            ("a/config.json", 16 << 20),
+            ("a/tokenizer_config.json", 16 << 20),
+            ("a/special_tokens_map.json", 16 << 20),
+            ("a/added_tokens.json", 16 << 20),
+            ("a/vocab.txt", 64 << 20),
+            ("a/tokenizer.json", 128 << 20),
+            ("a/tasks.yaml", 16 << 20),
+            ("a/model.safetensors", 16 << 30),
+            ("a/mnli_train.json", 16_u64 << 30),
+        ] {
+            assert_eq!(most_bytes(Path::new(name)), most, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_file_beyond_its_limit_is_refused_with_its_size_before_it_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.json");
+        fs::write(&path, "12345").unwrap();
+        assert_eq!(read_at_most(&path, 5).unwrap(), b"12345");
+        let text = read_at_most(&path, 4).unwrap_err().to_string();
+        assert!(text.contains("config.json: expected at most 4 bytes, found 5 or more (hint: "));
+        // A hole that takes no room on the disk.
+        File::options().write(true).open(&path).unwrap().set_len(1 << 40).unwrap();
+        let text = read_whole(&path).unwrap_err().to_string();
+        assert!(text.contains("at most 16777216 bytes, found 1099511627776 or more"), "{text}");
+    }
 
     #[test]
     fn a_failed_write_leaves_nothing_behind() {

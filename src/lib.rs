@@ -35,3 +35,4 @@ pub mod submission;
 pub mod tensorboard;
 pub mod torch;
 pub mod train;
+pub mod zipped;

@@ -1,5 +1,6 @@
 //! Turns panics of the libraries below into one line of an error.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 
 static LAST: Mutex<Option<String>> = Mutex::new(None);
@@ -21,7 +22,16 @@ pub fn keep_quiet() {
     }));
 }
 
-/// The message kept since the last call.
-pub fn take() -> Option<String> {
-    LAST.lock().unwrap_or_else(PoisonError::into_inner).take()
+/// The message kept since the last call: of a panic in whatever thread.
+pub fn take() -> String {
+    let last = LAST.lock().unwrap_or_else(PoisonError::into_inner).take();
+    last.unwrap_or_else(|| "a panic without a message".into())
+}
+
+/// Runs `work`; where that panics, the panic's message.
+///
+/// # Errors
+/// It panics.
+pub fn catch<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| take())
 }

@@ -39,7 +39,9 @@ pub struct Report {
     pub pruner: Pruner,
     /// The remaining ratio asked for.
     pub final_ratio: f64,
-    /// Share of the prunable weights that are zero in the saved model.
+    /// The share of the prunable weights that are not zero in the saved model.
+    pub reached_ratio: f64,
+    /// `1 - reached_ratio`.
     pub sparsity: f64,
     /// Number of prunable weights.
     pub prunable: usize,
@@ -96,6 +98,23 @@ pub fn sparsity(layers: &[MatrixReport]) -> f64 {
 }
 
 impl Report {
+    /// What to say where the ratio that was asked for was not reached in a run planned for `total`
+    /// updates.
+    pub fn shortfall(&self, total: usize) -> Option<String> {
+        /// What scores that tie may make of it.
+        const TIES: f64 = 1e-3;
+        let off = (self.reached_ratio - self.final_ratio).abs();
+        if !self.pruner.prunes() || off <= TIES {
+            return None;
+        }
+        let [reached, asked] = [self.reached_ratio, self.final_ratio].map(|ratio| 100.0 * ratio);
+        let why = match self.steps {
+            steps if steps < total => format!("it ended after update {steps} of {total}"),
+            _ => "scores tie at the threshold".to_string(),
+        };
+        Some(format!("{reached:.2} % of the prunable weights remain, not {asked:.2} %: {why}"))
+    }
+
     /// The table for the end of a run.
     pub fn table(&self) -> String {
         let mut matrices: Vec<&str> = Vec::new();
@@ -108,9 +127,9 @@ impl Report {
         let label = |m: &str| ORDER.iter().find(|o| o.0 == m).map_or(m.to_string(), |o| o.1.into());
         let mut out = String::from("remaining %");
         for matrix in &matrices {
-            let _ = write!(out, "{:>10}", label(matrix));
+            let _ = write!(out, "{:>9}", label(matrix));
         }
-        out.push_str("       all\n");
+        out.push_str("      all\n");
         let mut layers: Vec<usize> = self.layers.iter().map(|r| r.layer).collect();
         layers.dedup();
         let rows = layers.into_iter().map(Some).chain([None]);
@@ -120,9 +139,9 @@ impl Report {
             let _ = write!(out, "{name:<11}");
             for matrix in &matrices {
                 let part = self.layers.iter().filter(mine).filter(|r| r.matrix == **matrix);
-                let _ = write!(out, "{:>10.2}", percent(part));
+                let _ = write!(out, "{:>9.2}", percent(part));
             }
-            let _ = writeln!(out, "{:>10.2}", percent(self.layers.iter().filter(mine)));
+            let _ = writeln!(out, "{:>9.2}", percent(self.layers.iter().filter(mine)));
         }
         let remaining: usize = self.layers.iter().map(|r| r.remaining).sum();
         let scores: Vec<String> = self
@@ -135,7 +154,7 @@ impl Report {
             (
                 "weights",
                 format!(
-                    "{remaining} of {} prunable remain, {} parameters in all",
+                    "{remaining} of {} prunable remain; {} parameters in all",
                     self.prunable, self.parameters
                 ),
             ),
@@ -143,7 +162,7 @@ impl Report {
             (
                 "time",
                 format!(
-                    "{:.0} s for {} updates; {:.4} s per update, {:.4} s of it pruning",
+                    "{:.0} s, {} updates; {:.4} s per update, {:.4} s of it pruning",
                     self.seconds, self.steps, self.seconds_per_step, self.pruning_seconds_per_step
                 ),
             ),
@@ -196,5 +215,54 @@ mod tests {
         assert_eq!(rows, [(0, "attention.self.query", 4, 2), (1, "output.dense", 4, 1)]);
         assert_eq!(sparsity(&layers), 5.0 / 8.0);
         assert_eq!(sparsity(&[]), 0.0);
+    }
+
+    fn report(pruner: Pruner, reached_ratio: f64, steps: usize) -> Report {
+        Report {
+            format: FORMAT,
+            task: "rte".into(),
+            pruner,
+            final_ratio: 0.2,
+            reached_ratio,
+            sparsity: 1.0 - reached_ratio,
+            prunable: 8,
+            parameters: 10,
+            dev: Map::new(),
+            steps,
+            seconds_per_step: 0.1,
+            pruning_seconds_per_step: 0.01,
+            seconds: 10.0,
+            peak_rss_bytes: 1,
+            model_bytes: 1,
+            layers: count(&tensors()),
+        }
+    }
+
+    #[test]
+    fn what_was_reached_is_said_where_it_is_not_what_was_asked_for() {
+        let shortfall = |reached, steps| report(Pruner::Platon, reached, steps).shortfall(240);
+        assert_eq!(shortfall(0.2004, 240), None);
+        assert_eq!(
+            shortfall(0.82, 55).unwrap(),
+            "82.00 % of the prunable weights remain, not 20.00 %: it ended after update 55 of 240"
+        );
+        assert!(shortfall(0.9, 240).unwrap().ends_with("scores tie at the threshold"));
+        assert_eq!(report(Pruner::None, 1.0, 240).shortfall(240), None);
+    }
+
+    #[test]
+    fn the_table_fits_80_columns() {
+        let table = Report { seconds: 99_999.0, ..report(Pruner::Platon, 0.2, 99_999) }.table();
+        let six = (0..6).map(|n| MatrixReport {
+            layer: n,
+            matrix: ORDER[n].0.into(),
+            weights: 1,
+            remaining: 1,
+            ratio: 1.0,
+        });
+        let full = Report { layers: six.collect(), ..report(Pruner::Platon, 0.2, 9) }.table();
+        for line in table.lines().chain(full.lines()) {
+            assert!(line.len() <= 80, "{} columns: {line}", line.len());
+        }
     }
 }

@@ -67,10 +67,10 @@ pub const ENTRIES: [Entry; 11] = [
 /// A predicted score as the server takes it: inside [`SCORE_RANGE`], with three decimals.
 ///
 /// # Errors
-/// The score is not a number.
+/// The score is not a finite number.
 pub fn score(prediction: f32) -> Result<String> {
-    if prediction.is_nan() {
-        return Err(Error::value("prediction", "a score", prediction)
+    if !prediction.is_finite() {
+        return Err(Error::value("prediction", "a finite score", prediction)
             .hint("the model diverged: train it again with a lower learning rate"));
     }
     // Adding 0 turns -0 into 0, which is written without a sign.

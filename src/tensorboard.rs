@@ -22,6 +22,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crc::{CRC_32_ISCSI, Crc};
 
 use crate::error::{Error, Result};
+use crate::files::open_own;
 
 /// CRC-32C, by its name in the catalogue.
 const CRC32C: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
@@ -72,11 +73,10 @@ impl EventWriter {
     /// The file cannot be written, or is shorter.
     pub fn resume(path: &Path, bytes: u64) -> Result<Self> {
         let failed = |e| Error::io(path, "write", e);
-        let mut file = OpenOptions::new().write(true).open(path).map_err(failed)?;
+        let mut file = open_own(path, OpenOptions::new().write(true))?;
         let found = file.metadata().map_err(failed)?.len();
         if found < bytes {
-            return Err(Error::content(path, None, format!("at least {bytes} bytes"), found)
-                .hint("without this file the run cannot go on with --tensorboard"));
+            return Err(Error::content(path, None, format!("at least {bytes} bytes"), found));
         }
         file.set_len(bytes).and_then(|()| file.seek(SeekFrom::End(0))).map_err(failed)?;
         let file = BufWriter::with_capacity(BUFFER_BYTES, file);
@@ -120,7 +120,7 @@ impl EventWriter {
     }
 
     fn failed(&self, source: io::Error) -> Error {
-        Error::io(&self.path, "write", source).hint("check the free space of the folder's disk")
+        Error::io(&self.path, "write", source)
     }
 }
 

@@ -1,17 +1,18 @@
 //! Where a model comes from: a Hugging Face folder, a file of the original program, a sparse file.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use super::config::BertConfig;
+use super::family::BERT;
+use super::head_settings::HeadSettings;
 use super::weights::{StoredTensor, Tensors};
-use super::{shards, sparse};
+use super::{names, shards, sparse};
 use crate::error::{Error, Result};
-use crate::files::check_pointer;
+use crate::files::{check_pointer, check_size, most_bytes, open, read_text, read_whole};
 use crate::torch;
 
 /// A checkpoint whose configuration has been read and checked.
@@ -20,7 +21,9 @@ pub struct Checkpoint {
     path: PathBuf,
     /// The sizes of the encoder.
     pub config: BertConfig,
-    /// All that the configuration says, label names among it.
+    /// The file that the configuration stands in.
+    config_file: PathBuf,
+    /// All that the configuration says.
     pub json: Value,
     /// Texts that a sparse file holds besides, by their names: the tokenizer's files.
     pub texts: BTreeMap<String, String>,
@@ -42,8 +45,13 @@ enum Weights {
 /// The configuration's file in a Hugging Face folder, and its entry in a sparse file.
 pub const CONFIG: &str = "config.json";
 /// What belongs to a tokenizer, where it is there.
-pub const TOKENIZER_FILES: [&str; 4] =
-    ["tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json"];
+pub const TOKENIZER_FILES: [&str; 5] = [
+    "tokenizer.json",
+    "vocab.txt",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+];
 /// The weights' files of a Hugging Face folder, the better first.
 const WEIGHT_FILES: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
 /// Files of weights that are not read here, and what they are.
@@ -57,19 +65,46 @@ const OTHER_WEIGHTS: [(&str, &str); 5] = [
 
 impl Checkpoint {
     /// Opens a Hugging Face folder (`config.json`, and `model.safetensors` or `pytorch_model.bin`, or
-    /// the index of several such files), a checkpoint file of the original program, or a sparse file of `platon export`. Only a file
-    /// that holds both is read as a whole.
+    /// the index of several such files), a checkpoint file of the original program, or a sparse file
+    /// of `platon export`. Only a file that holds both is read as a whole.
     ///
     /// # Errors
     /// A file that is missing, malformed, or describes another architecture. A folder without
     /// weights is no error until they are asked for.
     pub fn open(path: &Path) -> Result<Self> {
         if path.is_file() {
-            return Self::open_file(path);
+            return Self::open_file(path, read(path)?);
         }
-        let json = read_json(&path.join(CONFIG))?;
-        let config = BertConfig::from_json(json.clone(), &path.join(CONFIG))?;
-        check_labels(&json, &path.join(CONFIG))?;
+        Self::open_folder(path)
+    }
+
+    /// The same where only the configuration is asked for: a PyTorch file's weights are not read,
+    /// and no weights are kept in memory.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_config(path: &Path) -> Result<Self> {
+        if !path.is_file() {
+            return Self::open_folder(path);
+        }
+        let content = if is_torch(path)? {
+            let config = torch::read_config(path)?;
+            Content {
+                tensors: Tensors::new(path, BTreeMap::new())?,
+                config,
+                texts: BTreeMap::new(),
+            }
+        } else {
+            read(path)?
+        };
+        let opened = Self::open_file(path, content)?;
+        Ok(Self { weights: Weights::File(path.to_path_buf()), ..opened })
+    }
+
+    fn open_folder(path: &Path) -> Result<Self> {
+        let config_file = path.join(CONFIG);
+        let json = read_json(&config_file)?;
+        let config = BertConfig::from_json(json.clone(), &config_file)?;
         let weights = WEIGHT_FILES.iter().find_map(|name| {
             let (file, index) = (path.join(name), path.join(format!("{name}.index.json")));
             match file.is_file() {
@@ -78,13 +113,14 @@ impl Checkpoint {
             }
         });
         let weights = weights.unwrap_or(Weights::Missing);
-        Ok(Self { path: path.to_path_buf(), config, json, texts: BTreeMap::new(), weights })
+        let (path, texts) = (path.to_path_buf(), BTreeMap::new());
+        Ok(Self { path, config, config_file, json, texts, weights })
     }
 
-    fn open_file(path: &Path) -> Result<Self> {
-        let Content { tensors, config: inside, texts } = read(path)?;
+    fn open_file(path: &Path, content: Content) -> Result<Self> {
+        let Content { tensors, config: inside, texts } = content;
         let beside = path.with_file_name(CONFIG);
-        let (json, at) = match inside {
+        let (json, config_file) = match inside {
             Some(json) => (json, path.to_path_buf()),
             None if beside.is_file() => (read_json(&beside)?, beside),
             None => {
@@ -92,10 +128,9 @@ impl Checkpoint {
                     .hint("put the model's config.json beside this file"));
             }
         };
-        let config = BertConfig::from_json(json.clone(), &at)?;
-        check_labels(&json, &at)?;
+        let config = BertConfig::from_json(json.clone(), &config_file)?;
         let weights = Weights::Read(tensors);
-        Ok(Self { path: path.to_path_buf(), config, json, texts, weights })
+        Ok(Self { path: path.to_path_buf(), config, config_file, json, texts, weights })
     }
 
     /// Whether there are weights.
@@ -132,7 +167,7 @@ impl Checkpoint {
             Weights::Read(tensors) => tensors,
             Weights::File(file) => read(&file)?.tensors,
             Weights::Shards(index) => read_shards(&index)?,
-            Weights::Missing => Tensors::new(&self.path, BTreeMap::new()),
+            Weights::Missing => Tensors::new(&self.path, BTreeMap::new())?,
         };
         tensors.check(&self.config)?;
         Ok(tensors)
@@ -159,41 +194,52 @@ impl Checkpoint {
         self.json.get("finetuning_task").and_then(Value::as_str)
     }
 
-    /// Whether a fine-tuned model predicts values instead of classes.
-    pub fn is_regression(&self) -> bool {
-        match self.json.get("problem_type").and_then(Value::as_str) {
-            Some(problem) => problem == "regression",
-            None => self.labels().len() == 1,
-        }
+    /// The weights as [`into_tensors`](Self::into_tensors) has them, and what the configuration says
+    /// of their head, if there is one.
+    ///
+    /// # Errors
+    /// Those of `into_tensors`, and of [`HeadSettings::read`].
+    pub fn into_parts(self) -> Result<(Tensors, Option<HeadSettings>)> {
+        let (json, file) = (self.json.clone(), self.config_file.clone());
+        let hidden = self.config.hidden_size;
+        let tensors = self.into_tensors()?;
+        let outputs = tensors.outputs(hidden)?;
+        let head = outputs.map(|outputs| HeadSettings::read(&json, &file, outputs));
+        Ok((tensors, head.transpose()?))
     }
 
-    /// The label names of a fine-tuned model in the order of its outputs, if it names them.
-    pub fn labels(&self) -> Vec<String> {
-        labels(&self.json)
+    /// The weights of a classifier, and what the configuration says of its head.
+    ///
+    /// # Errors
+    /// Those of [`into_parts`](Self::into_parts); there is no head, or one of another model, whose
+    /// tensors have the same names.
+    pub fn into_classifier(self) -> Result<(Tensors, HeadSettings)> {
+        let architectures = self.json.get("architectures").and_then(Value::as_array);
+        let other = |name: &&str| BERT.other_heads.contains(name);
+        let mut names = architectures.into_iter().flatten().filter_map(Value::as_str);
+        if let Some(name) = names.find(other) {
+            let expected = format!("the architecture {}", BERT.classifier_class);
+            return Err(Error::content(&self.config_file, None, expected, name)
+                .hint("other heads are not supported"));
+        }
+        let (tensors, head) = self.into_parts()?;
+        let head = head.ok_or_else(|| {
+            let expected = format!("a tensor {}", names::output_weight());
+            Error::content(&tensors.file, None, expected, "none of that name")
+                .hint("name a fine-tuned model; this one has no head")
+        })?;
+        Ok((tensors, head))
     }
 }
 
 /// The content of a `config.json`.
 fn read_json(path: &Path) -> Result<Value> {
-    let text = std::fs::read_to_string(path).map_err(|e| {
-        Error::io(path, "read", e).hint("name a folder that holds a Hugging Face BERT checkpoint")
+    let text = read_text(path).map_err(|e| match e {
+        Error::Io { .. } => e.hint("name a folder that holds a Hugging Face BERT checkpoint"),
+        e => e,
     })?;
     check_pointer(path, text.as_bytes())?;
     serde_json::from_str(&text).map_err(|e| Error::content(path, e.line(), "JSON", e))
-}
-
-fn labels(json: &Value) -> Vec<String> {
-    let names = json.get("id2label").and_then(Value::as_object);
-    let name = |n: usize| Some(names?.get(&n.to_string())?.as_str()?.to_string());
-    (0..).map_while(name).collect()
-}
-
-/// Labels stand in tables.
-fn check_labels(json: &Value, path: &Path) -> Result<()> {
-    match labels(json).into_iter().find(|label| label.contains(char::is_control)) {
-        Some(label) => Err(Error::content(path, None, "labels of one line", format!("{label:?}"))),
-        None => Ok(()),
-    }
 }
 
 /// What a file of any known kind holds.
@@ -205,7 +251,7 @@ struct Content {
 
 /// The tensors of several files.
 fn read_shards(index: &Path) -> Result<Tensors> {
-    let mut all = Tensors::new(index, BTreeMap::new());
+    let mut all = Tensors::new(index, BTreeMap::new())?;
     for shard in shards::files(index, &read_json(index)?)? {
         let Tensors { tensors, unused, .. } = read(&shard)?.tensors;
         for (name, tensor) in tensors {
@@ -221,7 +267,7 @@ fn read_shards(index: &Path) -> Result<Tensors> {
 
 fn read(path: &Path) -> Result<Content> {
     let mut start = Vec::new();
-    let begun = File::open(path).and_then(|file| file.take(100).read_to_end(&mut start));
+    let begun = open(path)?.take(100).read_to_end(&mut start);
     begun.map_err(|e| Error::io(path, "read", e))?;
     check_pointer(path, &start)?;
     if is_torch(path)? {
@@ -229,10 +275,10 @@ fn read(path: &Path) -> Result<Content> {
         let stored = |(name, tensor): (String, torch::TorchTensor)| {
             (name, StoredTensor { shape: tensor.shape, values: tensor.values })
         };
-        let tensors = Tensors::new(path, tensors.into_iter().map(stored).collect());
+        let tensors = Tensors::new(path, tensors.into_iter().map(stored).collect())?;
         return Ok(Content { tensors, config, texts: BTreeMap::new() });
     }
-    let bytes = std::fs::read(path).map_err(|e| Error::io(path, "read", e))?;
+    let bytes = read_whole(path)?;
     if !sparse::is_sparse(&bytes) {
         let tensors = Tensors::from_safetensors(path, &bytes)?;
         return Ok(Content { tensors, config: None, texts: BTreeMap::new() });
@@ -244,19 +290,21 @@ fn read(path: &Path) -> Result<Content> {
         return Err(Error::content(path, None, "a tokenizer's file", format!("{name:?}"))
             .hint("this file was not made by platon export"));
     }
+    for (name, text) in &texts {
+        check_size(&path.join(name), text.len() as u64, most_bytes(Path::new(name)))?;
+    }
     let config = texts.remove(CONFIG).map(|text| {
         serde_json::from_str(&text)
             .map_err(|e| Error::content(path, None, format!("JSON in {CONFIG}"), e))
     });
-    Ok(Content { tensors: Tensors::new(path, tensors), config: config.transpose()?, texts })
+    Ok(Content { tensors: Tensors::new(path, tensors)?, config: config.transpose()?, texts })
 }
 
 /// PyTorch writes a zip archive, or, before version 1.6, a pickle; safetensors files begin with the
 /// length of their header, which would have to exceed 10 GB to look like either.
 fn is_torch(path: &Path) -> Result<bool> {
     let mut magic = [0; 8];
-    let read = File::open(path).and_then(|mut file| file.read(&mut magic));
-    let read = read.map_err(|e| Error::io(path, "read", e))?;
+    let read = open(path)?.read(&mut magic).map_err(|e| Error::io(path, "read", e))?;
     let pickle = matches!(magic, [0x80, 2..=5, rest @ ..] if rest != [0; 6]);
     Ok(read == magic.len() && (magic.starts_with(b"PK\x03\x04") || pickle))
 }

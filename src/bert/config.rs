@@ -3,8 +3,10 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
 use super::family::BERT;
+use super::head_settings::HeadSettings;
 use crate::error::{Error, Result};
 
 /// No published BERT comes near these; they bound what a file can make us allocate.
@@ -45,14 +47,8 @@ pub struct BertConfig {
     pub pad_token_id: usize,
 }
 
-/// Dropout rates that a model was trained with, in [0, 1).
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Dropouts {
-    /// In embeddings, attention and feed-forward layers.
-    pub encoder: f64,
-    /// Before the last layer of the head.
-    pub head: f64,
-}
+/// The dropout rate that transformers takes where a configuration names none.
+pub const DROPOUT: f64 = 0.1;
 
 fn default_positions() -> usize {
     BERT.defaults.max_position_embeddings
@@ -78,7 +74,7 @@ impl BertConfig {
     ///
     /// # Errors
     /// It describes another architecture, or has sizes that contradict each other.
-    pub fn from_json(value: serde_json::Value, path: &Path) -> Result<Self> {
+    pub fn from_json(value: Value, path: &Path) -> Result<Self> {
         if let Some(kind) = value.get("model_type").and_then(|v| v.as_str())
             && kind != BERT.model_type
         {
@@ -86,9 +82,9 @@ impl BertConfig {
             return Err(Error::content(path, None, expected, format!("{kind:?}")));
         }
         for (key, only) in [
-            ("position_embedding_type", serde_json::json!("absolute")),
-            ("is_decoder", serde_json::json!(false)),
-            ("add_cross_attention", serde_json::json!(false)),
+            ("position_embedding_type", json!("absolute")),
+            ("is_decoder", json!(false)),
+            ("add_cross_attention", json!(false)),
         ] {
             if let Some(found) = value.get(key).filter(|found| **found != only) {
                 return Err(Error::content(path, None, format!("{key} {only}"), found)
@@ -139,6 +135,11 @@ impl BertConfig {
             let expected = "layer_norm_eps of at least 0";
             return Err(Error::content(path, None, expected, self.layer_norm_eps));
         }
+        // As it is used; an infinite one would make all vectors equal.
+        if (self.layer_norm_eps as f32).is_infinite() {
+            let expected = "layer_norm_eps within single precision";
+            return Err(Error::content(path, None, expected, format!("{:?}", self.layer_norm_eps)));
+        }
         if !(0.0..=1.0).contains(&self.initializer_range) {
             let expected = "initializer_range from 0 to 1";
             let found = format!("{:?}", self.initializer_range);
@@ -159,37 +160,41 @@ impl BertConfig {
         Ok(())
     }
 
-    /// The `config.json` of a classifier with these `labels` (empty: one regression output), as a
-    /// JSON object.
-    pub fn to_classifier_json(&self, labels: &[&str], dropouts: Dropouts) -> serde_json::Value {
-        let names: Vec<&str> = if labels.is_empty() { vec!["LABEL_0"] } else { labels.to_vec() };
-        let id2label: serde_json::Map<_, _> =
-            names.iter().enumerate().map(|(i, n)| (i.to_string(), (*n).into())).collect();
-        let label2id: serde_json::Map<_, _> =
-            names.iter().enumerate().map(|(i, n)| ((*n).to_string(), i.into())).collect();
-        let problem = if labels.is_empty() { "regression" } else { "single_label_classification" };
-        serde_json::json!({
-            "architectures": [BERT.classifier_class],
-            "model_type": BERT.model_type,
-            "vocab_size": self.vocab_size,
-            "hidden_size": self.hidden_size,
-            "num_hidden_layers": self.num_hidden_layers,
-            "num_attention_heads": self.num_attention_heads,
-            "intermediate_size": self.intermediate_size,
-            "max_position_embeddings": self.max_position_embeddings,
-            "type_vocab_size": self.type_vocab_size,
-            "layer_norm_eps": self.layer_norm_eps,
-            "hidden_act": self.hidden_act,
-            "initializer_range": self.initializer_range,
-            "pad_token_id": self.pad_token_id,
-            "hidden_dropout_prob": dropouts.encoder,
-            "attention_probs_dropout_prob": dropouts.encoder,
-            "classifier_dropout": dropouts.head,
-            "id2label": id2label,
-            "label2id": label2id,
-            "problem_type": problem,
-            "torch_dtype": "float32",
-        })
+    /// The `config.json` of a classifier with this head, as a JSON object; `dropout` is the
+    /// encoder's.
+    pub fn to_classifier_json(&self, head: &HeadSettings, dropout: f64) -> Value {
+        let mut json = self.to_json(BERT.classifier_class, dropout);
+        json.insert("classifier_dropout".into(), head.dropout.into());
+        head.write_labels(&mut json);
+        json.insert("problem_type".into(), head.problem.name().into());
+        Value::Object(json)
+    }
+
+    /// The `config.json` of the encoder alone, as a JSON object.
+    pub fn to_encoder_json(&self, dropout: f64) -> Value {
+        Value::Object(self.to_json(BERT.encoder_class, dropout))
+    }
+
+    fn to_json(&self, architecture: &str, dropout: f64) -> Map<String, Value> {
+        let entries = [
+            ("architectures", json!([architecture])),
+            ("model_type", BERT.model_type.into()),
+            ("vocab_size", self.vocab_size.into()),
+            ("hidden_size", self.hidden_size.into()),
+            ("num_hidden_layers", self.num_hidden_layers.into()),
+            ("num_attention_heads", self.num_attention_heads.into()),
+            ("intermediate_size", self.intermediate_size.into()),
+            ("max_position_embeddings", self.max_position_embeddings.into()),
+            ("type_vocab_size", self.type_vocab_size.into()),
+            ("layer_norm_eps", self.layer_norm_eps.into()),
+            ("hidden_act", self.hidden_act.clone().into()),
+            ("initializer_range", self.initializer_range.into()),
+            ("pad_token_id", self.pad_token_id.into()),
+            ("hidden_dropout_prob", dropout.into()),
+            ("attention_probs_dropout_prob", dropout.into()),
+            ("torch_dtype", "float32".into()),
+        ];
+        entries.into_iter().map(|(key, value)| (key.to_string(), value)).collect()
     }
 }
 
@@ -219,6 +224,7 @@ mod tests {
             ("\"hidden_size\": 8", "\"hidden_size\": 0", "hidden_size from 1"),
             ("\"unknown\": 1", "\"hidden_act\": \"relu\"", "hidden_act"),
             ("\"vocab_size\": 10,", "", "vocab_size"),
+            ("\"unknown\": 1", "\"layer_norm_eps\": 1e39", "within single precision, found 1e39"),
             ("\"unknown\": 1", "\"position_embedding_type\": \"relative_key\"", "absolute"),
             ("\"unknown\": 1", "\"is_decoder\": true", "is_decoder false"),
             ("\"vocab_size\": 10", "\"vocab_size\": 1000000000", "vocab_size from 1"),

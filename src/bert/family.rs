@@ -13,6 +13,8 @@ pub struct Family {
     pub encoder_class: &'static str,
     /// The architecture of the encoder with a head.
     pub classifier_class: &'static str,
+    /// Architectures with another head, whose tensors are called like the classifier's.
+    pub other_heads: &'static [&'static str],
     /// What a `config.json` means where it is silent.
     pub defaults: Defaults,
     /// What the names of the encoder's tensors begin with. A checkpoint of the encoder alone leaves
@@ -64,6 +66,7 @@ pub const BERT: Family = Family {
     model_type: "bert",
     encoder_class: "BertModel",
     classifier_class: "BertForSequenceClassification",
+    other_heads: &["BertForMultipleChoice", "BertForTokenClassification"],
     defaults: Defaults {
         max_position_embeddings: 512,
         type_vocab_size: 2,

@@ -10,6 +10,8 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use super::config::BertConfig;
 use super::container::{self, ElementType, TensorEntry};
+use super::family::BERT;
+use super::finite;
 use super::names::{self, ParamPath};
 use crate::error::{Error, Result};
 
@@ -47,17 +49,35 @@ pub struct Tensors {
 
 impl Tensors {
     /// Names `stored` as Hugging Face does, whatever program named it.
-    pub fn new(file: &Path, stored: BTreeMap<String, StoredTensor>) -> Self {
+    ///
+    /// # Errors
+    /// A value of a tensor that is used is not finite.
+    pub fn new(file: &Path, stored: BTreeMap<String, StoredTensor>) -> Result<Self> {
         let (mut tensors, mut unused) = (BTreeMap::new(), Vec::new());
         // In the order of the names, so that the original's own `pooler.dense`, which its head
         // uses, replaces the pre-trained `bert.pooler.dense` beside it.
         for (name, tensor) in stored {
             match names::from_stored(&name) {
-                Some(hf_name) => drop(tensors.insert(hf_name, tensor)),
+                Some(hf_name) => {
+                    finite::check(file, &name, &tensor.shape, &tensor.values)?;
+                    tensors.insert(hf_name, tensor);
+                }
                 None => unused.push(name),
             }
         }
-        Self { file: file.to_path_buf(), tensors, unused }
+        Ok(Self { file: file.to_path_buf(), tensors, unused })
+    }
+
+    /// Puts the head's outputs into another order: the output n becomes what `order[n]` was.
+    pub fn reorder_outputs(&mut self, order: &[usize]) {
+        for leaf in ["weight", "bias"] {
+            let name = format!("{}.{leaf}", BERT.head.output);
+            let Some(tensor) = self.tensors.get_mut(&name) else { continue };
+            let rows = tensor.shape.first().copied().unwrap_or(0);
+            let width = tensor.values.len() / rows.max(1);
+            let row = |n: &usize| tensor.values.get(n * width..(n + 1) * width);
+            tensor.values = order.iter().filter_map(row).flatten().copied().collect();
+        }
     }
 
     /// The number of outputs of the head over `hidden` values, if there is a head.
@@ -96,7 +116,7 @@ impl Tensors {
     /// bf16 are known.
     ///
     /// # Errors
-    /// It is no safetensors file, or holds numbers of another type.
+    /// It is no safetensors file, or holds numbers of another type or ones that are not finite.
     pub fn from_safetensors(path: &Path, bytes: &[u8]) -> Result<Self> {
         let file = SafeTensors::deserialize(bytes)
             .map_err(|e| Error::content(path, None, "a safetensors file", e))?;
@@ -114,7 +134,7 @@ impl Tensors {
             let shape = view.shape().to_vec();
             stored.insert(name.to_string(), StoredTensor { shape, values });
         }
-        Ok(Self::new(path, stored))
+        Self::new(path, stored)
     }
 }
 
@@ -287,8 +307,11 @@ impl<B: Backend> ModuleVisitor<B> for Collector {
 /// equal tensors make equal bytes.
 ///
 /// # Errors
-/// The file cannot be written.
+/// A value is not finite, or the file cannot be written.
 pub fn save(tensors: &BTreeMap<String, StoredTensor>, path: &Path) -> Result<()> {
+    for (name, tensor) in tensors {
+        finite::check(path, name, &tensor.shape, &tensor.values)?;
+    }
     let entry = |(name, tensor): (&String, &StoredTensor)| TensorEntry {
         name: name.clone(),
         element_type: ElementType::F32,

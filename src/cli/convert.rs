@@ -29,9 +29,20 @@ pub struct ExportArgs {
     /// What to write.
     #[arg(long, value_enum)]
     format: Format,
+    /// Which model of a run.
+    #[arg(long, value_enum, default_value_t = Moment::Last)]
+    checkpoint: Moment,
     /// Where to; without it RUN/export-hf or RUN/model-sparse.safetensors.
     #[arg(long)]
     output: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Moment {
+    /// The final one.
+    Last,
+    /// That of the best evaluation on the dev sets.
+    Best,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -48,8 +59,22 @@ pub fn convert(args: &ConvertArgs, printer: &Printer) -> Result<()> {
 }
 
 pub fn export(args: &ExportArgs, printer: &Printer) -> Result<()> {
-    let checkpoint = Checkpoint::open(&model_in(&args.run))?;
     let run = RunFolder::at(&args.run);
+    let model = match args.checkpoint {
+        Moment::Last => model_in(&args.run),
+        Moment::Best if !run.is_finished() => {
+            let found = "a folder without report.json";
+            return Err(Error::value(run.path().display(), "a finished run", found)
+                .hint("the best model is known at a run's end: go on with platon resume"));
+        }
+        // Where there is no other, the final one is the best.
+        Moment::Best if run.best().is_dir() => run.best(),
+        Moment::Best => run.model(),
+    };
+    let checkpoint = Checkpoint::open(&model)?;
+    if args.output.is_none() {
+        run.check()?;
+    }
     match args.format {
         Format::Hf => {
             let folder = args.output.clone().unwrap_or_else(|| run.hugging_face());

@@ -14,8 +14,9 @@ use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::files::write_whole;
 use crate::infer::model::Load;
+use crate::infer::scores::OVERFLOW;
 use crate::infer::sets::EvalSet;
-use crate::infer::vectors::{Pooling, vectors_file};
+use crate::infer::vectors::{Pooling, not_finite, vectors_file};
 use crate::run::RunFolder;
 use crate::train::Plan;
 
@@ -63,6 +64,11 @@ pub fn run(args: &EncodeArgs, printer: &Printer) -> Result<()> {
         // A vector has any text, whatever the model's task.
         saved.each_chunk((&encoder, &bert), None, printer, |read, samples| {
             let rows = model.vectors(samples, saved.batch_size(), pooling);
+            if let Some((row, value)) = not_finite(&rows, width) {
+                return Err(saved
+                    .wrong(read.line(row), "a vector of finite numbers", value)
+                    .hint(OVERFLOW));
+            }
             if output.is_some() {
                 all.extend(rows);
                 return Ok(());
@@ -92,6 +98,11 @@ pub fn sets(
         for EvalSet { about, samples } in sets {
             let batch_size = config.logging().batch_size_eval;
             let rows = model.vectors(samples, batch_size, Pooling::First);
+            if let Some((row, value)) = not_finite(&rows, width) {
+                let uid = about.uids.get(row).map_or("", String::as_str);
+                let what = format!("the vector of sample {uid} of {}", about.name);
+                return Err(Error::value(what, "finite numbers", value).hint(OVERFLOW));
+            }
             write(&folder.vectors(&about.name), &rows, width, HashMap::new(), printer)?;
         }
         Ok(())

@@ -10,7 +10,7 @@ use super::runs::{Flags, SavedRun};
 use crate::error::{Error, Result};
 use crate::glue::task::Part;
 use crate::infer::model::Load;
-use crate::infer::scores::SetScores;
+use crate::infer::scores::{SetScores, check};
 use crate::infer::sets::{EvalSet, Wanted};
 use crate::train::plan::task_of;
 
@@ -73,12 +73,13 @@ pub fn run(args: &EvaluateArgs, printer: &Printer) -> Result<()> {
     let data_sets = if same_task { settings.test_datasets.as_slice() } else { &[] };
     let wanted = Wanted { data_sets, with_label: settings.with_label, ..Wanted::default() };
     let sets = run.sets(task, &model, &wanted, printer)?;
-    let load = Load::Classifier(Some(task.outputs()));
+    let load = Load::For(task);
     with_model(run.config.run().backend, model, load, |model| {
         let (about, samples): (Vec<_>, Vec<_>) =
             sets.into_iter().map(|EvalSet { about, samples }| (about, samples)).unzip();
         let all = model.predict(samples, run.config.logging().batch_size_eval);
         for (about, (predictions, seconds)) in about.into_iter().zip(all) {
+            check(&about, &predictions)?;
             let scores = SetScores::of(task, &about, &predictions);
             if *json {
                 let mut line = serde_json::Map::new();

@@ -10,17 +10,19 @@ mod inference;
 mod predict;
 mod prepare;
 mod printer;
+mod recipe;
 mod refused;
 mod resume;
 mod runs;
 mod saved;
 mod settings;
+mod signals;
 mod submit;
+mod supply;
 mod train;
 mod training;
 
 use std::ffi::OsString;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -42,6 +44,8 @@ struct Cli {
 enum Command {
     /// Fine-tune and prune a model on one task.
     Train(Box<train::TrainArgs>),
+    /// Print a recipe that comes with the program, or the names of all.
+    Recipe(recipe::RecipeArgs),
     /// Go on with a run that was stopped or killed.
     Resume(resume::ResumeArgs),
     /// Turn raw GLUE files into encoded samples.
@@ -67,6 +71,7 @@ enum Command {
 /// Parses the process's arguments, runs the command, prints its error.
 pub fn main() -> ExitCode {
     panics::keep_quiet();
+    signals::fail_writes_instead_of_dying();
     start_threads();
     let printer = Printer::new();
     let arguments = std::env::args_os().map(accept_underscores).collect();
@@ -86,9 +91,8 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    let result = catch_unwind(AssertUnwindSafe(|| run(cli.command, &printer)));
-    let result = result.unwrap_or_else(|_| {
-        let cause = panics::take().unwrap_or_default();
+    let result = panics::catch(|| run(cli.command, &printer));
+    let result = result.unwrap_or_else(|cause| {
         Err(Error::run(format!("internal error: {cause}")).hint("this is a bug; please report it"))
     });
     match result {
@@ -105,6 +109,7 @@ fn run(command: Command, printer: &Printer) -> Result<ExitCode> {
     match command {
         Command::Train(args) => return train::run(&args, printer),
         Command::Resume(args) => return resume::run(&args, printer),
+        Command::Recipe(args) => recipe::run(&args, printer),
         Command::Prepare(args) => prepare::run(&args, printer),
         Command::Evaluate(args) => evaluate::run(&args, printer),
         Command::Predict(args) => predict::run(&args, printer),

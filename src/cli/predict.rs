@@ -1,14 +1,17 @@
 //! `platon predict`
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::inference::with_model;
 use super::printer::Printer;
 use super::saved::SavedArgs;
+use crate::bert::HeadSettings;
+use crate::bert::head_settings::Problem;
 use crate::error::Result;
 use crate::infer::model::Load;
-use crate::metrics::scores::{argmax, softmax};
+use crate::infer::scores::OVERFLOW;
+use crate::metrics::scores::{argmax, sigmoid, softmax};
 
 #[derive(Args)]
 pub struct PredictArgs {
@@ -25,61 +28,69 @@ pub fn run(args: &PredictArgs, printer: &Printer) -> Result<()> {
     checkpoint.check_weights()?;
     let encoder = saved.encoder(&checkpoint)?;
     let (bert, task) = (checkpoint.config.clone(), saved.task(&checkpoint));
-    let labels = Labels { names: checkpoint.labels(), is_regression: checkpoint.is_regression() };
-    with_model(saved.backend()?, checkpoint, Load::Classifier(None), |model| {
-        let outputs = model.outputs();
+    with_model(saved.backend()?, checkpoint, Load::Classifier, |model| {
+        let Some(head) = model.head() else { return Ok(()) };
         if !json {
-            printer.data(&labels.header(outputs))?;
+            printer.data(&header(head))?;
         }
         saved.each_chunk((&encoder, &bert), task, printer, |rows, samples| {
-            let all = model.predict(vec![samples], saved.batch_size());
-            let logits = all.iter().flat_map(|(set, _)| set.logits.chunks(outputs));
-            for (n, logits) in logits.enumerate() {
-                printer.data(&labels.row(rows.first + n, logits, *json))?;
+            for (predictions, _) in model.predict(vec![samples], saved.batch_size()) {
+                if let Some((place, logit)) = predictions.not_finite() {
+                    return Err(saved
+                        .wrong(rows.line(place), "finite logits", logit)
+                        .hint(OVERFLOW));
+                }
+                for (n, logits) in predictions.logits.chunks(head.labels.len()).enumerate() {
+                    printer.data(&row(head, rows.first + n, logits, *json))?;
+                }
             }
             Ok(())
         })
     })
 }
 
-/// What a model's outputs are called.
-struct Labels {
-    names: Vec<String>,
-    is_regression: bool,
+fn header(head: &HeadSettings) -> String {
+    let scores: &[String] = match head.problem {
+        Problem::Regression => &[],
+        Problem::Classes | Problem::Labels => &head.labels,
+    };
+    let columns = ["index", "prediction"].into_iter();
+    columns.chain(scores.iter().map(String::as_str)).collect::<Vec<_>>().join("\t")
 }
 
-impl Labels {
-    fn name(&self, class: usize) -> String {
-        self.names.get(class).cloned().unwrap_or(format!("LABEL_{class}"))
-    }
-
-    fn header(&self, outputs: usize) -> String {
-        let classes = if self.is_regression { 0 } else { outputs };
-        let columns = ["index", "prediction"].map(String::from).into_iter();
-        columns.chain((0..classes).map(|n| self.name(n))).collect::<Vec<_>>().join("\t")
-    }
-
-    fn row(&self, index: usize, logits: &[f32], json: bool) -> String {
-        let index = index.to_string();
-        let scores = match self.is_regression {
-            true => logits.to_vec(),
-            false => softmax(logits, logits.len()),
-        };
-        let class = argmax(logits);
-        let prediction = match self.is_regression {
-            true => scores.first().map_or(String::new(), |value| format!("{value:.4}")),
-            false => self.name(class),
-        };
-        if json {
-            let label = if self.is_regression { json!(scores.first()) } else { json!(class) };
-            return json!({"index": index, "prediction": prediction, "label": label,
-                "scores": scores, "logits": logits})
-            .to_string();
+/// A line of the table, or a JSON object: what is predicted, and the probabilities.
+fn row(head: &HeadSettings, index: usize, logits: &[f32], json: bool) -> String {
+    let index = index.to_string();
+    let name = |class: usize| head.labels.get(class).map_or("", String::as_str);
+    let (prediction, label, scores) = match head.problem {
+        Problem::Regression => {
+            let value = logits.first().copied().unwrap_or_default();
+            (json!(format!("{value:.4}")), json!(value), vec![value])
         }
-        let mut fields = vec![index, prediction];
-        if !self.is_regression {
-            fields.extend(scores.iter().map(|p| format!("{p:.4}")));
+        Problem::Classes => {
+            let class = argmax(logits);
+            (json!(name(class)), json!(class), softmax(logits, logits.len()))
         }
-        fields.join("\t")
+        Problem::Labels => {
+            // Those that are likelier than not.
+            let hold: Vec<usize> =
+                (0..).zip(logits).filter(|(_, l)| **l > 0.0).map(|l| l.0).collect();
+            let names: Vec<&str> = hold.iter().map(|label| name(*label)).collect();
+            (json!(names), json!(hold), sigmoid(logits))
+        }
+    };
+    if json {
+        return json!({"index": index, "prediction": prediction, "label": label,
+            "scores": scores, "logits": logits})
+        .to_string();
     }
+    let prediction = match &prediction {
+        Value::Array(names) => names.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","),
+        other => other.as_str().unwrap_or_default().to_string(),
+    };
+    let mut fields = vec![index, prediction];
+    if head.problem != Problem::Regression {
+        fields.extend(scores.iter().map(|p| format!("{p:.4}")));
+    }
+    fields.join("\t")
 }

@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::bars::PrepareBars;
 use super::printer::Printer;
+use super::supply::supply_demo;
 use crate::error::{Error, Result};
 use crate::glue::prepare::{Options, prepare};
 use crate::glue::task::{TASKS, Task, task};
@@ -45,6 +46,7 @@ pub fn run(args: &PrepareArgs, printer: &Printer) -> Result<()> {
     let options = Options { data_dir: &args.data_dir, tokenizer: &args.tokenizer };
     let bars = PrepareBars::new(printer, true);
     for task in tasks {
+        supply_demo(task, &args.data_dir, &args.tokenizer, printer)?;
         prepare(task, None, &options, &|progress| bars.show(progress))?;
     }
     Ok(())

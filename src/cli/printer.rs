@@ -1,6 +1,6 @@
 //! Printing: data on stdout, everything else on stderr, and no panic when a pipe closes.
 
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 
 use crate::error::{Error, Result};
@@ -11,28 +11,35 @@ type Stream = Mutex<Box<dyn Write + Send>>;
 pub struct Printer {
     data: Stream,
     log: Stream,
+    /// Whether data goes to a terminal.
+    terminal: bool,
 }
 
 impl Printer {
     /// The process's standard output and standard error.
     pub fn new() -> Self {
-        Self::onto(std::io::stdout(), std::io::stderr())
+        Self::onto(io::stdout(), io::stderr(), io::stdout().is_terminal())
     }
 
-    fn onto(data: impl Write + Send + 'static, log: impl Write + Send + 'static) -> Self {
-        Self { data: Mutex::new(Box::new(data)), log: Mutex::new(Box::new(log)) }
+    fn onto(
+        data: impl Write + Send + 'static,
+        log: impl Write + Send + 'static,
+        terminal: bool,
+    ) -> Self {
+        Self { data: Mutex::new(Box::new(data)), log: Mutex::new(Box::new(log)), terminal }
     }
 
     /// Prints data.
     ///
     /// # Errors
-    /// [`Error::Closed`] where the reader has seen enough (`| head`); output that cannot be written
-    /// otherwise, as to a full disk.
+    /// [`Error::Closed`] where the reader has seen enough (`| head`) or the terminal was closed;
+    /// output that cannot be written otherwise, as to a full disk.
     pub fn data(&self, text: &str) -> Result<()> {
         let mut data = self.data.lock().unwrap_or_else(PoisonError::into_inner);
         let written = writeln!(data, "{}", text.trim_end_matches('\n')).and_then(|()| data.flush());
-        written.map_err(|e| match e.kind() {
-            ErrorKind::BrokenPipe => Error::Closed,
+        written.map_err(|e| match (e.kind(), e.raw_os_error()) {
+            (ErrorKind::BrokenPipe, _) => Error::Closed,
+            (_, Some(libc::EIO)) if self.terminal => Error::Closed,
             _ => Error::io("standard output", "write", e),
         })
     }
@@ -45,15 +52,13 @@ impl Printer {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use super::*;
 
-    struct Fails(ErrorKind);
+    struct Fails(i32);
 
     impl Write for Fails {
         fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-            Err(self.0.into())
+            Err(io::Error::from_raw_os_error(self.0))
         }
 
         fn flush(&mut self) -> io::Result<()> {
@@ -62,10 +67,15 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_pipe_is_told_from_a_full_disk() {
-        let printed = |kind| Printer::onto(Fails(kind), io::sink()).data("x").unwrap_err();
-        assert!(matches!(printed(ErrorKind::BrokenPipe), Error::Closed));
-        let text = printed(ErrorKind::StorageFull).to_string();
-        assert!(text.starts_with("standard output: cannot write: "), "{text}");
+    fn a_closed_pipe_or_terminal_is_told_from_a_full_or_broken_disk() {
+        let printed = |number, terminal| {
+            Printer::onto(Fails(number), io::sink(), terminal).data("x").unwrap_err()
+        };
+        assert!(matches!(printed(libc::EPIPE, false), Error::Closed));
+        assert!(matches!(printed(libc::EIO, true), Error::Closed));
+        for number in [libc::ENOSPC, libc::EIO] {
+            let text = printed(number, false).to_string();
+            assert!(text.starts_with("standard output: cannot write: "), "{text}");
+        }
     }
 }

@@ -4,22 +4,48 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use toml::Table;
 
 use super::printer::Printer;
 use super::runs::begun;
 use super::training::go_on;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 #[derive(Args)]
 pub struct ResumeArgs {
     /// Run folder.
     run: PathBuf,
+    /// Where the data lies now, if it was moved; it must be the same.
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+    /// Where the checkpoint that the run began with lies now.
+    #[arg(long)]
+    init_checkpoint: Option<PathBuf>,
+    /// Where the tokenizer lies now, if the run has one of its own.
+    #[arg(long)]
+    tokenizer: Option<PathBuf>,
+    /// Where the task table lies now.
+    #[arg(long)]
+    task_def: Option<PathBuf>,
     /// Plain lines instead of the dashboard.
     #[arg(long)]
     no_tui: bool,
 }
 
 pub fn run(args: &ResumeArgs, printer: &Printer) -> Result<ExitCode> {
-    let (config, folder) = begun(&args.run)?;
+    let mut moved = Table::new();
+    for (name, path) in [
+        ("data_dir", &args.data_dir),
+        ("init_checkpoint", &args.init_checkpoint),
+        ("tokenizer", &args.tokenizer),
+        ("task_def", &args.task_def),
+    ] {
+        let Some(path) = path else { continue };
+        let text = path.to_str().ok_or_else(|| {
+            Error::value(name.replace('_', "-"), "a path in UTF-8", path.display())
+        })?;
+        moved.insert(name.to_string(), text.into());
+    }
+    let (config, folder) = begun(&args.run, moved)?;
     go_on(&config, &folder, args.no_tui, printer)
 }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use toml::Table;
+
 use super::bars::PrepareBars;
 use super::printer::Printer;
 use crate::bert::Checkpoint;
@@ -62,6 +64,7 @@ impl SavedRun {
     pub fn open(path: &Path, flags: Flags) -> Result<Self> {
         let path = path.to_path_buf();
         if let Some(run) = run_of(&path) {
+            run.check()?;
             let layer = Layer::from_file(&run.config())?;
             let own = RunConfig::resolve(std::slice::from_ref(&layer))?;
             let config = with_own_name(RunConfig::resolve(&[layer, flags.layer()])?)?;
@@ -122,18 +125,20 @@ impl SavedRun {
     }
 }
 
-/// The settings and the folder of a run to go on with.
-pub fn begun(path: &Path) -> Result<(RunConfig, RunFolder)> {
+/// The settings and the folder of a run to go on with; `moved` are settings that lie elsewhere now.
+pub fn begun(path: &Path, moved: Table) -> Result<(RunConfig, RunFolder)> {
     let folder = RunFolder::at(path);
+    folder.check()?;
     let layer = Layer::from_file(&folder.config())
         .map_err(|e| e.hint("name the folder of a run that was begun"))?;
-    Ok((RunConfig::resolve(&[layer])?, folder))
+    let config = RunConfig::resolve(&[layer, Layer::command_line(moved)])?.absolute()?;
+    Ok((config, folder))
 }
 
 /// Refuses settings that differ from those the run began with; its folder may have moved, or be
 /// seen from elsewhere.
 pub fn check_same(begun: &RunConfig, asked: &RunConfig) -> Result<()> {
-    let (begun, asked) = (begun.to_table()?, asked.to_table()?);
+    let (begun, asked) = (begun.to_table()?, asked.absolute()?.to_table()?);
     let settings = begun.iter().filter(|(key, _)| *key != "output_dir");
     for (key, value) in settings {
         if asked.get(key) != Some(value) {

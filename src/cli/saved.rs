@@ -1,5 +1,6 @@
 //! A saved model that somebody names on the command line, and the rows to run it on.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -55,13 +56,10 @@ impl SavedArgs {
             true => e,
             false => e.hint("name the folder that holds the tokenizer with --tokenizer"),
         })?;
-        let size = checkpoint.config.vocab_size;
-        if encoder.vocab_size() > size {
-            let expected = format!("at most {size} tokens, as the model has embeddings");
-            let dir = self.tokenizer.as_deref().unwrap_or_else(|| checkpoint.path());
-            return Err(Error::content(dir, None, expected, encoder.vocab_size())
-                .hint("the tokenizer must belong to the checkpoint"));
-        }
+        encoder.check_fits(
+            checkpoint.config.vocab_size,
+            self.tokenizer.as_deref().unwrap_or_else(|| checkpoint.path()),
+        )?;
         Ok(encoder)
     }
 
@@ -88,6 +86,16 @@ impl SavedArgs {
         Ok(RunConfig::resolve(&[layer])?.run().backend)
     }
 
+    /// What the input is called.
+    fn place(&self) -> &Path {
+        if self.input == Path::new("-") { Path::new("standard input") } else { &self.input }
+    }
+
+    /// The error of the line `line`, counted from 1.
+    pub fn wrong(&self, line: usize, expected: &str, found: impl Display) -> Error {
+        Error::content(self.place(), line, expected, found)
+    }
+
     /// Hands the rows of the input, texts for `task` if one is known, encoded for the model `bert`, to
     /// `work`: some at a time.
     pub fn each_chunk(
@@ -97,11 +105,11 @@ impl SavedArgs {
         printer: &Printer,
         mut work: impl FnMut(&Rows, Vec<Sample>) -> Result<()>,
     ) -> Result<()> {
-        let (path, reader): (&Path, Box<dyn BufRead>) = if self.input == Path::new("-") {
-            (Path::new("standard input"), Box::new(std::io::stdin().lock()))
+        let path = self.place();
+        let reader: Box<dyn BufRead> = if self.input == Path::new("-") {
+            Box::new(std::io::stdin().lock())
         } else {
-            let file = File::open(&self.input).map_err(|e| Error::io(&self.input, "read", e))?;
-            (&self.input, Box::new(BufReader::new(file)))
+            Box::new(BufReader::new(File::open(path).map_err(|e| Error::io(path, "read", e))?))
         };
         let mut texts = Texts::new(path, reader, task);
         let (mut words, mut is_told) = (encoder.words(), false);
@@ -141,6 +149,13 @@ pub struct Rows {
     pub first: usize,
     /// The line of each in the input, from 1.
     pub lines: Vec<usize>,
+}
+
+impl Rows {
+    /// The line, from 1, of the row `place` of these.
+    pub fn line(&self, place: usize) -> usize {
+        self.lines.get(place).copied().unwrap_or(self.first + place + 1)
+    }
 }
 
 #[cfg(test)]

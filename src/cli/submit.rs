@@ -98,8 +98,7 @@ fn predicted(
         let set = sets.filter(|set| set.about.name == name).collect::<Vec<_>>();
         wanted.push((entry.file, task, set));
     }
-    let outputs = wanted.first().map(|(_, task, _)| task.outputs());
-    let load = Load::Classifier(outputs);
+    let load = wanted.first().map_or(Load::Classifier, |(_, task, _)| Load::For(task));
     with_model(run.config.run().backend, model, load, |model| {
         let mut files = Vec::new();
         for (file, task, sets) in wanted {

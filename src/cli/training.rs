@@ -7,15 +7,16 @@ use burn_train::Interrupter;
 
 use super::bars::PrepareBars;
 use super::printer::Printer;
+use super::signals::stop_on_signals;
 use crate::backend::{Job, devices, run_on};
 use crate::bert::Checkpoint;
 use crate::config::RunConfig;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::files::write_whole;
 use crate::kernels::TrainingBackend;
 use crate::run::{Outcome, RunFolder, StoppedBy};
-use crate::train::terminal::TerminalState;
-use crate::train::{Console, Plan, train};
+use crate::train::terminal;
+use crate::train::{Console, Plan, Start, train};
 
 /// Goes on with a run.
 pub fn go_on(
@@ -28,8 +29,9 @@ pub fn go_on(
         printer.log(&format!("{}: this run is finished", folder.path().display()));
         return Ok(ExitCode::SUCCESS);
     }
-    let _lock = folder.lock()?;
-    work(config, folder, no_tui, true, printer)
+    let lock = folder.lock()?;
+    let start = Start::find(folder, &lock, config, true)?;
+    work(config, folder, no_tui, start, printer)
 }
 
 /// Starts a run.
@@ -39,10 +41,12 @@ pub fn start(
     no_tui: bool,
     printer: &Printer,
 ) -> Result<ExitCode> {
-    let _lock = folder.lock()?;
-    // First of all, so that the run can be gone on with from now on.
-    write_whole(&folder.config(), config.to_table()?.to_string().as_bytes())?;
-    work(config, folder, no_tui, false, printer).inspect_err(|_| {
+    let lock = folder.lock()?;
+    // First of all, so that the run can be gone on with from now on, wherever that is.
+    let written = config.absolute()?.to_table()?.to_string();
+    write_whole(&folder.config(), written.as_bytes())?;
+    let start = Start::find(folder, &lock, config, false)?;
+    work(config, folder, no_tui, start, printer).inspect_err(|_| {
         if !folder.has_begun() {
             folder.remove_unbegun();
         }
@@ -53,24 +57,31 @@ fn work(
     config: &RunConfig,
     folder: &RunFolder,
     no_tui: bool,
-    resume: bool,
+    start: Start,
     printer: &Printer,
 ) -> Result<ExitCode> {
-    let dashboard = cfg!(feature = "tui") && !no_tui && std::io::stdout().is_terminal();
-    run_on(config.run().backend, TrainJob { config, folder, dashboard, resume, printer })
+    let dashboard = cfg!(feature = "tui")
+        && !no_tui
+        && std::io::stdout().is_terminal()
+        && terminal::in_foreground();
+    run_on(config.run().backend, TrainJob { config, folder, dashboard, start, printer })
 }
 
 /// Reads and checks what the run needs, preparing data with progress bars.
-pub fn plan(config: &RunConfig, printer: &Printer) -> Result<(Plan, Checkpoint)> {
+pub fn plan(
+    config: &RunConfig,
+    needs_weights: bool,
+    printer: &Printer,
+) -> Result<(Plan, Checkpoint)> {
     let bars = PrepareBars::new(printer, false);
-    Plan::new(config, &|progress| bars.show(progress))
+    Plan::new(config, needs_weights, &|progress| bars.show(progress))
 }
 
 struct TrainJob<'a> {
     config: &'a RunConfig,
     folder: &'a RunFolder,
     dashboard: bool,
-    resume: bool,
+    start: Start,
     printer: &'a Printer,
 }
 
@@ -78,16 +89,16 @@ impl Job for TrainJob<'_> {
     type Output = ExitCode;
 
     fn run<B: TrainingBackend>(self, device: B::Device) -> Result<ExitCode> {
-        let Self { config, folder, dashboard, resume, printer } = self;
-        let planned = plan(config, printer)?;
+        let Self { config, folder, dashboard, start, printer } = self;
+        let planned = plan(config, start.needs_weights(), printer)?;
         let interrupter = Interrupter::new();
-        stop_on_signals(&interrupter)?;
+        stop_on_signals(&interrupter, dashboard)?;
         let lines = Printer::new();
         let lines = Box::new(move |line: &str| lines.log(line));
         let console = Console { lines, dashboard, interrupter };
         let devices = if config.run().multi_gpu_on { devices::<B>(&device)? } else { vec![device] };
         let dir = folder.path().display();
-        match train::<B>(config, folder, planned, &devices, console, resume)? {
+        match train::<B>(config, folder, planned, &devices, console, start)? {
             Outcome::Finished(report) => {
                 printer.data(&report.table())?;
                 printer.data(&format!("{:<11} {dir}", "run"))?;
@@ -110,31 +121,4 @@ impl Job for TrainJob<'_> {
 /// As shells have it: 130 for Ctrl-C, 143 for SIGTERM.
 fn exit_code(signal: i32) -> ExitCode {
     u8::try_from(128 + signal).map_or(ExitCode::FAILURE, ExitCode::from)
-}
-
-/// The first signal ends the run after the update it is at, a second one at once.
-fn stop_on_signals(interrupter: &Interrupter) -> Result<()> {
-    let interrupter = interrupter.clone();
-    let terminal = TerminalState::save();
-    let numbers = StoppedBy::SIGNALS.map(|(number, _)| number);
-    let mut signals = signal_hook::iterator::Signals::new(numbers)
-        .map_err(|e| Error::run(format!("signals cannot be handled: {e}")))?;
-    std::thread::spawn(move || {
-        let mut asked = false;
-        for signal in signals.forever() {
-            // A terminal that closes may say so twice.
-            if asked && signal == libc::SIGHUP {
-                continue;
-            }
-            if asked {
-                terminal.restore();
-                Printer::new().log(&format!("{}stopped at once", TerminalState::LEAVE_SCREEN));
-                // The command is at work on another thread and cannot be asked to return.
-                signal_hook::low_level::exit(128 + signal);
-            }
-            asked = true;
-            interrupter.stop(Some(StoppedBy::Signal(signal).name()));
-        }
-    });
-    Ok(())
 }

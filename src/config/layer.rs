@@ -5,6 +5,10 @@ use std::path::{Path, PathBuf};
 use toml::Table;
 
 use crate::error::{Error, Result};
+use crate::files::read_at_most;
+
+/// A thousand times what all settings take.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// Settings as somebody wrote them, and where.
 #[derive(Debug, Clone)]
@@ -19,19 +23,35 @@ impl Layer {
     /// Reads a recipe, or the `config.toml` of a run.
     ///
     /// # Errors
-    /// The file cannot be read, or is not TOML.
+    /// The file cannot be read, is longer than 1 MiB, or is not TOML.
     pub fn from_file(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, "read", e))?;
+        Self::parse(path, &text_of(path)?)
+    }
+
+    /// Reads what stands in the file `origin`.
+    ///
+    /// # Errors
+    /// It is not TOML.
+    pub fn parse(origin: &Path, text: &str) -> Result<Self> {
         let settings = text.parse::<Table>().map_err(|e| {
             let line =
                 e.span().map(|s| 1 + text.get(..s.start).unwrap_or("").matches('\n').count());
-            Error::content(path, line, "TOML", e.message())
+            Error::content(origin, line, "TOML", e.message())
         })?;
-        Ok(Self { origin: path.to_path_buf(), settings })
+        Ok(Self { origin: origin.to_path_buf(), settings })
     }
 
     /// What was given on the command line.
     pub fn command_line(settings: Table) -> Self {
         Self { origin: "command line".into(), settings }
     }
+}
+
+/// The text of a recipe or a `config.toml`.
+///
+/// # Errors
+/// The file cannot be read, is longer than 1 MiB, or is not UTF-8.
+pub(super) fn text_of(path: &Path) -> Result<String> {
+    String::from_utf8(read_at_most(path, MAX_BYTES)?)
+        .map_err(|_| Error::content(path, None, "UTF-8 text", "other bytes"))
 }

@@ -4,6 +4,7 @@
 mod declare;
 mod forms;
 mod layer;
+pub mod recipes;
 mod settings;
 
 use serde::{Deserialize, Serialize};
@@ -12,12 +13,13 @@ use toml::{Table, Value};
 pub use declare::{Flag, Setting};
 pub use forms::Kind;
 pub use layer::Layer;
-pub use settings::{Data, Logging, Model, Optimisation, Pruning, Run, SETTINGS};
+pub use settings::{Data, FREE, Logging, Model, Optimisation, Pruning, Run, SETTINGS};
 
 use self::settings::Groups;
 use crate::error::{Error, Result};
 use crate::files::is_file_name;
-use crate::pruning::RatioSchedule;
+use crate::pruning::criterion::platon::Platon;
+use crate::pruning::{Pruner, RatioSchedule};
 use crate::run::folder::OWN_NAMES;
 
 /// The version written to `config.toml`.
@@ -101,6 +103,33 @@ impl RunConfig {
         Ok(table)
     }
 
+    /// The settings that decide the weights, as they are written to `config.toml`: all but [`FREE`].
+    ///
+    /// # Errors
+    /// As [`to_table`](Self::to_table).
+    pub fn bound(&self) -> Result<Table> {
+        let mut table = self.to_table()?;
+        table.retain(|name, _| name != "format" && !FREE.contains(&name));
+        Ok(table)
+    }
+
+    /// The same with paths that hold in any working directory.
+    ///
+    /// # Errors
+    /// As [`to_table`](Self::to_table).
+    pub fn absolute(&self) -> Result<Self> {
+        let mut table = self.to_table()?;
+        for setting in SETTINGS.iter().filter(|setting| setting.kind == Kind::Path) {
+            let path = table.get(setting.name).and_then(Value::as_str).unwrap_or_default();
+            // One that no file of settings can hold stays as it is.
+            let absolute = std::path::absolute(path).ok();
+            if let Some(absolute) = absolute.as_ref().and_then(|path| path.to_str()) {
+                table.insert(setting.name.to_string(), absolute.into());
+            }
+        }
+        Self::resolve(&[Layer::command_line(table)])
+    }
+
     /// What is learnt, and from what.
     pub fn data(&self) -> &Data {
         &self.0.data
@@ -141,11 +170,19 @@ impl RunConfig {
     /// The course of the remaining ratio over a run of `total` updates; constant without a pruner.
     ///
     /// # Errors
-    /// As [`RatioSchedule::new`].
+    /// As [`RatioSchedule::new`]; a run too short for PLATON to have any scores.
     pub fn ratio_schedule(&self, total: usize) -> Result<RatioSchedule> {
         let pruning = self.pruning();
         if !pruning.pruner.prunes() {
-            return RatioSchedule::new((1.0, 1.0), 0, 0, 0, pruning.delta_t, total);
+            return RatioSchedule::new((1.0, 1.0), 0, 0, 0, 1, total);
+        }
+        if pruning.pruner == Pruner::Platon && total < Platon::first_scores(pruning.delta_t) {
+            return Err(Error::value(
+                "delta_t",
+                format!("at most the run's {total} updates, of which it needs 2"),
+                format!("{}: there would be no scores to prune by", pruning.delta_t),
+            )
+            .hint("lower delta_t, or train for more epochs"));
         }
         RatioSchedule::new(
             (pruning.initial_threshold, pruning.final_threshold),
@@ -159,8 +196,16 @@ impl RunConfig {
 
     /// Checks what depends on several settings.
     fn check(&self) -> Result<()> {
-        let Pruning { initial_threshold, final_threshold, .. } = *self.pruning();
+        let Pruning { initial_threshold, final_threshold, pruner, beta1, .. } = *self.pruning();
         RatioSchedule::check_ratios(initial_threshold, final_threshold)?;
+        if pruner == Pruner::Platon && beta1 == 0.0 {
+            // The importance is the last window's then, from which it never departs.
+            return Err(Error::value(
+                "beta1",
+                "a number in (0, 1)",
+                "0: all uncertainties would be 0, and nothing would be pruned",
+            ));
+        }
         let Logging { log_file, tensorboard_logdir, .. } = self.logging();
         for (name, value) in [("log_file", log_file), ("tensorboard_logdir", tensorboard_logdir)] {
             // They lie in the run folder, which a path could leave.

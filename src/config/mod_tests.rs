@@ -118,7 +118,10 @@ fn a_file_of_an_earlier_version_means_what_it_meant() {
     assert_eq!((optimisation.global_grad_clipping, optimisation.grad_clipping), (Some(1.0), None));
     assert_eq!(config.run().output_dir.as_deref(), Some(std::path::Path::new("run")));
     assert_eq!((config.pruning().final_ratio(), config.logging().events()), (0.1, None));
-    assert_eq!(config.to_table().unwrap(), layer(old).settings);
+    let mut written = config.to_table().unwrap();
+    // What has been added since has its default.
+    assert_eq!(written.remove("keep_state"), Some(false.into()));
+    assert_eq!(written, layer(old).settings);
 }
 
 #[test]
@@ -163,4 +166,41 @@ fn every_value_survives_its_file() {
         (Some(10_000), Some("tensorboard_logdir"))
     );
     assert_eq!((logging.eval_per_updates, config.run().max_steps), (None, Some(3)));
+}
+
+#[test]
+fn a_checkpoint_is_bound_to_what_decides_the_weights() {
+    let defaults = RunConfig::resolve(&[]).unwrap();
+    let bound = defaults.bound().unwrap();
+    let names: Vec<&str> = bound.keys().map(String::as_str).collect();
+    assert_eq!(
+        names.join(" "),
+        "task test_datasets with_label max_seq_len bin_on bin_size bin_grow_ratio \
+         num_hidden_layers from_scratch dropout_p bert_dropout_p pruner initial_threshold \
+         final_threshold warmup_steps initial_warmup final_warmup beta1 beta2 delta_t optimizer \
+         batch_size grad_accumulation_step epochs learning_rate warmup warmup_schedule \
+         weight_decay adam_eps momentum global_grad_clipping grad_clipping seed glue_format_on \
+         backend multi_gpu_on fp16 max_steps"
+    );
+    for name in FREE {
+        assert!(SETTINGS.iter().any(|setting| setting.name == name), "{name} is a setting");
+    }
+    assert_eq!(bound.len() + FREE.len(), SETTINGS.len());
+    let other = defaults.with([("log_per_updates", 3.into()), ("data_dir", "/x".into())]).unwrap();
+    assert_eq!(other.bound().unwrap(), bound);
+    assert_ne!(defaults.with([("seed", 3.into())]).unwrap().bound().unwrap(), bound);
+}
+
+#[test]
+fn absolute_paths_hold_anywhere() {
+    let config = RunConfig::resolve(&[layer("data_dir = \"a/b\"\ntokenizer = \"/t\"")]).unwrap();
+    let absolute = config.absolute().unwrap();
+    let here = std::env::current_dir().unwrap();
+    assert_eq!(absolute.data().data_dir, here.join("a/b"));
+    assert_eq!(absolute.model().tokenizer.as_deref(), Some(std::path::Path::new("/t")));
+    assert_eq!(
+        (absolute.model().model_ckpt.as_ref(), absolute.run().output_dir.as_ref()),
+        (None, None)
+    );
+    assert_eq!(absolute.absolute().unwrap(), absolute);
 }

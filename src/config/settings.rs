@@ -122,6 +122,8 @@ settings! {
         save_per_updates_on: Any<bool> = false;
         /// How many of the latest checkpoints to keep, besides the best one.
         keep_checkpoints: AtLeast1 = 2;
+        /// Keep the checkpoints of a finished run, optimizer state and all.
+        keep_state: Any<bool> = false;
         /// Name of the log in the run folder.
         log_file: Any<String> = "log.log".to_string();
         /// Write TensorBoard event files.
@@ -146,6 +148,28 @@ settings! {
         max_steps: ZeroIsNone = 0;
     }
 }
+
+/// The settings that may differ where a run goes on from a checkpoint. They say where it reads and
+/// writes and what it reports, but decide no weight; what those of the paths lead to is compared
+/// instead. A checkpoint is bound to all others.
+pub const FREE: [&str; 16] = [
+    "data_dir",
+    "task_def",
+    "init_checkpoint",
+    "tokenizer",
+    "model_ckpt",
+    "log_per_updates",
+    "eval_per_updates",
+    "batch_size_eval",
+    "save_per_updates",
+    "save_per_updates_on",
+    "keep_checkpoints",
+    "keep_state",
+    "log_file",
+    "tensorboard",
+    "tensorboard_logdir",
+    "output_dir",
+];
 
 /// All groups.
 #[derive(Debug, Clone, PartialEq)]

@@ -123,6 +123,32 @@ fn slow_is_not_stalled() {
 }
 
 #[test]
+fn a_server_that_drips_is_given_up_in_headers_body_and_trailers() {
+    const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let timeout = Duration::from_millis(200);
+    let endless = "x".repeat(10_000);
+    let chunk = |rest: &str| format!("{CHUNKED}5\r\nhello\r\n{rest}");
+    let slow = "fewer than 1000 bytes a second";
+    for (at_once, then, slowest, expected) in [
+        ("HTTP/1.1 200 OK\r\nX: ".to_owned(), &endless, 0, "the server does not answer in time"),
+        ("HTTP/1.1 200 OK\r\n\r\n".to_owned(), &endless, 1000, slow),
+        (chunk("0\r\nX: "), &endless, 1000, slow),
+        (chunk("0\r\n"), &"X: y\r\n".repeat(1000), 1000, slow),
+    ] {
+        let answer = Answer::raw(&at_once, then).drip(1, Duration::from_millis(20));
+        let server = serve(move |_| answer.clone());
+        let place = Place::with(Settings { timeout, slowest, attempts: 2, ..quick() });
+        let start = Instant::now();
+        let message = place.fail(&server, |_| {});
+        assert!(message.contains(&format!("{expected}, 2 times")), "{message}");
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    }
+    // Fast in the middle is no excuse for the end, and a pause is none to give up.
+    let server = serve(|_| Answer::ok(body()).drip(10_000, Duration::from_millis(60)));
+    Place::with(Settings { timeout, slowest: 10_000, ..quick() }).get(&server).unwrap();
+}
+
+#[test]
 fn a_file_that_is_too_large_is_refused() {
     let place = Place::with(Settings { max_bytes: 99_999, ..quick() });
     let server = serve(|_| Answer::ok(body()).length(9 << 30).cut(10));
@@ -132,6 +158,27 @@ fn a_file_that_is_too_large_is_refused() {
     let message = place.fail(&server, |_| {});
     assert!(message.contains("expected at most 99999 bytes"), "{message}");
     assert!(place.files().is_empty());
+    let message = place.fail(&server, |r| r.max_bytes = 9);
+    assert!(message.contains("expected at most 9 bytes"), "{message}");
+}
+
+#[test]
+fn planted_links_and_pipes_are_not_written_through() {
+    let (place, server) = (Place::new(), serve_files(&[("/a.bin", body())]));
+    let at = |name: &str| place.dir.path().join(name);
+    fs::write(at("theirs"), "content").unwrap();
+    std::os::unix::fs::symlink(at("theirs"), at("a.bin.part")).unwrap();
+    let message = place.fail(&server, |_| {});
+    assert!(message.contains("a.bin.part: expected a file, found a link"), "{message}");
+    fs::remove_file(at("a.bin.part")).unwrap();
+    // The note is replaced, and so is the file itself.
+    for name in ["a.bin.part.json", "a.bin"] {
+        std::os::unix::fs::symlink(at("theirs"), at(name)).unwrap();
+    }
+    let right = sha(&body());
+    place.run(&server, |r| r.sha256 = Some(right)).unwrap();
+    assert_eq!(fs::read_to_string(at("theirs")).unwrap(), "content");
+    assert!(fs::symlink_metadata(at("a.bin")).unwrap().is_file());
 }
 
 #[test]

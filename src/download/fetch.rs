@@ -26,9 +26,11 @@ pub struct Settings {
     pub attempts: u32,
     /// The pause before the second attempt; each further one is twice as long.
     pub pause: Duration,
-    /// The longest time without a byte.
+    /// The longest time without a byte, and for all headers of an answer.
     pub timeout: Duration,
-    /// The largest file that is accepted.
+    /// The fewest bytes a second, as a mean over `timeout`: fewer are as good as none.
+    pub slowest: u64,
+    /// The largest file that is accepted; those of some kinds are smaller.
     pub max_bytes: u64,
     /// Whether `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` are honoured.
     pub proxy_from_env: bool,
@@ -40,6 +42,7 @@ impl Default for Settings {
             attempts: 5,
             pause: Duration::from_secs(1),
             timeout: Duration::from_secs(30),
+            slowest: 1 << 10,
             max_bytes: 8 << 30,
             proxy_from_env: true,
         }
@@ -57,6 +60,8 @@ pub struct Request<'a> {
     pub sha256: Option<&'a str>,
     /// The server is Hugging Face or speaks like it: its headers tell the hash of large files.
     pub hub: bool,
+    /// The largest such file.
+    pub max_bytes: u64,
     /// A server without the file is no error.
     pub optional: bool,
     /// Fetch the file again even if it is there, unless its hash proves it right.
@@ -85,7 +90,8 @@ pub struct Fetcher {
 impl Fetcher {
     /// A client; nothing is sent yet.
     pub fn new(settings: Settings) -> Self {
-        Self { client: Client::new(settings.timeout, settings.proxy_from_env), settings }
+        let Settings { timeout, slowest, proxy_from_env, .. } = settings;
+        Self { client: Client::new(timeout, slowest, proxy_from_env), settings }
     }
 
     /// Brings a file to its place. A file that is there is not fetched again if its hash is right
@@ -210,7 +216,7 @@ impl Job<'_> {
             return Err(self.wrong_size(published, total));
         }
         let total = total.or(published);
-        let max = self.fetcher.settings.max_bytes;
+        let max = self.max_bytes();
         if let Some(total) = total.filter(|total| *total > max) {
             return Err(self.too_large(total));
         }
@@ -245,7 +251,7 @@ impl Job<'_> {
     }
 
     fn receive(&mut self, mut body: impl Read, total: Option<u64>) -> Result<(), Failure> {
-        let max = self.fetcher.settings.max_bytes;
+        let max = self.max_bytes();
         let mut buffer = vec![0; BUFFER_BYTES];
         loop {
             let read = match body.read(&mut buffer) {
@@ -275,9 +281,13 @@ impl Job<'_> {
         }
     }
 
+    fn max_bytes(&self) -> u64 {
+        self.fetcher.settings.max_bytes.min(self.request.max_bytes)
+    }
+
     fn too_large(&mut self, bytes: u64) -> Failure {
         let url = self.request.url;
-        let max = self.fetcher.settings.max_bytes;
+        let max = self.max_bytes();
         self.reject(Error::content(url, None, format!("at most {max} bytes"), format!("{bytes}")))
     }
 

@@ -15,6 +15,7 @@ fn quick() -> Settings {
         attempts: 3,
         pause: Duration::from_millis(2),
         timeout: Duration::from_secs(5),
+        slowest: 1,
         max_bytes: 8 << 20,
         proxy_from_env: false,
     }
@@ -53,6 +54,7 @@ impl Place {
             target: &target,
             sha256: None,
             hub: false,
+            max_bytes: u64::MAX,
             optional: false,
             force: false,
             mirror: "--glue-url",

@@ -2,15 +2,18 @@
 //! the answer that redirects to where the file lies.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ureq::http::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, LOCATION,
     RANGE,
 };
 use ureq::http::{HeaderMap, Uri};
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::{Connector, DefaultConnector};
 use ureq::{Agent, BodyReader, Timeout};
 
+use crate::download::pace::{Pace, TooSlow};
 use crate::error::Error;
 
 /// Browsers allow 20, most tools 10.
@@ -83,7 +86,9 @@ impl Reply {
 pub(super) struct Client(Agent);
 
 impl Client {
-    pub(super) fn new(timeout: Duration, proxy_from_env: bool) -> Self {
+    /// Each phase but that of the body may take `timeout` in all, and at no time may it bring less
+    /// than `slowest` bytes a second.
+    pub(super) fn new(timeout: Duration, slowest: u64, proxy_from_env: bool) -> Self {
         let mut config = Agent::config_builder()
             .user_agent(concat!("platon/", env!("CARGO_PKG_VERSION")))
             .http_status_as_error(false)
@@ -92,16 +97,20 @@ impl Client {
             .max_idle_connections(0)
             .timeout_resolve(Some(timeout))
             .timeout_connect(Some(timeout))
+            .timeout_send_request(Some(timeout))
+            .timeout_recv_response(Some(timeout))
             .timeout_per_write(Some(timeout))
             .timeout_per_read(Some(timeout));
         if !proxy_from_env {
             config = config.proxy(None);
         }
-        Self(config.build().new_agent())
+        let connector = DefaultConnector::new().chain(Pace { slowest, window: timeout });
+        Self(Agent::with_parts(config.build(), connector, DefaultResolver::default()))
     }
 
     /// Asks for what follows the first `offset` bytes, provided that the file still has the tag.
     pub(super) fn get(&self, url: &str, offset: u64, tag: Option<&str>) -> Result<Reply, Failure> {
+        check_clock(SystemTime::now()).map_err(Failure::Final)?;
         let bad = |e: &dyn std::fmt::Display| {
             Failure::Final(Error::value("address", "an HTTP address", format!("'{url}': {e}")))
         };
@@ -147,6 +156,15 @@ impl Client {
         }
         Err(unusable(format!("{url}: redirected more than {MAX_REDIRECTS} times")))
     }
+}
+
+/// rustls panics where the clock shows a time before 1970.
+fn check_clock(now: SystemTime) -> Result<(), Error> {
+    if now < SystemTime::UNIX_EPOCH {
+        return Err(Error::run("the clock shows a time before 1970: no certificate is valid yet")
+            .hint("set the clock"));
+    }
+    Ok(())
 }
 
 fn unusable(message: String) -> Failure {
@@ -211,6 +229,10 @@ pub(super) fn failure(error: ureq::Error) -> Failure {
         ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect) => {
             Failure::Unreachable("no connection in time".into())
         }
+        ureq::Error::Timeout(Timeout::RecvResponse) => {
+            Failure::Passing("the server does not answer in time".into())
+        }
+        ureq::Error::Other(e) if e.is::<TooSlow>() => Failure::Passing(e.to_string()),
         ureq::Error::Timeout(_) => Failure::Passing("the server has stopped sending".into()),
         ureq::Error::Io(e) => match e.kind() {
             ConnectionReset | ConnectionAborted | BrokenPipe | UnexpectedEof | TimedOut
@@ -239,6 +261,13 @@ fn line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_before_1970_is_refused_in_words() {
+        let early = SystemTime::UNIX_EPOCH - Duration::from_secs(1);
+        assert!(check_clock(early).unwrap_err().to_string().contains("set the clock"));
+        assert!(check_clock(SystemTime::UNIX_EPOCH).is_ok());
+    }
 
     #[test]
     fn redirects_are_resolved_and_stay_secure() {

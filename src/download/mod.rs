@@ -14,11 +14,12 @@ use crate::download::fetch::{Fetcher, Outcome, Request, Settings};
 use crate::download::sources::{CHECKSUMS, Form, GLUE_URL, HF_URL, Remote};
 use crate::download::unpack::{Limits, Unpacked, unpack};
 use crate::error::{Error, Result};
-use crate::files::write_whole;
+use crate::files::{most_bytes, read_at_most, write_whole};
 
 pub mod fetch;
 mod http;
 mod mrpc;
+mod pace;
 mod partial;
 pub mod sources;
 mod text;
@@ -28,8 +29,10 @@ pub mod unpack;
 const GLUE_MIRROR: &str = "PLATON_GLUE_URL, or platon download --glue-url";
 const HF_MIRROR: &str = "HF_ENDPOINT, or platon download --hf-url";
 
-/// Far more than any of the files that are read as a whole has.
+/// Far more than any of the files that are read as a whole has, vocabularies among them.
 const MAX_TEXT_BYTES: u64 = 64 << 20;
+/// Three times the largest of GLUE's archives, MNLI's.
+const MAX_ARCHIVE_BYTES: u64 = 1 << 30;
 
 /// What is being done, for a progress bar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,10 +136,11 @@ pub fn glue_task(
     let mut result = Unpacked::default();
     if !wanted.is_empty() {
         let glue = Glue::new(&source.form, options)?;
-        let get = |remote: &Remote| glue.fetch(remote, on_progress);
+        let get = |remote: &Remote| glue.fetch(remote, MAX_TEXT_BYTES, on_progress);
         match &source.form {
             Form::Archive(remote) => {
-                result = unpack(&get(remote)?, &wanted, &target, options.force, &options.limits)?;
+                let archive = glue.fetch(remote, MAX_ARCHIVE_BYTES, on_progress)?;
+                result = unpack(&archive, &wanted, &target, options.force, &options.limits)?;
             }
             Form::Plain(remote) => {
                 let content = read_small(&get(remote)?)?;
@@ -184,6 +188,7 @@ impl<'a> Glue<'a> {
     fn fetch(
         &self,
         remote: &Remote,
+        max_bytes: u64,
         on_progress: &(dyn Fn(DownloadEvent<'_>) + Sync),
     ) -> Result<PathBuf> {
         let target = self.options.cache_dir.join(remote.name);
@@ -200,6 +205,7 @@ impl<'a> Glue<'a> {
             target: &target,
             sha256: own.or(mirrored).or(official),
             hub: false,
+            max_bytes,
             optional: false,
             force: self.options.force,
             mirror: GLUE_MIRROR,
@@ -219,13 +225,10 @@ fn all_cached(form: &Form, cache_dir: &Path) -> bool {
 
 /// Reads a file that is used as a whole.
 fn read_small(path: &Path) -> Result<Vec<u8>> {
-    let bytes = fs::metadata(path).map_err(|e| Error::io(path, "read", e))?.len();
-    if bytes > MAX_TEXT_BYTES {
-        let expected = format!("at most {MAX_TEXT_BYTES} bytes");
-        return Err(Error::content(path, None, expected, bytes)
-            .hint(format!("remove {} and run again", path.display())));
-    }
-    fs::read(path).map_err(|e| Error::io(path, "read", e))
+    read_at_most(path, MAX_TEXT_BYTES).map_err(|e| match e {
+        Error::Content { .. } => e.hint(format!("remove {} and run again", path.display())),
+        e => e,
+    })
 }
 
 /// Brings a BERT checkpoint into the folder `into`: `bert-base-uncased` or another of Google's four
@@ -262,6 +265,7 @@ pub fn model(
             target: &target,
             sha256: options.checksums.get(file).map(String::as_str),
             hub: true,
+            max_bytes: most_bytes(Path::new(file)),
             optional,
             force: options.force,
             mirror: HF_MIRROR,
@@ -275,7 +279,9 @@ pub fn model(
     if get(CONFIG, false)? == Outcome::Fetched {
         check_config(&repository, &into.join(CONFIG))?;
     }
-    get("tokenizer_config.json", true)?;
+    for file in BESIDE_TOKENIZERS {
+        get(file, true)?;
+    }
     let mut tokenizers = 0;
     for file in TOKENIZERS {
         tokenizers += usize::from(get(file, true)? != Outcome::Absent);
@@ -299,6 +305,9 @@ pub fn model(
 
 const CONFIG: &str = "config.json";
 const TOKENIZERS: [&str; 2] = ["tokenizer.json", "vocab.txt"];
+/// What else decides the token ids of a text, where it is there.
+const BESIDE_TOKENIZERS: [&str; 3] =
+    ["tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"];
 const WEIGHTS: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
 
 /// Another kind of model is noticed before its weights come.

@@ -233,6 +233,35 @@ fn a_model_comes_once_and_its_weights_last() {
 }
 
 #[test]
+fn all_that_decides_the_token_ids_comes_along() {
+    let files = [
+        "config.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "vocab.txt",
+        "model.safetensors",
+    ];
+    let server = hub(&files.map(|name| (name, &b"{}"[..])));
+    let place = Place::new(&server);
+    place.model("bert-base-uncased").unwrap();
+    assert_eq!(place.events(), files);
+}
+
+#[test]
+fn a_file_beyond_the_limit_of_its_kind_does_not_come() {
+    let server = serve(|seen| match seen.path.rsplit('/').next().unwrap() {
+        "config.json" => Answer::ok("{}"),
+        "vocab.txt" => Answer::ok("[PAD]").length(65 << 20).cut(1),
+        _ => Answer::status(404),
+    });
+    let place = Place::new(&server);
+    let message = place.model("a/b").unwrap_err().to_string();
+    assert!(message.contains("vocab.txt: expected at most 67108864 bytes, found 68157440"));
+    assert_eq!(place.names("model"), ["config.json"]);
+}
+
+#[test]
 fn old_repositories_have_pickled_weights() {
     let server =
         hub(&[("config.json", b"{}"), ("vocab.txt", b"[PAD]"), ("pytorch_model.bin", b"weights")]);
@@ -293,4 +322,15 @@ fn interrupted_weights_are_taken_up_by_the_next_run() {
     assert_eq!(fs::read(result.weights).unwrap(), b"weights");
     assert_eq!(server.seen().last().unwrap().from, Some(3));
     assert_eq!(place.names("model"), ["config.json", "model.safetensors", "vocab.txt"]);
+}
+
+#[test]
+fn files_have_the_limits_of_their_kind() {
+    // A server that announces a configuration of 32 MiB.
+    let server = serve(|_| Answer::ok("{}").length(32 << 20).cut(1));
+    let text = Place::new(&server).model("bert-base-uncased").unwrap_err().to_string();
+    assert!(
+        text.contains("config.json: expected at most 16777216 bytes, found 33554432"),
+        "{text}"
+    );
 }

@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::files::{remove_if_there, sha256_file, write_json};
+use crate::files::{open_own, read_at_most, remove_if_there, sha256_file, write_json};
+
+/// Addresses and tags are shorter.
+const MAX_NOTE_BYTES: u64 = 1 << 16;
 
 /// What the bytes that have come are a part of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,13 +40,12 @@ impl Partial {
             fs::create_dir_all(folder).map_err(|e| Error::io(folder, "create", e))?;
         }
         let (path, note_path) = (beside(target, ".part"), beside(target, ".part.json"));
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(|e| Error::io(&path, "write", e).hint("check the folder's permissions"))?;
+        let mut options = OpenOptions::new();
+        let file = open_own(&path, options.read(true).write(true).create(true).truncate(false))
+            .map_err(|e| match e {
+                Error::Io { .. } => e.hint("check the folder's permissions"),
+                e => e,
+            })?;
         // Some network file systems have no locks: that is no reason not to go on.
         if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
             let message = format!("{}: another process is downloading this file", path.display());
@@ -56,7 +58,8 @@ impl Partial {
         }
         let done = file.metadata().map_err(|e| Error::io(&path, "read", e))?.len();
         // Without a readable note nobody knows what the bytes are part of.
-        let note = fs::read(&note_path).ok().and_then(|text| serde_json::from_slice(&text).ok());
+        let note = read_at_most(&note_path, MAX_NOTE_BYTES).ok();
+        let note = note.and_then(|text| serde_json::from_slice(&text).ok());
         let note = note.filter(|note: &Note| {
             note.url == url && done > 0 && note.total.is_none_or(|total| done <= total)
         });

@@ -30,6 +30,7 @@ pub struct Answer {
     stop: Option<usize>,
     stall: Duration,
     drip: Option<(usize, Duration)>,
+    raw: Option<(Vec<u8>, Vec<u8>)>,
     last: bool,
 }
 
@@ -101,6 +102,11 @@ impl Answer {
         self
     }
 
+    /// Sends these bytes instead of an answer, the second ones as [`drip`](Self::drip) says.
+    pub fn raw(at_once: &str, then: &str) -> Self {
+        Self { raw: Some((at_once.into(), then.into())), ..Self::status(200) }
+    }
+
     /// Ends the server, too.
     pub fn last(mut self) -> Self {
         self.last = true;
@@ -116,8 +122,13 @@ impl Answer {
         for (name, value) in &self.headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
-        stream.write_all(format!("{head}\r\n").as_bytes())?;
+        head.push_str("\r\n");
         let body = &self.body[..self.stop.unwrap_or(self.body.len()).min(self.body.len())];
+        let (head, body) = match &self.raw {
+            Some((head, body)) => (head.as_slice(), body.as_slice()),
+            None => (head.as_bytes(), body),
+        };
+        stream.write_all(head)?;
         let (piece, pause) = self.drip.unwrap_or((body.len().max(1), Duration::ZERO));
         for chunk in body.chunks(piece) {
             stream.write_all(chunk)?;

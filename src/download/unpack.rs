@@ -11,6 +11,8 @@ use zip::ZipArchive;
 use zip::result::ZipError;
 
 use crate::error::{Error, Result};
+use crate::files;
+use crate::zipped;
 
 const BUFFER_BYTES: usize = 64 * 1024;
 /// Small files may be packed well by chance.
@@ -58,8 +60,8 @@ pub fn unpack(
     force: bool,
     limits: &Limits,
 ) -> Result<Unpacked> {
-    let file = File::open(archive).map_err(|e| Error::io(archive, "read", e))?;
-    let zip = ZipArchive::new(io::BufReader::new(file)).map_err(|e| broken(archive, &e))?;
+    let file = files::open(archive)?;
+    let zip = zipped::open(io::BufReader::new(file)).map_err(|e| broken(archive, &e))?;
     for name in zip.file_names() {
         check_name(archive, name)?;
     }
@@ -170,10 +172,7 @@ impl Job<'_> {
         let mut file_name = target.file_name().unwrap_or_default().to_os_string();
         file_name.push(format!(".{}.tmp", std::process::id()));
         let temporary = target.with_file_name(file_name);
-        let failed = |e| {
-            Error::io(target, "write", e)
-                .hint("check the free space and the permissions of the folder")
-        };
+        let failed = |e| Error::io(target, "write", e);
         let written = self
             .write_to(name, &temporary, &failed)
             .and_then(|()| fs::rename(&temporary, target).map_err(failed));
@@ -190,7 +189,7 @@ impl Job<'_> {
         path: &Path,
         failed: &dyn Fn(io::Error) -> Error,
     ) -> Result<()> {
-        let mut file = File::create(path).map_err(failed)?;
+        let mut file = files::create(path).map_err(failed)?;
         let mut entry = self.zip.by_name(name).map_err(|e| broken(self.archive, &e))?;
         let declared = entry.size();
         let mut size = 0;

@@ -207,3 +207,14 @@ fn replace(mut bytes: Vec<u8>, from: &[u8], to: &[u8]) -> Vec<u8> {
     }
     bytes
 }
+
+#[test]
+fn the_same_name_twice_is_refused() {
+    let mut archive =
+        pack(&[("CoLA/train.tsv", b"a"), ("DoLA/train.tsv", b"b"), ("CoLA/dev.tsv", b"")]);
+    while let Some(at) = archive.windows(4).position(|part| part == b"DoLA") {
+        archive[at] = b'C';
+    }
+    let text = refused(&archive, &Limits::default());
+    assert!(text.contains("found invalid Zip archive: 'CoLA/train.tsv' occurs twice"), "{text}");
+}

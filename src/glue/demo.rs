@@ -9,11 +9,10 @@
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
-use std::fs;
 use std::iter::repeat_with;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::files::write_whole;
 use crate::glue::marks;
 
@@ -225,18 +224,27 @@ fn vocab() -> Vec<String> {
 /// # Errors
 /// A file cannot be written.
 pub fn write(demo: &Demo, dir: &Path) -> Result<()> {
+    files(demo, dir).iter().try_for_each(|(path, text)| write_whole(path, text.as_bytes()))
+}
+
+/// As [`write`], but for files that are there.
+///
+/// # Errors
+/// A file cannot be written.
+pub fn write_missing(demo: &Demo, dir: &Path) -> Result<()> {
+    let files = files(demo, dir);
+    let mut missing = files.iter().filter(|(path, _)| !path.exists());
+    missing.try_for_each(|(path, text)| write_whole(path, text.as_bytes()))
+}
+
+fn files(demo: &Demo, dir: &Path) -> [(PathBuf, String); 4] {
     let model = dir.join("model");
-    fs::create_dir_all(&model).map_err(|e| Error::io(&model, "create", e))?;
-    let files = [
+    [
         (dir.join("train.tsv"), table(&demo.train, 1)),
         (dir.join("dev.tsv"), table(&demo.dev, 5)),
         (model.join("vocab.txt"), demo.vocab.join("\n") + "\n"),
         (model.join("config.json"), config(demo.vocab.len())),
-    ];
-    for (path, text) in files {
-        write_whole(&path, text.as_bytes())?;
-    }
-    Ok(())
+    ]
 }
 
 /// MNLI's columns; the labels of single annotators are `annotators` in number, the parses are left out.

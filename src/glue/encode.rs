@@ -4,23 +4,25 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 use tokenizers::utils::truncation::{TruncationParams, truncate_encodings};
-use tokenizers::{Encoding, ModelWrapper, NormalizerWrapper, PostProcessor, Tokenizer};
+use tokenizers::{
+    AddedToken, Encoding, Model, ModelWrapper, NormalizedString, Normalizer, NormalizerWrapper,
+    PostProcessor, Tokenizer,
+};
 
 use crate::error::{Error, Result};
 use crate::files::{write_json, write_whole};
-use crate::glue::marks::{self, Template};
-use crate::glue::read::{read_text, sha256_hex};
+use crate::glue::added::Names;
+use crate::glue::class::{Class, Kind};
+use crate::glue::marks;
+use crate::glue::read::sha256_hex;
 use crate::glue::sample::Sample;
 use crate::glue::trusted;
 use crate::glue::tsv::Row;
-use crate::glue::vocab;
+use crate::glue::vocab::{self, Described};
 pub use crate::glue::words::Words;
 
 /// The longest sequence, in tokens, that BERT's position embeddings reach.
 pub const MAX_TOKENS: usize = 512;
-
-/// What a sequence cannot do without.
-const REQUIRED: [&str; 3] = marks::BERT.required();
 
 /// Whether the folder `dir` holds a tokenizer.
 #[must_use]
@@ -35,76 +37,117 @@ pub struct Encoder {
     /// The tokenizer as its own file would have it, without truncation and padding.
     serialized: String,
     source: PathBuf,
+    kind: Kind,
+    /// The marks by their names.
+    names: Names,
 }
 
 impl Encoder {
-    /// Loads a checkpoint folder's `tokenizer.json`, or else its `vocab.txt`, lower-casing as
-    /// `tokenizer_config.json` says (by default it does). Truncation and padding set in
+    /// Loads a checkpoint folder's `tokenizer.json`, or else its `vocab.txt`, with what the files
+    /// beside it say, to the same token ids as transformers. Truncation and padding set in
     /// `tokenizer.json` are not used.
     ///
     /// # Errors
-    /// Neither file is there, one is malformed or not a WordPiece vocabulary, or `[CLS]`,
-    /// `[SEP]` or `[UNK]` is missing.
+    /// Neither file is there, one is malformed, too large or not a WordPiece vocabulary, `[CLS]`,
+    /// `[SEP]` or `[UNK]` is missing, or the files ask for what is not done here.
     pub fn from_dir(dir: &Path) -> Result<Self> {
-        let (whole, vocab) = (dir.join("tokenizer.json"), dir.join("vocab.txt"));
-        if whole.is_file() {
-            return Self::from_json(&read_text(&whole)?, whole);
-        }
-        if vocab.is_file() {
-            let json = vocab::tokenizer_json(&vocab, &dir.join("tokenizer_config.json"))?;
-            return Self::from_json(&json.to_string(), vocab);
-        }
-        Err(Error::content(dir, None, "tokenizer.json or vocab.txt", "neither")
-            .hint("put the checkpoint's tokenizer files into this folder"))
-    }
-
-    fn from_json(text: &str, source: PathBuf) -> Result<Self> {
+        let Described { json, source, kind, names } = vocab::describe(dir)?;
         let wrong = |expected: &str, found: &dyn std::fmt::Display| {
-            Error::content(&source, None, expected, found)
-                .hint("use the tokenizer files of a BERT checkpoint")
+            Error::content(&source, None, expected, found).hint(vocab::HINT)
         };
-        let json: Value = serde_json::from_str(text)
-            .map_err(|e| wrong("a tokenizer of Hugging Face's format", &e))?;
-        trusted::check(&json).map_err(|(expected, found)| wrong(&expected, &found))?;
-        let mut tokenizer = Tokenizer::from_bytes(text)
-            .map_err(|e| wrong("a tokenizer of Hugging Face's format", &e))?;
+        let mut tokenizer =
+            Tokenizer::from_bytes(json.to_string()).map_err(|e| wrong(vocab::FORMAT, &e))?;
         if !matches!(tokenizer.get_model(), ModelWrapper::WordPiece(_)) {
             return Err(wrong("a WordPiece tokenizer", &"another model"));
         }
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(|e| wrong("no truncation", &e))?;
-        if let Some(missing) = REQUIRED.iter().find(|mark| tokenizer.token_to_id(mark).is_none()) {
-            let expected = format!("the token {missing} in the vocabulary");
-            return Err(wrong(&expected, &"none"));
-        }
-        let serialized =
-            tokenizer.to_string(false).map_err(|e| wrong("a serializable tokenizer", &e))?;
-        // The library takes some things in forms that are not looked into above: lists for objects,
+        // The library takes some things in forms that are not looked into before: lists for objects,
         // one component under the name of another. What it has made of them has one form.
-        let parsed: Value =
-            serde_json::from_str(&serialized).map_err(|e| wrong("a serializable tokenizer", &e))?;
-        trusted::check(&parsed).map_err(|(expected, found)| wrong(&expected, &found))?;
-        // Without a post-processor the marks would be left out, and no other error would tell.
-        let check =
-            |template: &Template<&str>, texts: &str, encoding: tokenizers::Result<Encoding>| {
-                let encoding = encoding.map_err(|e| wrong("a working tokenizer", &e))?;
-                let ids = marks::of(template).map(|mark| tokenizer.token_to_id(mark));
-                if ids.eq(encoding.get_ids().iter().copied().map(Some)) {
-                    return Ok(());
-                }
-                let expected = format!("{} around {texts}", listed(marks::of(template)));
-                let found = encoding.get_tokens().join(" ");
-                Err(wrong(&expected, &format!("{found:?}")))
-            };
-        check(marks::BERT.single, "an empty text", tokenizer.encode_fast("", true))?;
-        check(marks::BERT.pair, "two texts", tokenizer.encode_fast(("", ""), true))?;
-        Ok(Self { tokenizer, serialized, source })
+        let made = form(&tokenizer).map_err(|e| wrong("a serializable tokenizer", &e))?;
+        trusted::check(&made).map_err(|(expected, found)| wrong(&expected, &found))?;
+        let serialized = Value::Object(made).to_string();
+        let encoder = Self { tokenizer, serialized, source, kind, names };
+        encoder.check_marks()?;
+        encoder.check_added()?;
+        Ok(encoder)
     }
 
-    /// The number of tokens, added ones included: the least number of embeddings.
+    /// Without a post-processor the marks would be left out, and no other error would tell; nor
+    /// would it where token types are other than the class or the configuration asks.
+    fn check_marks(&self) -> Result<()> {
+        let wrong = |expected: String, found: String| {
+            Error::content(&self.source, None, expected, found).hint(vocab::HINT)
+        };
+        let ids_of = |encoding: tokenizers::Result<Encoding>| {
+            encoding.map_err(|e| wrong("a working tokenizer".into(), e.to_string()))
+        };
+        let tokenizer = &self.tokenizer;
+        for (template, texts, encoding) in [
+            (marks::BERT.single, "an empty text", tokenizer.encode_fast("", true)),
+            (marks::BERT.pair, "two texts", tokenizer.encode_fast(("", ""), true)),
+        ] {
+            let encoding = ids_of(encoding)?;
+            let ids = marks::of(template).map(|mark| tokenizer.token_to_id(mark));
+            if !ids.eq(encoding.get_ids().iter().copied().map(Some)) {
+                let expected = format!("{} around {texts}", listed(marks::of(template)));
+                let found = encoding.get_tokens().join(" ");
+                return Err(wrong(expected, format!("{found:?}")));
+            }
+        }
+        if self.kind.class == Class::AsItStands && self.kind.typed {
+            return Ok(());
+        }
+        let mark = marks::BERT.separator;
+        let encoding = ids_of(tokenizer.encode_fast((mark, mark), true))?;
+        let types =
+            marks::BERT.pair.iter().map(|(_, kind)| u32::from(*kind) * u32::from(self.kind.typed));
+        let types: Vec<u32> = types.collect();
+        if encoding.get_type_ids() == types {
+            return Ok(());
+        }
+        Err(wrong(
+            format!("the token types {types:?} of a pair"),
+            format!("{:?}", encoding.get_type_ids()),
+        ))
+    }
+
+    /// A token of which its normalization leaves nothing would be found everywhere, inside of
+    /// characters too.
+    fn check_added(&self) -> Result<()> {
+        let Some(normalizer) = self.tokenizer.get_normalizer() else { return Ok(()) };
+        for token in self.tokenizer.get_added_tokens_decoder().values().filter(|t| t.normalized) {
+            let mut content = NormalizedString::from(token.content.as_str());
+            if normalizer.normalize(&mut content).is_err() || content.is_empty() {
+                let found = format!("{:?}, of which nothing is left", token.content);
+                let expected = "added tokens that remain when letters are normalized";
+                return Err(Error::content(&self.source, None, expected, found).hint(vocab::HINT));
+            }
+        }
+        Ok(())
+    }
+
+    /// The least number of embeddings: one for each id up to the highest of the vocabulary. Tokens
+    /// that are added to it need one where a text has them.
     #[must_use]
     pub fn vocab_size(&self) -> usize {
-        self.tokenizer.get_vocab_size(true)
+        let vocabulary = self.tokenizer.get_vocab(false);
+        vocabulary.into_values().max().map_or(0, |id| id as usize + 1)
+    }
+
+    /// Checks that a model with so many `embeddings` has one for every token of the vocabulary;
+    /// `dir` is named in the error.
+    ///
+    /// # Errors
+    /// It has fewer.
+    pub fn check_fits(&self, embeddings: usize, dir: &Path) -> Result<()> {
+        let size = self.vocab_size();
+        if size <= embeddings {
+            return Ok(());
+        }
+        let expected = format!("at most {embeddings} tokens, as the model has embeddings");
+        Err(Error::content(dir, None, expected, size)
+            .hint("the tokenizer must belong to the checkpoint"))
     }
 
     /// The SHA-256, in hexadecimal, of everything that decides the encoding of a text.
@@ -174,22 +217,16 @@ impl Encoder {
         })
     }
 
-    /// Writes `tokenizer.json`, `vocab.txt` and `tokenizer_config.json` into `dir`, a folder that
-    /// transformers' `AutoTokenizer` and [`Encoder::from_dir`] load.
+    /// Writes `tokenizer.json`, `tokenizer_config.json` and, where it says as much, `vocab.txt` into
+    /// `dir`, a folder that transformers' `AutoTokenizer` and [`Encoder::from_dir`] load.
     ///
     /// # Errors
-    /// A file cannot be written, or the ids are not 0, 1, 2, ... as `vocab.txt` needs them.
+    /// A file cannot be written.
     pub fn save_to(&self, dir: &Path) -> Result<()> {
-        let mut vocab: Vec<_> = self.tokenizer.get_vocab(true).into_iter().collect();
-        vocab.sort_unstable_by_key(|(_, id)| *id);
-        if let Some((place, (token, id))) =
-            vocab.iter().enumerate().find(|(place, (_, id))| usize::try_from(*id) != Ok(*place))
-        {
-            let found = format!("{id} for {token:?}");
-            return Err(Error::content(&self.source, None, format!("token id {place}"), found));
+        if self.kind.class == Class::Bert {
+            let vocabulary = self.tokenizer.get_vocab(false).into_iter().collect();
+            write_whole(&dir.join("vocab.txt"), vocab::lines(vocabulary).as_bytes())?;
         }
-        let lines: String = vocab.iter().map(|(token, _)| format!("{token}\n")).collect();
-        write_whole(&dir.join("vocab.txt"), lines.as_bytes())?;
         write_whole(&dir.join("tokenizer.json"), self.serialized.as_bytes())?;
         write_json(&dir.join("tokenizer_config.json"), &self.config())
     }
@@ -203,18 +240,65 @@ impl Encoder {
             _ => (false, None, false),
         };
         let mut config = Map::new();
-        config.insert("tokenizer_class".into(), json!(marks::BERT.tokenizer_class));
+        config.insert("tokenizer_class".into(), json!(self.kind.name()));
         config.insert("do_lower_case".into(), json!(lowercase));
         config.insert("strip_accents".into(), json!(strip_accents));
         config.insert("tokenize_chinese_chars".into(), json!(chinese));
         config.insert("model_max_length".into(), json!(MAX_TOKENS));
-        for (name, mark) in marks::BERT.by_name() {
-            if self.tokenizer.token_to_id(mark).is_some() {
-                config.insert(format!("{name}_token"), json!(mark));
-            }
+        if let Some(inputs) = self.kind.inputs() {
+            config.insert("model_input_names".into(), inputs);
+        }
+        let added = added(&self.tokenizer).into_iter();
+        let added = added.map(|(id, token)| (id.to_string(), json!(token))).collect();
+        config.insert("added_tokens_decoder".into(), Value::Object(added));
+        for (name, mark) in &self.names {
+            config.insert(format!("{name}_token"), json!(mark.as_ref().map(|mark| &mark.content)));
         }
         config.into()
     }
+}
+
+/// A tokenizer in the form of `tokenizer.json`, as the library writes it; but the library prints a
+/// line where an id has no token.
+fn form(tokenizer: &Tokenizer) -> serde_json::Result<Map<String, Value>> {
+    let with_id = |(id, token): (u32, AddedToken)| {
+        let mut object = Map::from_iter([("id".to_owned(), json!(id))]);
+        if let Value::Object(token) = json!(token) {
+            object.extend(token);
+        }
+        Value::Object(object)
+    };
+    let model = match tokenizer.get_model() {
+        ModelWrapper::WordPiece(model) => {
+            let mut vocabulary: Vec<_> = model.get_vocab().into_iter().collect();
+            vocabulary.sort_unstable_by_key(|(_, id)| *id);
+            let vocabulary: Map<_, _> =
+                vocabulary.into_iter().map(|(token, id)| (token, json!(id))).collect();
+            json!({"type": "WordPiece", "unk_token": model.unk_token,
+                "continuing_subword_prefix": model.continuing_subword_prefix,
+                "max_input_chars_per_word": model.max_input_chars_per_word, "vocab": vocabulary})
+        }
+        _ => Value::Null,
+    };
+    let entries = [
+        ("version", json!("1.0")),
+        ("truncation", Value::Null),
+        ("padding", Value::Null),
+        ("added_tokens", added(tokenizer).into_iter().map(with_id).collect()),
+        ("normalizer", serde_json::to_value(tokenizer.get_normalizer())?),
+        ("pre_tokenizer", serde_json::to_value(tokenizer.get_pre_tokenizer())?),
+        ("post_processor", serde_json::to_value(tokenizer.get_post_processor())?),
+        ("decoder", serde_json::to_value(tokenizer.get_decoder())?),
+        ("model", model),
+    ];
+    Ok(entries.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+}
+
+/// The tokens that were added, by their ids.
+fn added(tokenizer: &Tokenizer) -> Vec<(u32, AddedToken)> {
+    let mut added: Vec<_> = tokenizer.get_added_tokens_decoder().into_iter().collect();
+    added.sort_unstable_by_key(|(id, _)| *id);
+    added
 }
 
 /// As `a, b and c`.

@@ -83,15 +83,23 @@ fn texts() -> impl Strategy<Value = Vec<String>> {
 
 proptest! {
     #[test]
-    fn remembered_words_encode_as_whole_texts_do(texts in texts(), cased: bool) {
+    fn remembered_words_encode_as_whole_texts_do(texts in texts(), cased: bool, more: bool) {
         let config = format!("{{\"do_lower_case\": {}}}", !cased);
-        let files = [("vocab.txt", VOCAB), ("tokenizer_config.json", &config)];
+        let added = r##"{"Cafés": 11, "b.": 12, "[MA": 13, "#s": 14, "😀": 15}"##;
+        let map = r#"{"mask_token": {"content": "[MASK]", "lstrip": true, "rstrip": true},
+            "extra_special_tokens": ["é", "ﬁ", {"content": "-", "single_word": true}]}"#;
+        let mut files = vec![("vocab.txt", VOCAB), ("tokenizer_config.json", &*config)];
+        if more {
+            files.extend([("special_tokens_map.json", map), ("added_tokens.json", added)]);
+        }
         let encoder = encoder(&files).unwrap();
         let mut words = encoder.words();
         for pair in texts.windows(2) {
             let row = row(&pair[0], Some(&pair[1]));
             let remembered = words.encode(&encoder.tokenizer, &row, 512);
-            prop_assert_eq!(remembered, Some(encoder.encode(&row, 512).unwrap()));
+            let whole = encoder.encode(&row, 512).unwrap();
+            prop_assert!(more || remembered.is_some());
+            prop_assert_eq!(remembered.unwrap_or_else(|| whole.clone()), whole);
         }
     }
 }
@@ -114,11 +122,92 @@ fn a_tokenizer_that_does_not_split_at_spaces_sees_whole_texts() {
         (&typed, vec![2, 5, 6, 3]),
         (&split, vec![2, 5, 6, 3]),
     ] {
-        let encoder = encoder(&[("tokenizer.json", &json.to_string())]).unwrap();
+        let class = ("tokenizer_config.json", "{\"tokenizer_class\": \"PreTrainedTokenizerFast\"}");
+        let encoder = encoder(&[("tokenizer.json", &json.to_string()), class]).unwrap();
         assert_eq!(ids(&encoder, "a b", None, 512), expected);
         let remembers = encoder.words().encode(&encoder.tokenizer, &row("a b", None), 512);
         assert_eq!(remembers.is_some(), json == &good);
     }
+}
+
+#[test]
+fn of_a_token_that_is_there_twice_the_last_line_counts() {
+    let encoder = encoder(&[("vocab.txt", "[UNK]\n[CLS]\n[SEP]\na\nb\na\n\n\n")]).unwrap();
+    assert_eq!(ids(&encoder, "a b", None, 512), [1, 5, 4, 2]);
+    assert_eq!(encoder.vocab_size(), 8);
+    let dir = tempfile::tempdir().unwrap();
+    encoder.save_to(dir.path()).unwrap();
+    let saved = fs::read_to_string(dir.path().join("vocab.txt")).unwrap();
+    assert_eq!(saved, "[UNK]\n[CLS]\n[SEP]\nb\nb\na\n\n\n", "the same ids");
+    assert_eq!(Encoder::from_dir(dir.path()).unwrap().fingerprint(), encoder.fingerprint());
+}
+
+#[test]
+fn a_mark_that_the_vocabulary_lacks_needs_no_embedding() {
+    let encoder = encoder(&[("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n")]).unwrap();
+    assert_eq!(encoder.vocab_size(), 5);
+    assert_eq!(ids(&encoder, "a [MASK]", None, 512), [2, 4, 5, 3], "as in transformers");
+}
+
+#[test]
+fn a_vocabulary_of_more_tokens_than_any_model_has_is_refused() {
+    let lines = |n: usize| VOCAB.to_owned() + &"a\n".repeat(n - 11);
+    assert!(encoder(&[("vocab.txt", &lines(1 << 20))]).is_ok());
+    let text = encoder(&[("vocab.txt", &lines((1 << 20) + 1))]).unwrap_err().to_string();
+    assert!(text.contains("vocab.txt: expected at most 1048576 tokens, found 1048577"), "{text}");
+}
+
+#[test]
+fn what_contradicts_itself_beside_a_vocabulary_is_refused_by_its_file() {
+    let refused = |name: &str, content: &str| {
+        encoder(&[("vocab.txt", VOCAB), (name, content)]).unwrap_err().to_string()
+    };
+    for (name, content, expected) in [
+        ("tokenizer_config.json", "[]", ": expected a JSON object, found []"),
+        ("tokenizer_config.json", "{\"added_tokens_decoder\": []}", ": expected an object for"),
+        (
+            "tokenizer_config.json",
+            "{\"added_tokens_decoder\": {\"a\": \"b\"}}",
+            ": expected numbers",
+        ),
+        (
+            "tokenizer_config.json",
+            "{\"mask_token\": {\"lstrip\": true}}",
+            ": expected a token with",
+        ),
+        (
+            "tokenizer_config.json",
+            "{\"mask_token\": 3}",
+            ": expected a token's text or object, found 3",
+        ),
+        (
+            "tokenizer_config.json",
+            "{\"tokenizer_class\": 1}",
+            ": expected a name for tokenizer_class",
+        ),
+        (
+            "config.json",
+            "{\"tokenizer_class\": \"T5Tokenizer\"}",
+            ": expected tokenizer_class one of",
+        ),
+        ("added_tokens.json", "{", ":1: expected JSON, found EOF"),
+        ("added_tokens.json", "{\"a\": \"b\"}", ": expected a number as the id of \"a\""),
+        (
+            "special_tokens_map.json",
+            "{\"sep_token\": null}",
+            ": expected sep_token \"[SEP]\", found null",
+        ),
+        ("special_tokens_map.json", "{\"additional_special_tokens\": 1}", ": expected a list for"),
+    ] {
+        let text = refused(name, content);
+        assert!(text.contains(&format!("{name}{expected}")), "{text}");
+    }
+    let many: Map<_, _> = (0..10_000).map(|n| (format!("t{n}"), json!(n))).collect();
+    let text = refused("added_tokens.json", &Value::from(many).to_string());
+    assert!(text.contains("expected at most 10000 added_tokens, found 10005"), "{text}");
+    // Nothing is left of an accent: it would be found between any two letters, or inside of one.
+    let text = refused("added_tokens.json", "{\"\u{301}\": 11}");
+    assert!(text.contains("expected added tokens that remain when"), "{text}");
 }
 
 #[test]
@@ -202,12 +291,10 @@ const STRANGE_TEMPLATES: &[Strange] = &[
 fn a_folder_that_is_no_bert_tokenizer_is_refused() {
     let text = |files: &[(&str, &str)]| encoder(files).unwrap_err().to_string();
     assert!(text(&[]).contains("expected tokenizer.json or vocab.txt, found neither (hint: "));
-    for mark in REQUIRED {
+    for mark in marks::BERT.required() {
         let message = text(&[("vocab.txt", &VOCAB.replace(mark, "[other]"))]);
         assert!(message.contains(&format!("vocab.txt: expected the token {mark} in")), "{message}");
     }
-    let message = text(&[("vocab.txt", "[UNK]\n[CLS]\n[SEP]\na\na\n")]);
-    assert!(message.contains("vocab.txt:5: expected each token once, found \"a\" again"));
     let config = ("tokenizer_config.json", "{\"do_lower_case\": \"no\"}");
     let message = text(&[("vocab.txt", VOCAB), config]);
     assert!(message.contains("expected true or false for do_lower_case"), "{message}");

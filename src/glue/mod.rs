@@ -2,11 +2,14 @@
 //!
 //! Nothing here prints or reads a command line; long work reports through a callback.
 
+mod added;
 pub mod batch;
+mod class;
 pub mod demo;
 pub mod encode;
 mod marks;
 pub mod names;
+mod object;
 pub mod prepare;
 pub(crate) mod read;
 pub mod sample;

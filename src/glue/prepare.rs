@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::files::{remove_if_there, sha256_file, write_json, write_whole};
 use crate::glue::encode::{Encoder, MAX_TOKENS};
-use crate::glue::read::read_text;
+use crate::glue::read::{open_data, text_at_most};
 use crate::glue::sample::to_lines;
 use crate::glue::task::{Part, Split, TASKS, Task};
 use crate::glue::tsv::{read_canonical, read_raw, write_canonical};
@@ -24,6 +24,8 @@ const CANONICAL: &str = "canonical_data";
 
 /// Raise this when the same source and tokenizer would give other files.
 const FORMAT: u32 = 1;
+/// Some fifty times a key.
+const MAX_KEY_BYTES: u64 = 1 << 16;
 /// Rows per unit of parallel work and of progress: small enough for a bar that moves.
 const CHUNK_ROWS: usize = 256;
 
@@ -184,6 +186,8 @@ pub fn prepare(
             on_progress(PrepareEvent::Missing { data_set: &data_set, path: &raw });
             continue;
         }
+        // Before it is read to be hashed.
+        open_data(source)?;
         let job = Job {
             task,
             split,
@@ -227,7 +231,7 @@ impl Job<'_> {
     /// The number of samples on disk if they are what would be written now.
     fn rows_up_to_date(&self) -> Option<usize> {
         // An unreadable key is as good as none: the split is made again.
-        let key: Key = serde_json::from_str(&read_text(&self.key).ok()?).ok()?;
+        let key: Key = serde_json::from_str(&text_at_most(&self.key, MAX_KEY_BYTES).ok()?).ok()?;
         let encoded_bytes = fs::metadata(&self.encoded).ok()?.len();
         let rows = key.rows;
         (key == self.key(rows, encoded_bytes) && self.canonical.is_file()).then_some(rows)

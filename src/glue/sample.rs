@@ -9,7 +9,7 @@ use serde_json::ser::Formatter;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
-use crate::glue::read::read_text;
+use crate::glue::read::Lines;
 use crate::glue::task::{Kind, SCORE_RANGE, Task};
 use crate::glue::tsv::{Label, dummy, expected_label};
 
@@ -123,16 +123,13 @@ pub fn to_lines(samples: &[Sample]) -> Result<Vec<u8>> {
 /// # Errors
 /// The file cannot be read or holds no sample, or a line is malformed, named by its number.
 pub fn read_samples(task: &Task, labelled: bool, path: &Path) -> Result<Vec<Sample>> {
-    let text = read_text(path)?;
-    let samples = text
-        .lines()
-        .enumerate()
-        .map(|(index, line)| {
-            parse(task, labelled, line).map_err(|(expected, found)| {
-                Error::content(path, index + 1, expected, found).hint(AGAIN)
-            })
-        })
-        .collect::<Result<Vec<_>>>()?;
+    let (mut lines, mut samples) = (Lines::open(path)?, Vec::new());
+    while let Some((number, line)) = lines.next()? {
+        let sample = parse(task, labelled, line).map_err(|(expected, found)| {
+            Error::content(path, number, expected, found).hint(AGAIN)
+        })?;
+        samples.push(sample);
+    }
     if samples.is_empty() {
         return Err(Error::content(path, None, "at least one sample", "none").hint(AGAIN));
     }

@@ -21,6 +21,16 @@ pub enum Kind {
     Regression,
 }
 
+/// What Hugging Face's copy of GLUE, and with it many a model there, calls the classes that are only
+/// numbered in the raw files.
+const HUGGING_FACE_LABELS: [(&str, [&str; 2]); 5] = [
+    ("cola", ["unacceptable", "acceptable"]),
+    ("sst", ["negative", "positive"]),
+    ("mrpc", ["not_equivalent", "equivalent"]),
+    ("qqp", ["not_duplicate", "duplicate"]),
+    ("wnli", ["not_entailment", "entailment"]),
+];
+
 /// A whole-split quality measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Metric {
@@ -140,6 +150,22 @@ impl Task {
             Kind::Classification { labels } => labels.len(),
             Kind::Regression => 1,
         }
+    }
+
+    /// The names that each class goes by, the task's own first; none for regression.
+    #[must_use]
+    pub fn class_names(&self) -> Vec<Vec<&'static str>> {
+        let labels: &[&str] = match self.kind {
+            Kind::Classification { labels } => labels,
+            Kind::Regression => &[],
+        };
+        let others = HUGGING_FACE_LABELS.iter().find(|(name, _)| *name == self.name);
+        let other = |class: usize| others?.1.get(class).copied();
+        labels
+            .iter()
+            .enumerate()
+            .map(|(n, own)| [Some(*own), other(n)].into_iter().flatten().collect())
+            .collect()
     }
 
     /// Whether a row holds two texts.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::error::{Error, Result};
 use crate::glue::names::{self, did_you_mean};
-use crate::glue::read::read_text;
+use crate::glue::read::text_at_most;
 use crate::glue::task::{Column, Kind, Layout, Metric, Part, Split, TASKS, Task, Uid};
 use crate::glue::yaml;
 
@@ -46,7 +46,7 @@ static OWN: Mutex<Vec<&'static Task>> = Mutex::new(Vec::new());
 /// # Errors
 /// The file is no such table, or has no usable entry of this name.
 pub fn read(path: &Path, name: &str) -> Result<Defined> {
-    let text = read_text(path)?;
+    let text = text_at_most(path, MAX_BYTES)?;
     let known = yaml::keys(&text)
         .map_err(|e| Error::content(path, None, "a task table in YAML", e.without_snippet()))?;
     // An entry of this very name may be anybody's; else it is one of GLUE's tasks.
@@ -145,6 +145,9 @@ fn classes(entry: &Entry) -> Result<Vec<String>, (String, String)> {
     Ok(labels)
 }
 
+/// The largest table, in bytes; the original's has 6,000.
+const MAX_BYTES: u64 = 1 << 20;
+
 /// More than any table has.
 const MOST_CLASSES: usize = 10_000;
 
@@ -153,7 +156,8 @@ fn metric(tag: &str) -> Option<Metric> {
     [Accuracy, F1, Matthews, Pearson, Spearman].into_iter().find(|metric| metric.tag() == tag)
 }
 
-fn splits(entry: &Entry) -> Result<Vec<Split>, (String, String)> {
+/// The names and parts of the splits.
+fn splits(entry: &Entry) -> Result<Vec<(String, Part)>, (String, String)> {
     let default = || ["train", "dev", "test"].map(str::to_string).to_vec();
     let names = entry.split_names.clone().unwrap_or_else(default);
     let part = |name: &str| match name.rsplit('_').next() {
@@ -168,8 +172,7 @@ fn splits(entry: &Entry) -> Result<Vec<Split>, (String, String)> {
         let part = part.ok_or_else(|| {
             ("split_names that end in train, dev or test".to_string(), format!("{name:?}"))
         })?;
-        let (name, file) = (forever(name.clone()), forever(format!("{name}.tsv")));
-        Ok(Split { name, file, part })
+        Ok((name.clone(), part))
     };
     names.iter().map(split).collect()
 }
@@ -180,12 +183,21 @@ struct Definition<'a> {
     labels: Option<Vec<String>>,
     metrics: Vec<Metric>,
     main: Metric,
-    splits: Vec<Split>,
+    splits: Vec<(String, Part)>,
 }
 
 /// The task of this definition; the same one each time, so that memory is taken once.
 fn define(definition: Definition) -> &'static Task {
+    let mut own = OWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = own.iter().find(|known| definition.is_of(known)) {
+        return known;
+    }
     let Definition { name, pair, labels, metrics, main, splits } = definition;
+    let splits = splits.into_iter().map(|(name, part)| {
+        let file = forever(format!("{name}.tsv"));
+        Split { name: forever(name), file, part }
+    });
+    let splits = splits.collect::<Vec<_>>();
     let labels = labels.map(|labels| labels.into_iter().map(forever).collect::<Vec<_>>());
     let kind = match labels {
         Some(labels) => Kind::Classification { labels: Vec::leak(labels) },
@@ -205,13 +217,31 @@ fn define(definition: Definition) -> &'static Task {
     let (metrics, splits) = (Vec::leak(metrics), Vec::leak(splits));
     let test = Layout { label: None, ..labelled };
     let task = Task { name, folder: name, kind, metrics, main, splits, labelled, test };
-    let mut own = OWN.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(known) = own.iter().find(|known| ***known == task) {
-        return known;
-    }
     let task: &'static Task = Box::leak(Box::new(task));
     own.push(task);
     task
+}
+
+impl Definition<'_> {
+    /// Whether `task` is what it defines.
+    fn is_of(&self, task: &Task) -> bool {
+        let labels = match task.kind {
+            Kind::Classification { labels } => Some(labels),
+            Kind::Regression => None,
+        };
+        let own = |(split, (name, part)): (&Split, &(String, Part))| {
+            split.name == name && split.part == *part
+        };
+        let same =
+            task.splits.len() == self.splits.len() && task.splits.iter().zip(&self.splits).all(own);
+        let labels_match = match (labels, &self.labels) {
+            (Some(known), Some(named)) => known.iter().eq(named.iter()),
+            (known, named) => known.is_none() && named.is_none(),
+        };
+        same && labels_match
+            && (task.name, task.is_pair()) == (self.name, self.pair)
+            && (task.metrics, task.main) == (self.metrics.as_slice(), self.main)
+    }
 }
 
 fn forever(text: String) -> &'static str {
@@ -273,6 +303,38 @@ mood: {data_format: PremiseOnly, metric_meta: [F1, ACC], n_class: 2, labels: [sa
         assert_eq!((mood.main, mood.is_pair(), mood.outputs()), (Metric::F1, false, 2));
         assert_eq!(mood.eval_name(&mood.splits[1]), "mood_home");
         assert!(std::ptr::eq(mood, read(&path, "mood").unwrap().task), "memory is taken once");
+    }
+
+    #[test]
+    fn memory_is_taken_once_for_each_definition() {
+        let (_dir, path) = table(TABLE);
+        let mood = read(&path, "mood").unwrap().task;
+        let known = OWN.lock().unwrap().len();
+        for (from, to) in [
+            ("glad]", "merry]"),
+            ("[sad, glad]", "[glad, sad]"),
+            ("[F1, ACC]", "[ACC, F1]"),
+            ("[F1, ACC]", "[F1]"),
+            ("home_dev", "far_dev"),
+            ("[train, home_dev]", "[train]"),
+            ("PremiseOnly, metric", "PremiseAndOneHypothesis, metric"),
+            ("n_class: 2, labels: [sad, glad],\n  split", "n_class: 1, split"),
+        ] {
+            let other = TABLE.replacen(from, to, 1);
+            let other = other.replace(
+                "Classification}",
+                match from.contains("n_class") {
+                    true => "Regression}",
+                    false => "Classification}",
+                },
+            );
+            let (_dir, path) = table(&other);
+            let task = read(&path, "mood").unwrap().task;
+            assert_ne!(task, mood, "{to}");
+            assert!(std::ptr::eq(task, read(&path, "mood").unwrap().task), "{to}");
+        }
+        assert!(std::ptr::eq(mood, read(&path, "mood").unwrap().task));
+        assert_eq!(OWN.lock().unwrap().len(), known + 8);
     }
 
     #[test]

@@ -1,14 +1,15 @@
 //! What a `tokenizer.json` may say. The library that reads it takes more, and some of that makes it
 //! panic, hang or fill the memory.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
+use crate::glue::added::MOST_ADDED;
 use crate::glue::marks;
 
-/// More tokens than any BERT has besides its vocabulary.
-const MOST_ADDED: usize = 10_000;
+/// More tokens than any BERT has: no configuration may have as many.
+pub const MOST_TOKENS: usize = 1 << 20;
 
 const NORMALIZERS: [&str; 8] =
     ["BertNormalizer", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "StripAccents", "Strip"];
@@ -16,7 +17,7 @@ const PRE_TOKENIZERS: [&str; 5] =
     ["BertPreTokenizer", "Whitespace", "WhitespaceSplit", "Punctuation", "Digits"];
 
 /// Checks the components, the vocabulary and the marks; else what was expected and what was found.
-pub fn check(json: &Value) -> Result<(), (String, String)> {
+pub fn check(json: &Map<String, Value>) -> Result<(), (String, String)> {
     check_kind(json, "normalizer", "normalizers", &NORMALIZERS)?;
     check_kind(json, "pre_tokenizer", "pretokenizers", &PRE_TOKENIZERS)?;
     check_vocabulary(json)?;
@@ -25,7 +26,7 @@ pub fn check(json: &Value) -> Result<(), (String, String)> {
 
 /// One of `known` types, or a sequence of them.
 fn check_kind(
-    json: &Value,
+    json: &Map<String, Value>,
     name: &str,
     list: &str,
     known: &[&str],
@@ -49,36 +50,37 @@ fn check_kind(
     Ok(())
 }
 
-/// The ids are 0, 1, 2, ..., as `vocab.txt` needs them; the token for unknown words is among them.
-fn check_vocabulary(json: &Value) -> Result<(), (String, String)> {
-    let mut tokens: BTreeMap<u64, &str> = BTreeMap::new();
+/// Every token has an id of its own, and the token for unknown words is among them. Ids may be left
+/// out, as those of a `vocab.txt` with a token twice are.
+fn check_vocabulary(json: &Map<String, Value>) -> Result<(), (String, String)> {
+    let mut tokens: HashMap<usize, &str> = HashMap::new();
     let empty = Map::new();
     let model = json.get("model");
     let vocabulary = model.and_then(|m| m.get("vocab")).and_then(Value::as_object);
     let vocabulary = vocabulary.unwrap_or(&empty);
     for (token, id) in vocabulary {
-        if let Some(id) = id.as_u64()
-            && let Some(other) = tokens.insert(id, token)
-        {
+        let number = id.as_u64().and_then(|id| usize::try_from(id).ok());
+        let Some(number) = number.filter(|id| *id < MOST_TOKENS) else {
+            return Err((
+                format!("an id from 0 to {} of {token:?}", MOST_TOKENS - 1),
+                id.to_string(),
+            ));
+        };
+        if let Some(other) = tokens.insert(number, token) {
             return Err(("each token id once".into(), format!("{id} for {other:?} and {token:?}")));
         }
     }
-    let added = json.get("added_tokens").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    if added.len() > MOST_ADDED {
-        return Err((format!("at most {MOST_ADDED} added_tokens"), added.len().to_string()));
-    }
-    for token in added {
-        let id = token.get("id").and_then(Value::as_u64);
-        if let (Some(id), Some(content)) = (id, token.get("content").and_then(Value::as_str)) {
-            tokens.entry(id).or_insert(content);
-        }
-    }
-    if let Some((place, (id, token))) = (0..).zip(&tokens).find(|(place, (id, _))| place != *id) {
-        return Err((format!("token id {place}"), format!("{id} for {token:?}")));
+    let added = json.get("added_tokens").and_then(Value::as_array).map_or(0, Vec::len);
+    if added > MOST_ADDED {
+        return Err((format!("at most {MOST_ADDED} added_tokens"), added.to_string()));
     }
     match model.and_then(|m| m.get("unk_token")).and_then(Value::as_str) {
         Some(unknown) if !vocabulary.is_empty() && !vocabulary.contains_key(unknown) => {
-            Err((format!("unk_token {:?}", marks::BERT.unknown), format!("{unknown:?}")))
+            let mark = marks::BERT.unknown;
+            match unknown == mark {
+                true => Err((format!("the token {mark} in the vocabulary"), "none".into())),
+                false => Err((format!("unk_token {mark:?}"), format!("{unknown:?}"))),
+            }
         }
         _ => Ok(()),
     }

@@ -6,11 +6,9 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::files::write_whole;
-use crate::glue::read::{BYTE_ORDER_MARK, read_text};
+pub use crate::glue::read::MAX_LINE_BYTES;
+use crate::glue::read::{BYTE_ORDER_MARK, Lines};
 use crate::glue::task::{Column, Kind, Part, SCORE_RANGE, Split, TASKS, Task, Uid};
-
-/// The longest line that is read, in bytes: a thousand times what BERT can take in.
-pub const MAX_LINE_BYTES: usize = 1 << 20;
 
 /// A row's label.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -48,24 +46,25 @@ impl Row {
 /// The file cannot be read, is not UTF-8, holds no row, or a row has too few fields or a label
 /// that the task does not know; each of these names its line.
 pub fn read_raw(task: &Task, split: &Split, path: &Path) -> Result<Vec<Row>> {
-    let text = read_text(path)?;
     let layout = task.layout(split);
-    let mut rows = Vec::new();
-    for (index, line) in lines(&text).enumerate().skip(usize::from(layout.header)) {
-        check_length(task, path, index, line)?;
+    let (mut lines, mut rows) = (Lines::open(path)?, Vec::new());
+    while let Some((number, line)) = lines.next()? {
+        if layout.header && number == 1 {
+            continue;
+        }
         let fields: Vec<&str> = line.trim_end_matches([' ', '\r']).split('\t').collect();
         if fields.len() < layout.fields {
             if layout.skip_short {
                 continue;
             }
-            return Err(too_few(task, path, index, layout.fields, fields.len()));
+            return Err(too_few(task, path, number, layout.fields, fields.len()));
         }
         let get = |column| {
             let field = match column {
                 Column::First(n) => fields.get(n),
                 Column::Last(n) => fields.len().checked_sub(n).and_then(|n| fields.get(n)),
             };
-            field.copied().ok_or_else(|| too_few(task, path, index, layout.fields, fields.len()))
+            field.copied().ok_or_else(|| too_few(task, path, number, layout.fields, fields.len()))
         };
         let label = match layout.label {
             None => dummy(task),
@@ -74,7 +73,7 @@ pub fn read_raw(task: &Task, split: &Split, path: &Path) -> Result<Vec<Row>> {
                 if layout.skip_label == Some(name) {
                     continue;
                 }
-                parse_label(task, name).ok_or_else(|| wrong_label(task, path, index, name))?
+                parse_label(task, name).ok_or_else(|| wrong_label(task, path, number, name))?
             }
         };
         let uid = match layout.uid {
@@ -122,54 +121,33 @@ pub fn write_canonical(task: &Task, rows: &[Row], path: &Path) -> Result<()> {
 /// The file cannot be read, is not UTF-8, or a row's fields or label are not the task's; each of
 /// these names its line.
 pub fn read_canonical(task: &Task, part: Part, path: &Path) -> Result<Vec<Row>> {
-    let text = read_text(path)?;
     let expected = if task.is_pair() { 4 } else { 3 };
-    let rows = lines(&text)
-        .enumerate()
-        .map(|(index, line)| {
-            check_length(task, path, index, line)?;
-            let mut fields = line.strip_suffix('\r').unwrap_or(line).split('\t');
-            let (uid, label, text_a) = (fields.next(), fields.next(), fields.next());
-            let text_b = if task.is_pair() { fields.next() } else { None };
-            match (uid, label, text_a, fields.next()) {
-                (Some(uid), Some(label), Some(text_a), None)
-                    if text_b.is_some() == task.is_pair() =>
-                {
-                    let known = match label.trim() {
-                        "-1" | "-1.0" if part == Part::Test => Some(dummy(task)),
-                        name => parse_label(task, name),
-                    };
-                    let label = known.ok_or_else(|| wrong_label(task, path, index, label))?;
-                    let (uid, text_a) = (uid.to_owned(), text_a.to_owned());
-                    Ok(Row { uid, label, text_a, text_b: text_b.map(str::to_owned) })
-                }
-                _ => {
-                    let found = fields_word(line.split('\t').count());
-                    Err(Error::content(path, index + 1, fields_word(expected), found))
-                }
+    let (mut lines, mut rows) = (Lines::open(path)?, Vec::new());
+    while let Some((number, line)) = lines.next()? {
+        let mut fields = line.strip_suffix('\r').unwrap_or(line).split('\t');
+        let (uid, label, text_a) = (fields.next(), fields.next(), fields.next());
+        let text_b = if task.is_pair() { fields.next() } else { None };
+        match (uid, label, text_a, fields.next()) {
+            (Some(uid), Some(label), Some(text_a), None) if text_b.is_some() == task.is_pair() => {
+                let known = match label.trim() {
+                    "-1" | "-1.0" if part == Part::Test => Some(dummy(task)),
+                    name => parse_label(task, name),
+                };
+                let label = known.ok_or_else(|| wrong_label(task, path, number, label))?;
+                let (uid, text_a) = (uid.to_owned(), text_a.to_owned());
+                rows.push(Row { uid, label, text_a, text_b: text_b.map(str::to_owned) });
             }
-        })
-        .collect::<Result<Vec<_>>>()?;
+            _ => {
+                let found = fields_word(line.split('\t').count());
+                return Err(Error::content(path, number, fields_word(expected), found));
+            }
+        }
+    }
     if rows.is_empty() {
         return Err(Error::content(path, None, "at least one row", "none")
             .hint("remove it, so that it is made again from the raw file"));
     }
     Ok(rows)
-}
-
-fn check_length(task: &Task, path: &Path, index: usize, line: &str) -> Result<()> {
-    if line.len() <= MAX_LINE_BYTES {
-        return Ok(());
-    }
-    let expected = format!("a line of at most {MAX_LINE_BYTES} bytes");
-    Err(Error::content(path, index + 1, expected, line.len()).hint(again(task)))
-}
-
-/// Line ends before the end of the file are kept as empty lines, those at its end are not rows.
-fn lines(text: &str) -> impl Iterator<Item = &str> {
-    let text = text.trim_end_matches(['\n', '\r']);
-    // Only LF ends a line: texts may hold other separators, which `str::lines` keeps as well.
-    text.split('\n').filter(move |_| !text.is_empty())
 }
 
 /// A text as one field; the tokenizer takes any white space for a space.
@@ -233,13 +211,13 @@ pub(crate) fn again(task: &Task) -> String {
     }
 }
 
-fn wrong_label(task: &Task, path: &Path, index: usize, found: &str) -> Error {
-    Error::content(path, index + 1, expected_label(task), format!("{found:?}"))
+fn wrong_label(task: &Task, path: &Path, number: usize, found: &str) -> Error {
+    Error::content(path, number, expected_label(task), format!("{found:?}"))
 }
 
-fn too_few(task: &Task, path: &Path, index: usize, expected: usize, found: usize) -> Error {
+fn too_few(task: &Task, path: &Path, number: usize, expected: usize, found: usize) -> Error {
     let expected = format!("at least {}", fields_word(expected));
-    Error::content(path, index + 1, expected, fields_word(found))
+    Error::content(path, number, expected, fields_word(found))
         .hint(format!("fields are separated by single tabs; {}", again(task)))
 }
 

@@ -90,7 +90,11 @@ impl Templates {
             matches!(tokenizer.get_normalizer(), None | Some(NormalizerWrapper::BertNormalizer(_)));
         let splits =
             matches!(tokenizer.get_pre_tokenizer(), Some(PreTokenizerWrapper::BertPreTokenizer(_)));
-        let spaced = |token: &tokenizers::AddedToken| token.content.contains(' ');
+        // What is compared with a text may have spaces that the token has not: around ideographs.
+        let spaced = |token: &tokenizers::AddedToken| {
+            let plain = |c: char| c.is_ascii() || !token.normalized;
+            !token.content.chars().all(|c| plain(c) && !c.is_whitespace() && !c.is_control())
+        };
         if !normalizes || !splits || tokenizer.get_added_tokens_decoder().values().any(spaced) {
             return None;
         }

@@ -3,16 +3,17 @@
 use super::forward::predict;
 use super::predictions::Predictions;
 use super::vectors::{Pooling, vectors};
-use crate::bert::weights::{self, Parts};
-use crate::bert::{BertClassifier, Checkpoint, ClassifierConfig, HeadConfig, names};
-use crate::error::{Error, Result};
+use crate::bert::weights::{self, Parts, Tensors};
+use crate::bert::{BertClassifier, Checkpoint, ClassifierConfig, HeadConfig, HeadSettings};
+use crate::error::Result;
 use crate::glue::sample::Sample;
+use crate::glue::task::Task;
 use crate::kernels::ModelKernels;
 
 /// A loaded model. Its callers need not know its backend.
 pub trait Model {
-    /// The number of its head's outputs; 0 for an encoder alone.
-    fn outputs(&self) -> usize;
+    /// What its head's outputs are; `None` for an encoder alone.
+    fn head(&self) -> Option<&HeadSettings>;
 
     /// The predictions for each of `sets`, with the seconds from the assembly of its first batch to
     /// its last prediction.
@@ -23,18 +24,33 @@ pub trait Model {
 }
 
 /// What of a checkpoint is to be loaded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Load {
     /// The encoder alone.
     Encoder,
-    /// The encoder and its head of so many outputs; `None` for whatever number there is.
-    Classifier(Option<usize>),
+    /// The encoder and its head, whatever it answers.
+    Classifier,
+    /// The encoder and its head, which answers this task; its outputs in the order of the task's
+    /// labels.
+    For(&'static Task),
+}
+
+/// The weights of a classifier for `task`, its outputs in the order of the task's labels.
+///
+/// # Errors
+/// Those of [`Checkpoint::into_classifier`] and [`HeadSettings::order`].
+pub fn classifier_for(checkpoint: Checkpoint, task: &Task) -> Result<(Tensors, HeadSettings)> {
+    let (mut tensors, mut head) = checkpoint.into_classifier()?;
+    let order = head.order(task.name, &task.class_names())?;
+    tensors.reorder_outputs(&order);
+    head.reorder(&order);
+    Ok((tensors, head))
 }
 
 /// A model on one of burn's backends.
 pub struct BurnModel<B: ModelKernels> {
     net: BertClassifier<B>,
-    outputs: usize,
+    head: Option<HeadSettings>,
     device: B::Device,
 }
 
@@ -45,31 +61,30 @@ impl<B: ModelKernels> BurnModel<B> {
     /// The weights cannot be read, or lack a part of what is to be loaded.
     pub fn load(checkpoint: Checkpoint, load: Load, device: &B::Device) -> Result<Self> {
         let bert = checkpoint.config.clone();
-        let tensors = checkpoint.into_tensors()?;
-        let (outputs, parts) = match load {
-            Load::Encoder => (None, Parts::Encoder),
-            Load::Classifier(Some(outputs)) => (Some(outputs), Parts::All),
-            Load::Classifier(None) => {
-                let outputs = tensors.outputs(bert.hidden_size)?.ok_or_else(|| {
-                    let expected = format!("a tensor {}", names::output_weight());
-                    Error::content(&tensors.file, None, expected, "none of that name")
-                        .hint("name a fine-tuned model; this one has no head")
-                })?;
-                (Some(outputs), Parts::All)
+        let (tensors, head) = match load {
+            Load::Encoder => (checkpoint.into_tensors()?, None),
+            Load::Classifier => {
+                let (tensors, head) = checkpoint.into_classifier()?;
+                (tensors, Some(head))
+            }
+            Load::For(task) => {
+                let (tensors, head) = classifier_for(checkpoint, task)?;
+                (tensors, Some(head))
             }
         };
-        let heads = outputs.map(|outputs| HeadConfig { outputs, dropout: 0.0 });
-        let heads = heads.into_iter().collect();
+        let parts = if head.is_some() { Parts::All } else { Parts::Encoder };
+        let of = |head: &HeadSettings| HeadConfig { outputs: head.labels.len(), dropout: 0.0 };
+        let heads = head.iter().map(of).collect();
         let config = ClassifierConfig { bert, bert_dropout: 0.0, heads };
         let net = config.init::<B>(device);
         let net = weights::load(net, tensors, parts, device)?.model;
-        Ok(Self { net, outputs: outputs.unwrap_or(0), device: device.clone() })
+        Ok(Self { net, head, device: device.clone() })
     }
 }
 
 impl<B: ModelKernels> Model for BurnModel<B> {
-    fn outputs(&self) -> usize {
-        self.outputs
+    fn head(&self) -> Option<&HeadSettings> {
+        self.head.as_ref()
     }
 
     fn predict(&self, sets: Vec<Vec<Sample>>, batch_size: usize) -> Vec<(Predictions, f64)> {

@@ -44,6 +44,13 @@ impl Predictions {
         }
     }
 
+    /// The place of the first sample that has a logit which is not finite, and that logit.
+    pub fn not_finite(&self) -> Option<(usize, f32)> {
+        let outputs = self.logits.len() / self.places.len().max(1);
+        let n = self.logits.iter().position(|logit| !logit.is_finite())?;
+        Some((*self.places.get(n / outputs.max(1))?, *self.logits.get(n)?))
+    }
+
     /// Mean loss; NaN for no predictions.
     pub fn loss(&self) -> f64 {
         self.loss_sum / self.predicted.len() as f64
@@ -110,6 +117,19 @@ mod tests {
         };
         assert_eq!(shuffled.in_order(), expected);
         assert_eq!(Predictions::default().in_order(), Predictions::default());
+    }
+
+    #[test]
+    fn a_logit_that_is_not_finite_is_found_with_its_sample() {
+        let mut predictions = Predictions {
+            places: vec![7, 4, 9],
+            logits: vec![0.0, 1.0, f32::MAX, f32::MIN, 0.0, 1.0],
+            ..Predictions::default()
+        };
+        assert_eq!(predictions.not_finite(), None);
+        predictions.logits[3] = f32::NEG_INFINITY;
+        assert_eq!(predictions.not_finite(), Some((4, f32::NEG_INFINITY)));
+        assert_eq!(Predictions::default().not_finite(), None);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::predictions::Predictions;
 use super::sets::SetInfo;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::glue::task::{Kind, Metric, Task};
 use crate::metrics::scores;
 use crate::submission;
@@ -80,15 +80,42 @@ pub struct ScoresRecord {
     pub scores: Vec<Option<f64>>,
 }
 
+/// What of `predictions` is not finite, in words, and its value: a sample's logit, or the loss of
+/// logits that are finite but too far from the labels.
+pub fn not_finite(about: &SetInfo, predictions: &Predictions) -> Option<(String, f64)> {
+    if let Some((place, logit)) = predictions.not_finite() {
+        let uid = about.uids.get(place).map_or("", String::as_str);
+        return Some((format!("a logit of sample {uid} of {}", about.name), logit.into()));
+    }
+    let loss = predictions.loss();
+    let scored = about.labelled && !predictions.predicted.is_empty();
+    (scored && !loss.is_finite()).then(|| (format!("the loss on {}", about.name), loss))
+}
+
+/// Demands that everything in `predictions` is finite.
+///
+/// # Errors
+/// A logit is not, or the loss; it names the sample.
+pub fn check(about: &SetInfo, predictions: &Predictions) -> Result<()> {
+    not_finite(about, predictions).map_or(Ok(()), |(what, found)| {
+        Err(Error::value(what, "a finite number", found).hint(OVERFLOW))
+    })
+}
+
+/// What to do about results that are not finite.
+pub const OVERFLOW: &str =
+    "the model's weights are too large for single precision: take an earlier checkpoint";
+
 /// Identifiers and predictions as the GLUE server takes them: label names or scores.
 ///
 /// # Errors
-/// A score is not a number.
+/// A logit is not finite; it names the sample.
 pub fn answers(
     task: &Task,
     about: &SetInfo,
     predictions: &Predictions,
 ) -> Result<Vec<(String, String)>> {
+    check(&SetInfo { labelled: false, ..about.clone() }, predictions)?;
     let answer = |predicted: f32| match task.kind {
         Kind::Classification { labels } => {
             Ok(labels.get(predicted as usize).copied().unwrap_or_default().to_string())
@@ -123,6 +150,8 @@ fn classes(p: &Predictions, score: fn(&[usize], &[usize]) -> f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::glue::task::Part;
+
     #[test]
     fn scores_are_times_100() {
         let p = Predictions {
@@ -135,5 +164,36 @@ mod tests {
         assert_eq!(score_of(Metric::Accuracy)(&p), 75.0);
         assert_eq!(score_of(Metric::F1)(&p), 80.0);
         assert_eq!(p.loss(), 0.5);
+    }
+
+    #[test]
+    fn answers_and_losses_that_are_not_finite_name_their_sample_or_set() {
+        let about = SetInfo {
+            name: "rte_dev".into(),
+            data_set: "rte".into(),
+            part: Part::Dev,
+            labelled: true,
+            uids: ["5".to_string(), "7".to_string()].into(),
+        };
+        let mut predictions = Predictions {
+            places: vec![0, 1],
+            predicted: vec![0.0, 1.0],
+            expected: vec![0.0, 1.0],
+            logits: vec![1.0, 0.0, 0.0, f32::MAX],
+            ..Predictions::default()
+        };
+        let task = crate::glue::task::task("rte").unwrap();
+        assert!(check(&about, &predictions).is_ok());
+        predictions.loss_sum = f64::INFINITY;
+        let error = check(&about, &predictions).unwrap_err().to_string();
+        assert!(error.starts_with("the loss on rte_dev: expected a finite number, found inf ("));
+        // Where labels are unknown the loss means nothing.
+        assert_eq!(answers(task, &about, &predictions).unwrap()[1].1, "entailment");
+        predictions.logits[3] = f32::NAN;
+        for error in [check(&about, &predictions), answers(task, &about, &predictions).map(drop)] {
+            let error = error.unwrap_err().to_string();
+            let expected = "a logit of sample 7 of rte_dev: expected a finite number, found NaN (";
+            assert!(error.starts_with(expected), "{error}");
+        }
     }
 }

@@ -74,6 +74,12 @@ fn mean(values: &[f32], width: usize) -> Vec<f32> {
     sum.into_iter().map(|sum| sum / rows.max(1) as f32).collect()
 }
 
+/// The first row of `values` with a number that is not finite, and that number.
+pub fn not_finite(values: &[f32], width: usize) -> Option<(usize, f32)> {
+    let (n, value) = values.iter().copied().enumerate().find(|(_, value)| !value.is_finite())?;
+    Some((n / width.max(1), value))
+}
+
 /// A safetensors file with the tensor `vectors`, `[rows, width]`.
 ///
 /// # Errors

@@ -62,10 +62,9 @@ pub fn kth_smallest<B: Backend>(scores: &[Scores<B>], k: usize) -> Option<f32> {
         return None;
     }
     let chunks = chunks(scores);
-    let at_most = |limit: u32| -> usize {
+    let at_most = |limit: u32| {
         let limit = f32::from_bits(limit);
-        let chunks = chunks.iter().map(|chunk| chunk.clone().lower_equal_elem(limit));
-        reduce::count_each(chunks).into_iter().sum()
+        reduce::count(chunks.iter().map(|chunk| chunk.clone().lower_equal_elem(limit)))
     };
     let (mut low, mut high) = (0u32, f32::INFINITY.to_bits());
     if at_most(high) < k {
@@ -84,8 +83,8 @@ pub fn kth_smallest<B: Backend>(scores: &[Scores<B>], k: usize) -> Option<f32> {
 
 /// The scores, in few tensors: what is asked of a GPU costs as much for few elements as for many.
 fn chunks<B: Backend>(scores: &[Scores<B>]) -> Vec<Tensor<B, 1>> {
-    /// Elements; four bytes each must not exceed what a GPU binds at once.
-    const CHUNK: usize = 1 << 24;
+    /// Elements: 128 MiB, which WebGPU binds at once.
+    const CHUNK: usize = 1 << 25;
     let mut chunks = Vec::new();
     let (mut open, mut length) = (Vec::new(), 0);
     for scores in scores {

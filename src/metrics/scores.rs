@@ -125,6 +125,11 @@ pub fn softmax(logits: &[f32], classes: usize) -> Vec<f32> {
     logits.chunks(classes.max(1)).flat_map(of).collect()
 }
 
+/// The probabilities of labels that hold or not, each by itself, of their scores.
+pub fn sigmoid(logits: &[f32]) -> Vec<f32> {
+    logits.iter().map(|score| 1.0 / (1.0 + (-score).exp())).collect()
+}
+
 #[cfg(test)]
 #[path = "scores_tests.rs"]
 mod tests;

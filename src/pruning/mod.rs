@@ -18,5 +18,5 @@ pub use criterion::platon::Smoothing;
 pub use monitor::{Counting, PruningMonitor, PruningStatus};
 pub use optimizer::{PlatonOptimizer, PruningConfig};
 pub use record::{PlatonRecord, RECORD_FORMAT, StateRecord};
-pub use schedule::RatioSchedule;
+pub use schedule::{Phase, RatioSchedule};
 pub use scope::Scope;

@@ -11,6 +11,8 @@ pub struct RatioSchedule {
     first: usize,
     last: usize,
     total: usize,
+    /// The update after which the run ends, T or earlier.
+    end: usize,
 }
 
 /// What the schedule asks for at one update.
@@ -24,13 +26,24 @@ pub struct Target {
 
 /// The three phases of a pruning run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+pub enum Phase {
     /// Nothing is pruned yet.
     Before,
     /// The ratio falls; masks are applied every `delta_t` updates.
     Falling,
     /// The final ratio; masks are applied at every update.
     Final,
+}
+
+impl Phase {
+    /// What the ratio does in it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Before => "before pruning",
+            Self::Falling => "ratio falls",
+            Self::Final => "final ratio",
+        }
+    }
 }
 
 impl RatioSchedule {
@@ -77,7 +90,12 @@ impl RatioSchedule {
             )
             .hint("lower warmup_steps or final_warmup, or train for more epochs"));
         }
-        Ok(Self { initial_ratio, final_ratio, delta_t, first, last, total })
+        Ok(Self { initial_ratio, final_ratio, delta_t, first, last, total, end: total })
+    }
+
+    /// The same schedule for a run that ends after update `end`, at most T.
+    pub fn ending_at(self, end: usize) -> Self {
+        Self { end: end.min(self.total), ..self }
     }
 
     /// Refuses ratios outside (0, 1] and a final ratio above the initial one.
@@ -115,13 +133,15 @@ impl RatioSchedule {
                 let span = (self.total - self.first - self.last) as f64;
                 let left = 1.0 - (step - self.first) as f64 / span;
                 let fall = (self.initial_ratio - self.final_ratio) * left.powi(3);
-                Target { ratio: self.final_ratio + fall, mask: step.is_multiple_of(self.delta_t) }
+                // What grew back since the last mask must not stay.
+                let mask = step.is_multiple_of(self.delta_t) || step == self.end;
+                Target { ratio: self.final_ratio + fall, mask }
             }
         }
     }
 
     /// The phase that update `step`, counted from 1, belongs to.
-    fn phase(&self, step: usize) -> Phase {
+    pub fn phase(&self, step: usize) -> Phase {
         if step <= self.first {
             Phase::Before
         } else if step > self.total - self.last {
@@ -158,6 +178,23 @@ mod tests {
         assert_eq!(s.at(161), Target { ratio: 0.2, mask: true });
         assert_eq!(s.at(240), Target { ratio: 0.2, mask: true });
         assert_eq!(s.boundaries(), (20, 160));
+    }
+
+    #[test]
+    fn the_last_update_masks_wherever_the_run_ends() {
+        let masked = |s: &RatioSchedule, steps: std::ops::RangeInclusive<usize>| {
+            steps.filter(|step| s.at(*step).mask).collect::<Vec<_>>()
+        };
+        // No updates at the final ratio, and a number of them that is no multiple of the window's.
+        let s = RatioSchedule::new((1.0, 0.2), 20, 1, 0, 10, 47).unwrap();
+        assert_eq!(masked(&s, 1..=47), [30, 40, 47]);
+        assert_eq!(s.at(47), Target { ratio: 0.2, mask: true });
+        // Cut between two masks, and before pruning begins.
+        let cut = schedule(240).unwrap().ending_at(55);
+        assert_eq!(masked(&cut, 1..=55), [30, 40, 50, 55]);
+        assert_eq!(cut.at(55).ratio, schedule(240).unwrap().at(55).ratio);
+        assert_eq!(masked(&schedule(240).unwrap().ending_at(15), 1..=15), [0usize; 0]);
+        assert_eq!(schedule(240).unwrap().ending_at(1000), schedule(240).unwrap());
     }
 
     #[test]

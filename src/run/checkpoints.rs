@@ -12,12 +12,13 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::folder::RunFolder;
+use super::lock::RunLock;
 use super::record::RunRecord;
 use crate::error::{Error, Result};
-use crate::files::{remove_if_there, sha256_file, write_json};
+use crate::files::{self, read_at_most, remove_if_there, sha256_file, write_json};
 
 /// The version of the manifest and of what it vouches for.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 const PREFIX: &str = "update-";
 const UNFINISHED: &str = ".unfinished";
@@ -29,6 +30,12 @@ const OTHER_VERSION: &str = "resume with the version of platon that the run bega
 
 /// What burn's learner hands out, a file each.
 pub const PARTS: [&str; 3] = ["model", "optimizer", "rate"];
+
+/// What the manifests of all versions have.
+#[derive(Deserialize)]
+struct Version {
+    format: u32,
+}
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -71,16 +78,36 @@ impl Checkpoints {
     /// The newest whole checkpoint, and what was wrong with newer ones.
     ///
     /// # Errors
-    /// The folder cannot be read.
+    /// The folder cannot be read, or it is of another version, whole all the same: a run that did
+    /// without it would begin anew.
     pub fn newest(&self) -> Result<(Option<Whole>, Vec<Error>)> {
         let mut skipped = Vec::new();
         for update in self.updates()?.into_iter().rev() {
             match Whole::open(self.path(update), update) {
                 Ok(whole) => return Ok((Some(whole), skipped)),
-                Err(error) => skipped.push(error),
+                Err(error) => {
+                    check_version(&self.path(update))?;
+                    skipped.push(error);
+                }
             }
         }
         Ok((None, skipped))
+    }
+
+    /// The checkpoint after `update`.
+    ///
+    /// # Errors
+    /// There is none, or it is damaged.
+    pub fn of(&self, update: usize) -> Result<Whole> {
+        Whole::open(self.path(update), update)
+    }
+
+    /// Removes all of them, of a run that needs none any more.
+    ///
+    /// # Errors
+    /// The folder cannot be removed.
+    pub fn remove(&self) -> Result<()> {
+        remove_folder(&self.folder)
     }
 
     /// The updates of all checkpoints, whole or not, ascending.
@@ -91,7 +118,10 @@ impl Checkpoints {
             Err(e) => return Err(Error::io(&self.folder, "read", e)),
         };
         let number = |entry: fs::DirEntry| {
-            entry.file_name().to_str()?.strip_prefix(PREFIX)?.parse::<usize>().ok()
+            // A link of such a name leads to what is not the run's to remove.
+            let folder = entry.file_type().ok()?.is_dir();
+            let name = entry.file_name();
+            name.to_str()?.strip_prefix(PREFIX)?.parse::<usize>().ok().filter(|_| folder)
         };
         let mut updates: Vec<usize> = entries.flatten().filter_map(number).collect();
         updates.sort_unstable();
@@ -106,8 +136,9 @@ impl Checkpoints {
     /// [`Unfinished::part`].
     ///
     /// # Errors
-    /// The folder cannot be made.
-    pub fn begin(&self, update: usize) -> Result<Unfinished> {
+    /// The folder cannot be made, or `lock` no longer keeps others from it.
+    pub fn begin(&self, update: usize, lock: &RunLock) -> Result<Unfinished> {
+        lock.check()?;
         let folder = self.folder.join(format!("{PREFIX}{update}{UNFINISHED}"));
         remove_folder(&folder)?;
         // A run folder that has vanished is not made anew: it would look like a run.
@@ -133,8 +164,8 @@ impl Checkpoints {
         let mut files = BTreeMap::new();
         for name in file_names() {
             let path = folder.join(&name);
-            let file = File::open(&path).and_then(|file| file.sync_all().map(|()| file));
-            let file = file.map_err(|e| Error::io(&path, "write", e))?;
+            let file = files::open(&path)?;
+            file.sync_all().map_err(|e| Error::io(&path, "write", e))?;
             let bytes = file.metadata().map_err(|e| Error::io(&path, "read", e))?.len();
             files.insert(name, Entry { bytes, sha256: sha256_file(&path)? });
         }
@@ -161,20 +192,21 @@ impl Checkpoints {
     /// anything else goes.
     ///
     /// # Errors
-    /// A folder cannot be renamed or removed.
+    /// A folder cannot be renamed or removed, or holds a checkpoint of another version.
     pub fn settle(&self) -> Result<()> {
         let Ok(entries) = fs::read_dir(&self.folder) else { return Ok(()) };
         for entry in entries.flatten() {
             let (name, path) = (entry.file_name(), entry.path());
-            let Some(name) = name.to_str().and_then(|name| name.strip_suffix(UNFINISHED)) else {
+            let name = name.to_str().and_then(|name| name.strip_suffix(UNFINISHED));
+            let update = name.and_then(|name| name.strip_prefix(PREFIX)?.parse().ok());
+            let Some(update) = update else { continue };
+            if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 continue;
-            };
-            let update = name.strip_prefix(PREFIX).and_then(|number| number.parse().ok());
-            match update {
-                Some(update) if Whole::open(path.clone(), update).is_ok() => {
-                    self.name(&path, update)?;
-                }
-                _ => remove_folder(&path)?,
+            }
+            check_version(&path)?;
+            match Whole::open(path.clone(), update) {
+                Ok(_) => self.name(&path, update)?,
+                Err(_) => remove_folder(&path)?,
             }
         }
         Ok(())
@@ -193,14 +225,13 @@ impl Checkpoints {
 
 impl Whole {
     fn open(folder: PathBuf, update: usize) -> Result<Self> {
+        check_version(&folder)?;
         let path = folder.join(MANIFEST);
         let manifest: Manifest = read_json(&path)?;
         if (manifest.format, manifest.update) != (FORMAT, update) {
             let expected = format!("format {FORMAT} and update {update}");
             let found = format!("format {} and update {}", manifest.format, manifest.update);
-            // Of another version it is whole all the same.
-            let remedy = if manifest.format == FORMAT { DAMAGED } else { OTHER_VERSION };
-            return Err(Error::content(&path, None, expected, found).hint(remedy));
+            return Err(Error::content(&path, None, expected, found).hint(DAMAGED));
         }
         for name in file_names() {
             let file = folder.join(&name);
@@ -268,17 +299,28 @@ fn file_names() -> impl Iterator<Item = String> {
     PARTS.into_iter().map(part_name).chain([PROGRESS.to_string()])
 }
 
+/// Refuses a checkpoint of another version; what has none that can be read is damaged, and passes.
+fn check_version(folder: &Path) -> Result<()> {
+    let path = folder.join(MANIFEST);
+    match read_json::<Version>(&path) {
+        Ok(Version { format }) if format != FORMAT => {
+            let expected = format!("format {FORMAT}");
+            let found = format!("format {format}");
+            Err(Error::content(&path, None, expected, found).hint(OTHER_VERSION))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The largest JSON file of a checkpoint, in bytes.
 const MAX_JSON: u64 = 16 << 20;
 
 fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T> {
-    let bytes = fs::metadata(path).map_err(|e| Error::io(path, "read", e))?.len();
-    if bytes > MAX_JSON {
-        let expected = format!("at most {MAX_JSON} bytes");
-        return Err(Error::content(path, None, expected, bytes).hint(DAMAGED));
-    }
-    let text = fs::read_to_string(path).map_err(|e| Error::io(path, "read", e))?;
-    serde_json::from_str(&text)
+    let text = read_at_most(path, MAX_JSON).map_err(|e| match e {
+        Error::Content { .. } => e.hint(DAMAGED),
+        e => e,
+    })?;
+    serde_json::from_slice(&text)
         .map_err(|e| Error::content(path, e.line(), "a checkpoint's JSON", e).hint(DAMAGED))
 }
 

@@ -1,22 +1,24 @@
 //! The journal's state and its entries.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
 use super::folder::RunFolder;
 use super::outputs::{Moment, Outputs};
+use super::pace::Pace;
 use super::point::{self, Gauges, Point};
-use super::record::Best;
+use super::record::{Best, RunRecord};
 use crate::error::{Error, Result};
+use crate::files::open_own;
 use crate::glue::task::{Part, Task};
 use crate::glue::updates::Updates;
 use crate::infer::predictions::{Collected, Predictions};
-use crate::infer::scores::SetScores;
+use crate::infer::scores::{SetScores, not_finite};
 use crate::infer::sets::SetInfo;
 
 /// Where lines for the user go.
@@ -45,6 +47,9 @@ pub(super) struct State {
     pub best: Option<Best>,
     pub final_ratio: f64,
     pub seconds_before: f64,
+    pub pace: Pace,
+    /// Whether no more updates and predictions will come.
+    pub abandoned: bool,
 }
 
 /// The files of the journal, and the first error in writing them.
@@ -58,29 +63,38 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// Opens log and points, the latter cut back to `metrics_bytes`.
+    /// Opens log and points, the latter cut back to where the run goes on, and says what of them is
+    /// lost.
     pub fn open(
         folder: &RunFolder,
         log_file: &str,
-        metrics_bytes: u64,
+        record: &RunRecord,
         lines: Option<Lines>,
         outputs: Outputs,
         stop: Box<dyn Fn() + Send>,
-    ) -> Result<Self> {
-        let points = open(&folder.points())?;
-        let length = points.1.metadata().map_err(|e| Error::io(&points.0, "read", e))?.len();
-        if length < metrics_bytes {
-            let expected = format!("at least {metrics_bytes} bytes");
-            return Err(Error::content(&points.0, None, expected, length)
-                .hint("the newest checkpoint knows of more; remove it to go on from another"));
+    ) -> Result<(Self, Vec<String>)> {
+        let mut lost = Vec::new();
+        let log = folder.named(log_file);
+        if record.update > 0 && !log.exists() {
+            lost.push(format!("{}: gone; a new one begins", log.display()));
         }
-        points.1.set_len(metrics_bytes).map_err(|e| Error::io(&points.0, "write", e))?;
-        let log = open(&folder.named(log_file))?;
-        Ok(Self { log, points, lines, outputs, stop, error: None })
+        let (log, points) = (open(&log)?, open(&folder.points())?);
+        let kept = whole_lines(&points.1, record.metrics_bytes)
+            .and_then(|kept| points.1.set_len(kept).map(|()| kept));
+        let kept = kept.map_err(|e| Error::io(&points.0, "write", e))?;
+        if kept < record.metrics_bytes {
+            lost.push(format!(
+                "{}: expected {} bytes up to update {}, found {kept}: what is missing stays so",
+                points.0.display(),
+                record.metrics_bytes,
+                record.update
+            ));
+        }
+        Ok((Self { log, points, lines, outputs, stop, error: None }, lost))
     }
 
     pub fn line(&mut self, text: &str) {
-        let now = humantime::format_rfc3339_seconds(SystemTime::now());
+        let now = timestamp(SystemTime::now());
         let written = self.log.1.write_all(format!("{now} {text}\n").as_bytes());
         self.check(written.map_err(|e| Error::io(&self.log.0, "write", e)));
         if let Some(lines) = &self.lines {
@@ -114,8 +128,26 @@ impl Files {
 }
 
 fn open(path: &Path) -> Result<(PathBuf, File)> {
-    let file = OpenOptions::new().create(true).append(true).open(path);
-    Ok((path.to_path_buf(), file.map_err(|e| Error::io(path, "create", e))?))
+    let file = open_own(path, OpenOptions::new().create(true).append(true).read(true))?;
+    Ok((path.to_path_buf(), file))
+}
+
+/// The bytes of the whole lines among the first `bytes` bytes of a file just opened.
+fn whole_lines(file: &File, bytes: u64) -> std::io::Result<u64> {
+    let mut reader = BufReader::new(file.take(bytes));
+    let (mut read, mut whole) = (0, 0);
+    loop {
+        let buffer = reader.fill_buf()?;
+        if buffer.is_empty() {
+            return Ok(whole);
+        }
+        if let Some(end) = buffer.iter().rposition(|byte| *byte == b'\n') {
+            whole = read + end as u64 + 1;
+        }
+        let length = buffer.len();
+        read += length as u64;
+        reader.consume(length);
+    }
 }
 
 impl State {
@@ -125,7 +157,7 @@ impl State {
     }
 
     /// The epoch, from 1, of the last update.
-    fn epoch(&self) -> usize {
+    pub fn epoch(&self) -> usize {
         self.updates.epoch_of(self.step.saturating_sub(1)) + 1
     }
 
@@ -136,7 +168,19 @@ impl State {
         )));
     }
 
+    /// Seconds until the run ends; `None` where nothing is known yet.
+    pub fn seconds_left(&self) -> Option<f64> {
+        let pending = |end: usize| end > self.step || self.evaluated_at != self.step;
+        let due = |end: usize| end >= self.step && self.updates.evaluates_after(end);
+        let ends = self.updates.chunks().iter().map(|chunk| chunk.end);
+        let evaluations = ends.filter(|end| due(*end) && pending(*end)).count();
+        let updates = self.updates.last().saturating_sub(self.step);
+        self.pace.left(self.started.elapsed().as_secs_f64(), updates, evaluations)
+    }
+
     pub fn trained(&mut self, point: &Point) {
+        let evaluated = self.evaluated_at == self.step && self.step > 0;
+        self.pace.trained(self.started.elapsed().as_secs_f64(), 1.0 / point.speed, evaluated);
         self.step = point.step;
         let step = self.step;
         if !point.loss.is_finite() {
@@ -164,12 +208,12 @@ impl State {
         self.files.point(entry);
         let written = self.files.outputs.trained(point, loss);
         self.files.check(written);
-        let total = self.updates.last();
-        let left = self.wall_seconds() / step.max(1) as f64 * total.saturating_sub(step) as f64;
+        let left = self.seconds_left().map(|left| format!("  {} left", duration(left)));
         self.files.line(&format!(
-            "update {step}/{total}  epoch {epoch}  {}  {} left",
+            "update {step}/{}  epoch {epoch}  {}{}",
+            self.updates.last(),
             point::line(&Point { loss, ..point.clone() }),
-            duration(left),
+            left.unwrap_or_default(),
         ));
     }
 
@@ -194,7 +238,13 @@ impl State {
     fn evaluated(&mut self, predictions: Vec<Predictions>) {
         let (step, epoch) = (self.step, self.epoch());
         let sets: Vec<_> = self.sets.iter().cloned().zip(predictions).collect();
-        let (mut all, mut diverged) = (Vec::new(), None);
+        self.evaluated_at = step;
+        let fault = sets.iter().find_map(|(about, predictions)| not_finite(about, predictions));
+        if let Some((what, _)) = fault {
+            // No scores: they would look like those of a model.
+            return self.diverged(&format!("{what} after update {step}"));
+        }
+        let mut all = Vec::new();
         for (about, predictions) in sets.iter().filter(|(about, _)| about.labelled) {
             let scores = SetScores::of(self.task, about, predictions);
             let mut entry = head(step, epoch, &about.name, scores.loss);
@@ -202,13 +252,7 @@ impl State {
             entry.extend(scores.to_json());
             self.files.point(entry);
             self.files.line(&format!("update {step}  epoch {epoch}  {scores}"));
-            if !scores.loss.is_finite() {
-                diverged = Some(format!("the loss on {} after update {step}", about.name));
-            }
             all.push(scores);
-        }
-        if let Some(what) = diverged {
-            self.diverged(&what);
         }
         let ended_epoch = self.updates.ends_epoch(step).then_some(epoch);
         let written = self.files.outputs.evaluated(Moment { step, ended_epoch }, &sets);
@@ -220,7 +264,6 @@ impl State {
             self.best = Some(self.best.take().map_or(later.clone(), |best| best.or(later)));
         }
         self.scores = all;
-        self.evaluated_at = step;
     }
 
     /// The mean of the task's main metric over the dev sets.
@@ -236,6 +279,14 @@ impl State {
     }
 }
 
+/// A time as it stands in the log; one before 1970 or after 9999, which only a clock that is wrong
+/// shows, as the nearest of these.
+fn timestamp(time: SystemTime) -> String {
+    const LAST: Duration = Duration::from_secs(253_402_300_799);
+    let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default().min(LAST);
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + since_epoch).to_string()
+}
+
 fn head(step: usize, epoch: usize, split: &str, loss: f64) -> Map<String, Value> {
     object(json!({"step": step, "epoch": epoch, "split": split, "loss": loss}))
 }
@@ -248,7 +299,7 @@ fn object(value: Value) -> Map<String, Value> {
 }
 
 /// `75` as `1:15`, `3675` as `1:01:15`.
-fn duration(seconds: f64) -> String {
+pub fn duration(seconds: f64) -> String {
     let s = seconds.round() as u64;
     match s / 3600 {
         0 => format!("{}:{:02}", s / 60, s % 60),
@@ -258,10 +309,43 @@ fn duration(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::duration;
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn only_whole_lines_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("metrics.jsonl");
+        for (content, bytes, whole) in
+            [("a\nbc\nd", 5, 5), ("a\nbc\nd", 6, 5), ("a\nbc", 9, 2), ("abc", 2, 0), ("", 3, 0)]
+        {
+            fs::write(&path, content).unwrap();
+            assert_eq!(whole_lines(&File::open(&path).unwrap(), bytes).unwrap(), whole);
+        }
+    }
 
     #[test]
     fn durations_read_like_clocks() {
         assert_eq!([75.0, 3675.4, 0.4].map(duration), ["1:15", "1:01:15", "0:00"]);
+    }
+
+    #[test]
+    fn a_clock_that_is_wrong_still_dates_a_line() {
+        let at = |seconds: i64| match u64::try_from(seconds) {
+            Ok(after) => UNIX_EPOCH + Duration::from_secs(after),
+            Err(_) => UNIX_EPOCH - Duration::from_secs(seconds.unsigned_abs()),
+        };
+        for (seconds, expected) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (-1, "1970-01-01T00:00:00Z"),
+            (-4_000_000_000, "1970-01-01T00:00:00Z"),
+            (253_402_300_799, "9999-12-31T23:59:59Z"),
+            (253_402_300_800, "9999-12-31T23:59:59Z"),
+            (4_000_000_000_000, "9999-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(timestamp(at(seconds)), expected, "{seconds}");
+        }
     }
 }

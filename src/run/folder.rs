@@ -7,19 +7,21 @@ use std::path::{Path, PathBuf};
 
 use super::lock::RunLock;
 use crate::error::{Error, Result};
+use crate::files::check_own;
 
 const CONFIG: &str = "config.toml";
 const POINTS: &str = "metrics.jsonl";
 const REPORT: &str = "report.json";
 const MODEL: &str = "model";
+const BEST: &str = "best";
 const CHECKPOINTS: &str = "checkpoint";
 const LOCK: &str = "lock";
 const HUGGING_FACE: &str = "export-hf";
 const SPARSE: &str = "model-sparse.safetensors";
 
 /// The names that a run gives itself, so that no setting may give them to anything else.
-pub const OWN_NAMES: [&str; 8] =
-    [CONFIG, POINTS, REPORT, MODEL, CHECKPOINTS, LOCK, HUGGING_FACE, SPARSE];
+pub const OWN_NAMES: [&str; 9] =
+    [CONFIG, POINTS, REPORT, MODEL, BEST, CHECKPOINTS, LOCK, HUGGING_FACE, SPARSE];
 
 /// The folder of one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +78,18 @@ impl RunFolder {
         RunLock::take(&self.0, LOCK)
     }
 
+    /// Refuses links, pipes and the like under the names that a run gives itself: the folder may be
+    /// from elsewhere.
+    ///
+    /// # Errors
+    /// There is one.
+    pub fn check(&self) -> Result<()> {
+        for name in OWN_NAMES {
+            check_own(&self.0.join(name))?;
+        }
+        Ok(())
+    }
+
     /// Whether a run has got to its first update here.
     pub fn has_begun(&self) -> bool {
         self.points().exists()
@@ -127,6 +141,12 @@ impl RunFolder {
         self.0.join(MODEL)
     }
 
+    /// The model of the best evaluation, a Hugging Face folder; there where a finished run did not
+    /// end with it.
+    pub fn best(&self) -> PathBuf {
+        self.0.join(BEST)
+    }
+
     /// The folder of the checkpoints.
     pub fn checkpoints(&self) -> PathBuf {
         self.0.join(CHECKPOINTS)
@@ -154,8 +174,8 @@ impl RunFolder {
     }
 
     /// The last evaluation's answers for the GLUE server.
-    pub fn submission(&self, data_set: &str, part: &str, unit: &str) -> PathBuf {
-        self.0.join(format!("{data_set}_{part}_scores_{unit}.tsv"))
+    pub fn submission(&self, data_set: &str, part: &str) -> PathBuf {
+        self.0.join(format!("{data_set}_{part}_scores.tsv"))
     }
 
     /// The encoder's vectors of the evaluation set `set`.
@@ -197,6 +217,20 @@ mod tests {
         fs::write(run.named("log.log"), "x").unwrap();
         let text = RunFolder::new_at(&path).unwrap_err().to_string();
         assert!(text.contains("expected a new or empty folder"), "{text}");
+    }
+
+    #[test]
+    fn planted_links_and_folders_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in OWN_NAMES {
+            let run = RunFolder::new_at(&dir.path().join(name)).unwrap();
+            run.check().unwrap();
+            std::os::unix::fs::symlink(dir.path(), run.named(name)).unwrap();
+            let text = run.check().unwrap_err().to_string();
+            let expected =
+                format!("{name}/{name}: expected a file or folder of its own, found a link");
+            assert!(text.contains(&expected), "{text}");
+        }
     }
 
     #[test]

@@ -1,15 +1,16 @@
 //! Writes what happens to the run folder and to the terminal: a log, `metrics.jsonl` and what
 //! `outputs` makes.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
-pub use super::entries::Lines;
 use super::entries::{Files, State};
+pub use super::entries::{Lines, duration};
 use super::folder::RunFolder;
 use super::outputs::Outputs;
+use super::pace::Pace;
 use super::point::Point;
-use super::record::{LossScaleRecord, RunRecord};
+use super::record::{Best, Binding, LossScaleRecord, RunRecord};
 use crate::error::{Error, Result};
 use crate::glue::task::Task;
 use crate::glue::updates::Updates;
@@ -17,12 +18,15 @@ use crate::infer::predictions::{Collected, Predictions};
 use crate::infer::scores::SetScores;
 use crate::infer::sets::SetInfo;
 
-/// Far more than the metrics of an update take.
-const PATIENCE: Duration = Duration::from_secs(120);
-
 /// What the journal has written and seen, shared between the run's threads.
 #[derive(Clone)]
-pub struct Journal(Arc<Mutex<State>>);
+pub struct Journal(Arc<Shared>);
+
+struct Shared {
+    state: Mutex<State>,
+    /// Told of each update and evaluation, and of the end of whoever hands them over.
+    changed: Condvar,
+}
 
 /// What the journal needs to know about the run.
 pub struct Setup<'a> {
@@ -69,16 +73,18 @@ impl std::fmt::Debug for Journal {
 
 impl Journal {
     /// Opens the log and `metrics.jsonl` in the run folder; the latter is cut back to where the run
-    /// goes on.
+    /// goes on. With the journal come lines on what of both is lost: no run needs it to go on.
     ///
     /// # Errors
     /// A file cannot be written.
-    pub fn open(setup: Setup) -> Result<Self> {
+    pub fn open(setup: Setup) -> Result<(Self, Vec<String>)> {
         let Setup { folder, log_file, updates, log_every, task, sets, outputs, .. } = setup;
         let Setup { stop, lines, final_ratio, record, .. } = setup;
-        let files = Files::open(folder, log_file, record.metrics_bytes, lines, outputs, stop)?;
+        let (files, lost) = Files::open(folder, log_file, &record, lines, outputs, stop)?;
         let scores = record.scores.into_iter().map(|scored| SetScores::from_record(task, scored));
-        Ok(Self(Arc::new(Mutex::new(State {
+        let evaluated = sets.iter().map(|set| set.uids.len()).sum::<usize>() as f64;
+        let per_update = updates.samples() as f64 / updates.per_epoch().max(1) as f64;
+        let state = State {
             files,
             updates,
             log_every,
@@ -96,7 +102,11 @@ impl Journal {
             best: record.best,
             final_ratio,
             seconds_before: record.wall_seconds,
-        }))))
+            pace: Pace::new(evaluated / per_update),
+            abandoned: false,
+        };
+        let shared = Shared { state: Mutex::new(state), changed: Condvar::new() };
+        Ok((Self(Arc::new(shared)), lost))
     }
 
     /// Writes a line to the log, and to the terminal where no dashboard is in the way.
@@ -107,11 +117,19 @@ impl Journal {
     /// Takes in an update.
     pub fn trained(&self, point: &Point) {
         self.lock().trained(point);
+        self.0.changed.notify_all();
     }
 
     /// Takes in the predictions of one batch of an evaluation; the last one completes it.
     pub fn predicted(&self, batch: &Predictions) {
         self.lock().predicted(batch);
+        self.0.changed.notify_all();
+    }
+
+    /// Notes that no more updates and predictions will be handed over.
+    pub fn abandon(&self) {
+        self.lock().abandoned = true;
+        self.0.changed.notify_all();
     }
 
     /// The last update that was processed.
@@ -119,9 +137,24 @@ impl Journal {
         self.lock().step
     }
 
+    /// The epoch, from 1, of that update.
+    pub fn epoch(&self) -> usize {
+        self.lock().epoch()
+    }
+
+    /// Seconds until the run ends; `None` where nothing is known yet.
+    pub fn seconds_left(&self) -> Option<f64> {
+        self.lock().seconds_left()
+    }
+
     /// The update of the last complete evaluation; 0 before the first.
     pub fn evaluated_at(&self) -> usize {
         self.lock().evaluated_at
+    }
+
+    /// The best evaluation so far.
+    pub fn best(&self) -> Option<Best> {
+        self.lock().best.clone()
     }
 
     /// The scores of the last evaluation.
@@ -155,30 +188,38 @@ impl Journal {
         self.lock().files.error.take()
     }
 
+    /// Whether there was such a note.
+    pub fn is_abandoned(&self) -> bool {
+        self.lock().abandoned
+    }
+
+    /// Waits for it.
+    pub fn wait_until_abandoned(&self) {
+        drop(self.0.changed.wait_while(self.lock(), |state| !state.abandoned));
+    }
+
     /// Waits until burn's other thread has handed over all updates up to `update` and, with
-    /// `evaluated`, the whole evaluation after it.
-    ///
-    /// # Errors
-    /// That thread is no longer alive.
-    pub fn wait_for(&self, update: usize, evaluated: bool) -> Result<()> {
-        let started = Instant::now();
-        let waiting =
+    /// `evaluated`, the whole evaluation after it. Whether it has: a thread that dies hands over
+    /// nothing more.
+    #[must_use]
+    pub fn wait_for(&self, update: usize, evaluated: bool) -> bool {
+        let missing =
             |state: &State| state.step < update || (evaluated && state.evaluated_at != update);
-        while waiting(&self.lock()) {
-            if started.elapsed() > PATIENCE {
-                return Err(Error::run(format!("update {update} was never logged")));
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        Ok(())
+        let waiting = |state: &mut State| missing(state) && !state.abandoned;
+        let state = self.0.changed.wait_while(self.lock(), waiting);
+        !missing(&state.unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Where the run stands, for a checkpoint; what has been logged is on the disk then. The loss
-    /// scale and the data's fingerprint are the run's.
+    /// scale and the binding are the run's.
     ///
     /// # Errors
     /// A file cannot be written.
-    pub fn record(&self, loss_scale: Option<LossScaleRecord>, data: &str) -> Result<RunRecord> {
+    pub fn record(
+        &self,
+        loss_scale: Option<LossScaleRecord>,
+        binding: &Binding,
+    ) -> Result<RunRecord> {
         let mut state = self.lock();
         let (metrics_bytes, events) = state.files.sync()?;
         let [seconds, pruning_seconds] = state.latest;
@@ -196,11 +237,11 @@ impl Journal {
             pruning_seconds,
             wall_seconds: state.wall_seconds(),
             loss_scale,
-            data: Some(data.to_string()),
+            binding: Some(binding.clone()),
         })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,16 +1,20 @@
 //! One run folder, one process.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::files::open_own;
 
-/// Keeps other processes from a run folder for as long as it lives. The operating system lets go of
-/// it when its process dies, in whatever way.
-#[derive(Debug)]
+/// Keeps other processes from a run folder for as long as it or a clone lives. The operating system
+/// lets go of it when its process dies, in whatever way.
+#[derive(Debug, Clone)]
 pub struct RunLock {
-    _file: File,
+    path: PathBuf,
+    file: Arc<File>,
 }
 
 impl RunLock {
@@ -21,14 +25,13 @@ impl RunLock {
     pub(super) fn take(dir: &Path, name: &str) -> Result<Self> {
         let path = dir.join(name);
         let mut open = OpenOptions::new();
-        let open = open.read(true).write(true).create(true).truncate(false);
-        let mut file = open.open(&path).map_err(|e| Error::io(&path, "create", e))?;
+        let mut file = open_own(&path, open.read(true).write(true).create(true).truncate(false))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut owner = String::new();
                 // The number is for the message only.
-                let _ = file.read_to_string(&mut owner);
+                let _ = file.take(20).read_to_string(&mut owner);
                 return Err(Error::value(
                     dir.display(),
                     "a run that no other process works on",
@@ -40,9 +43,30 @@ impl RunLock {
         }
         let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
         written.map_err(|e| Error::io(&path, "write", e))?;
-        Ok(Self { _file: file })
+        let lock = Self { path, file: Arc::new(file) };
+        // Between the opening and the lock another process may have removed it.
+        lock.check()?;
+        Ok(lock)
+    }
+
+    /// Makes sure that the folder is still kept from others: that the file there is the one that
+    /// was locked.
+    ///
+    /// # Errors
+    /// It is another one, or gone.
+    pub fn check(&self) -> Result<()> {
+        let failed = |e| Error::io(&self.path, "read", e).hint(VANISHED);
+        let own = self.file.metadata().map_err(failed)?;
+        let there = fs::symlink_metadata(&self.path).map_err(failed)?;
+        if (own.dev(), own.ino()) == (there.dev(), there.ino()) {
+            return Ok(());
+        }
+        Err(Error::content(&self.path, None, "the file that this process has locked", "another")
+            .hint("another process may be at work on this run: let one of them go on"))
     }
 }
+
+const VANISHED: &str = "the run folder was moved or removed during the run, or its lock";
 
 #[cfg(test)]
 mod tests {
@@ -57,5 +81,29 @@ mod tests {
         assert!(text.contains(&own), "{text}");
         drop(first);
         RunLock::take(dir.path(), "lock").unwrap();
+    }
+
+    #[test]
+    fn a_lock_that_was_replaced_no_longer_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = RunLock::take(dir.path(), "lock").unwrap();
+        first.check().unwrap();
+        fs::remove_file(dir.path().join("lock")).unwrap();
+        let text = first.check().unwrap_err().to_string();
+        assert!(text.contains("lock: cannot read: No such file"), "{text}");
+        let second = RunLock::take(dir.path(), "lock").unwrap();
+        let text = first.check().unwrap_err().to_string();
+        assert!(text.contains("expected the file that this process has locked, found another"));
+        second.check().unwrap();
+    }
+
+    #[test]
+    fn a_planted_link_is_not_written_through() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("theirs"), "content").unwrap();
+        std::os::unix::fs::symlink("theirs", dir.path().join("lock")).unwrap();
+        let text = RunLock::take(dir.path(), "lock").unwrap_err().to_string();
+        assert!(text.contains("lock: expected a file, found a link"), "{text}");
+        assert_eq!(fs::read_to_string(dir.path().join("theirs")).unwrap(), "content");
     }
 }

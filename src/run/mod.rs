@@ -8,6 +8,7 @@ pub mod journal;
 pub mod lock;
 pub mod outcome;
 pub mod outputs;
+mod pace;
 pub mod point;
 pub mod record;
 

@@ -28,9 +28,14 @@ pub enum StoppedBy {
 }
 
 impl StoppedBy {
-    /// The signals that stop a run, with the reasons to give to the interrupter.
-    pub const SIGNALS: [(i32, &str); 3] =
-        [(libc::SIGINT, "Ctrl-C"), (libc::SIGTERM, "SIGTERM"), (libc::SIGHUP, "SIGHUP")];
+    /// The signals that stop a run, with the reasons to give to the interrupter. SIGXCPU comes
+    /// where the processor time allowed is nearly used up.
+    pub const SIGNALS: [(i32, &str); 4] = [
+        (libc::SIGINT, "Ctrl-C"),
+        (libc::SIGTERM, "SIGTERM"),
+        (libc::SIGHUP, "SIGHUP"),
+        (libc::SIGXCPU, "SIGXCPU"),
+    ];
 
     /// Who gave this reason to the interrupter.
     pub fn of(reason: &str) -> Self {

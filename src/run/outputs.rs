@@ -10,7 +10,7 @@ use super::folder::RunFolder;
 use super::point::{GAUGES, Point};
 use crate::bert::names;
 use crate::error::{Error, Result};
-use crate::files::{is_file_name, write_json, write_whole};
+use crate::files::{check_own, is_file_name, write_json, write_whole};
 use crate::glue::task::{Kind, Part, Task};
 use crate::infer::predictions::Predictions;
 use crate::infer::scores::{SetScores, answers};
@@ -41,7 +41,8 @@ pub struct Moment {
 
 impl Outputs {
     /// Writes to `folder`; events, where they are wanted, to its folder `events`, where
-    /// `resumed` names the file to go on with and its length.
+    /// `resumed` names the file to go on with and its length. Where that cannot be gone on with a
+    /// new one begins, and the reason comes with the outputs: TensorBoard reads all of a folder.
     ///
     /// # Errors
     /// The folder for the events cannot be written to.
@@ -52,20 +53,28 @@ impl Outputs {
         submissions: bool,
         scope: &Scope,
         resumed: Option<&(String, u64)>,
-    ) -> Result<Self> {
+    ) -> Result<(Self, Option<Error>)> {
         let matrix = |name: &str| match names::layer_and_matrix(name) {
             Some((layer, matrix)) => format!("layer_{layer}/{matrix}"),
             None => name.to_string(),
         };
         let matrices = scope.members().iter().map(|m| (matrix(&m.name), m.size)).collect();
-        let events = match (events, resumed) {
-            (None, _) => None,
-            (Some(events), Some((name, bytes))) if is_file_name(name) => {
-                Some(EventWriter::resume(&folder.named(events).join(name), *bytes)?)
+        let resumed = resumed.filter(|(name, _)| is_file_name(name));
+        let (mut writer, mut lost) = (None, None);
+        if let Some(events) = events.map(|events| folder.named(events)) {
+            check_own(&events)?;
+            if let Some((name, bytes)) = resumed {
+                match EventWriter::resume(&events.join(name), *bytes) {
+                    Ok(resumed) => writer = Some(resumed),
+                    Err(error) => lost = Some(error),
+                }
             }
-            (Some(events), _) => Some(EventWriter::create(&folder.named(events))?),
-        };
-        Ok(Self { folder: folder.clone(), task, events, matrices, submissions })
+            if writer.is_none() {
+                writer = Some(EventWriter::create(&events)?);
+            }
+        }
+        let outputs = Self { folder: folder.clone(), task, events: writer, matrices, submissions };
+        Ok((outputs, lost))
     }
 
     /// Makes sure that the events so far outlive a power cut.
@@ -122,30 +131,29 @@ impl Outputs {
             Error::io(self.folder.path(), "write", e).hint("it was moved or removed during the run")
         };
         std::fs::metadata(self.folder.path()).map_err(gone)?;
-        // The original evaluates once for the update and again for the epoch.
+        // The original evaluates once for the update and again for the epoch. Both have events;
+        // the files would be the same.
         let step = moment.step;
-        let moments = [
-            Some(("updates", step, "")),
-            moment.ended_epoch.map(|epoch| ("epoch", epoch, "(epoch)")),
-        ];
+        let moments = [Some((step, "")), moment.ended_epoch.map(|epoch| (epoch, "(epoch)"))];
+        let (unit, n) = moment.ended_epoch.map_or(("updates", step), |epoch| ("epoch", epoch));
         for (about, predictions) in sets {
             let scores = about.labelled.then(|| SetScores::of(self.task, about, predictions));
             let part = if about.part == Part::Test { "Test" } else { "Dev" };
-            for (unit, n, suffix) in moments.into_iter().flatten() {
+            for (n, suffix) in moments.into_iter().flatten() {
                 if let (Some(events), Some(scores)) = (&mut self.events, &scores) {
                     for (tag, value) in &scores.scores {
                         let tag = format!("{part}/{}/{tag}{suffix}", about.data_set);
                         events.scalar(&tag, n as u64, *value as f32)?;
                     }
                 }
-                let (data_set, part) = (&about.data_set, &part.to_lowercase());
-                let content = score_file(self.task, about, predictions, scores.as_ref());
-                write_json(&self.folder.scores(data_set, part, unit, n), &content)?;
-                if self.submissions {
-                    let rows = answers(self.task, about, predictions)?;
-                    let text = submission::tsv(&rows);
-                    write_whole(&self.folder.submission(data_set, part, unit), text.as_bytes())?;
-                }
+            }
+            let (data_set, part) = (&about.data_set, &part.to_lowercase());
+            let content = score_file(self.task, about, predictions, scores.as_ref());
+            write_json(&self.folder.scores(data_set, part, unit, n), &content)?;
+            if self.submissions {
+                let rows = answers(self.task, about, predictions)?;
+                let text = submission::tsv(&rows);
+                write_whole(&self.folder.submission(data_set, part), text.as_bytes())?;
             }
         }
         match &mut self.events {
@@ -158,8 +166,9 @@ impl Outputs {
 /// Removes the event files in `folder`, if it is there.
 ///
 /// # Errors
-/// One cannot be removed.
+/// One cannot be removed, or the folder is a link.
 pub fn remove_events(folder: &Path) -> Result<()> {
+    check_own(folder)?;
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with("events.out.tfevents.") {
             let path = entry.path();

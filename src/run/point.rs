@@ -72,7 +72,7 @@ pub const GAUGES: [Gauge; 6] = [
         tag: Some("train/learning_rate"),
     },
     Gauge {
-        name: "Remaining ratio",
+        name: REMAINING,
         higher_is_better: false,
         read: |point| point.ratio,
         format: |value| format!("{value:.4}"),
@@ -81,7 +81,7 @@ pub const GAUGES: [Gauge; 6] = [
         tag: Some("Prune/ratio"),
     },
     Gauge {
-        name: "Sparsity",
+        name: ZEROS,
         higher_is_better: true,
         read: |point| point.sparsity,
         format: |value| format!("{value:.4}"),
@@ -108,6 +108,12 @@ pub const GAUGES: [Gauge; 6] = [
         tag: None,
     },
 ];
+
+/// The gauge of the ratio that the schedule asks for.
+pub const REMAINING: &str = "Remaining ratio";
+
+/// The gauge of the share of zeros.
+pub const ZEROS: &str = "Zeros";
 
 /// The key of the remaining ratio.
 const RATIO: &str = "ratio";

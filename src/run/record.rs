@@ -1,8 +1,10 @@
 //! Where a run stands: what a checkpoint holds besides burn's records.
 
 use serde::{Deserialize, Serialize};
+use toml::Table;
 
 use super::point::Gauges;
+use crate::bert::BertConfig;
 use crate::infer::scores::ScoresRecord;
 
 /// What losses are multiplied by in half precision.
@@ -13,6 +15,21 @@ pub struct LossScaleRecord {
     pub factor: f64,
     /// Updates since it changed.
     pub updates: usize,
+}
+
+/// What a checkpoint belongs to. A run that has anything else does not go on from it: the hash of
+/// `progress.json` in the manifest vouches for this too.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Binding {
+    /// The settings that decide the weights, as they are written to `config.toml`.
+    pub settings: Table,
+    /// The encoder's sizes and constants.
+    pub bert: BertConfig,
+    /// The names of the task's classes in order; none of a regression.
+    pub labels: Vec<String>,
+    /// The fingerprint of the samples, for training and evaluation.
+    pub data: String,
 }
 
 /// What a checkpoint's `progress.json` holds: where the run stands after an update.
@@ -45,8 +62,8 @@ pub struct RunRecord {
     pub wall_seconds: f64,
     /// Of runs in half precision.
     pub loss_scale: Option<LossScaleRecord>,
-    /// The fingerprint of the samples, for training and evaluation.
-    pub data: Option<String>,
+    /// What it belongs to; `None` before the first checkpoint.
+    pub binding: Option<Binding>,
 }
 
 /// An evaluation that none has surpassed.
@@ -88,6 +105,16 @@ mod tests {
             loss_sum: 0.1 + 0.2,
             seconds: 1.0 / 3.0,
             best: Some(Best { update: 3, at_final_ratio: true, score: 200.0 / 3.0 }),
+            binding: Some(Binding {
+                settings: "a = 0.1\nb = 2.0\nc = 2\nd = -1\ne = [\"x\"]".parse().unwrap(),
+                bert: serde_json::from_str(
+                    r#"{"vocab_size": 5, "hidden_size": 4, "num_hidden_layers": 1,
+                        "num_attention_heads": 2, "intermediate_size": 8}"#,
+                )
+                .unwrap(),
+                labels: vec!["yes".into()],
+                data: "0f".into(),
+            }),
             ..RunRecord::default()
         };
         let text = serde_json::to_string(&record).unwrap();

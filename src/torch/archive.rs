@@ -15,6 +15,7 @@ use super::pickle::unpickle;
 use super::refusal::{damaged, printable, read_error};
 use super::tensor::Storages;
 use crate::error::{Error, Result};
+use crate::zipped;
 
 pub(super) struct Archive {
     zip: ZipArchive<BufReader<File>>,
@@ -26,7 +27,7 @@ pub(super) struct Archive {
 
 impl Archive {
     pub(super) fn open(file: BufReader<File>, length: u64, path: &Path) -> Result<(Pickle, Self)> {
-        let mut zip = ZipArchive::new(file).map_err(|e| zip_error(path, e))?;
+        let mut zip = zipped::open(file).map_err(|e| zip_error(path, e))?;
         let sizes = scan(&mut zip, length, path)?;
         let mut folders = sizes.keys().filter_map(|name| {
             name.strip_suffix("/data.pkl").filter(|folder| !folder.contains('/'))

@@ -16,13 +16,13 @@ mod refusal;
 mod tensor;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::files;
 use archive::Archive;
-use graph::{Node, Pickle};
+use graph::{Id, Node, Pickle};
 use legacy::Legacy;
 use refusal::damaged;
 use tensor::Storages;
@@ -52,8 +52,24 @@ pub struct TorchFile {
 /// A file that cannot be read, is damaged or is no such checkpoint; one whose pickle asks for
 /// anything but tensors and plain values, named; sizes that contradict each other or the file.
 pub fn read(path: &Path) -> Result<TorchFile> {
+    let (pickle, mut storages, length) = open(path)?;
+    extract(&pickle, storages.as_mut(), length, path)
+}
+
+/// The dict `config` of the checkpoint `path`, as [`read`] gives it, without reading a tensor.
+///
+/// # Errors
+/// As [`read`], but for the tensors.
+pub fn read_config(path: &Path) -> Result<Option<serde_json::Value>> {
+    let (pickle, _, _) = open(path)?;
+    let (top, inner) = dicts(&pickle, path)?;
+    config_beside(&pickle, top, inner, path)
+}
+
+/// The pickle of the checkpoint `path`, the storages beside it, and the file's length.
+fn open(path: &Path) -> Result<(Pickle, Box<dyn Storages>, u64)> {
     let failed = |e| Error::io(path, "read", e);
-    let file = File::open(path).map_err(failed)?;
+    let file = files::open(path)?;
     let length = file.metadata().map_err(failed)?.len();
     let mut file = BufReader::new(file);
     let mut head = Vec::new();
@@ -61,23 +77,22 @@ pub fn read(path: &Path) -> Result<TorchFile> {
     file.rewind().map_err(failed)?;
     match head.as_slice() {
         b"PK\x03\x04" => {
-            let (pickle, mut archive) = Archive::open(file, length, path)?;
-            extract(&pickle, &mut archive, length, path)
+            let (pickle, archive) = Archive::open(file, length, path)?;
+            Ok((pickle, Box::new(archive), length))
         }
         [0x80, ..] => {
-            let (pickle, mut legacy) = Legacy::open(file, length, path)?;
-            extract(&pickle, &mut legacy, length, path)
+            let (pickle, legacy) = Legacy::open(file, length, path)?;
+            Ok((pickle, Box::new(legacy), length))
         }
         _ => Err(damaged(path, "a PyTorch checkpoint", "neither a zip archive nor a pickle")),
     }
 }
 
-fn extract(
-    pickle: &Pickle,
-    storages: &mut impl Storages,
-    length: u64,
-    path: &Path,
-) -> Result<TorchFile> {
+/// The keys and values of a dict.
+type Pairs = [(Id, Id)];
+
+/// The outermost dict, and the one of tensors in it, if they are not at the top.
+fn dicts<'a>(pickle: &'a Pickle, path: &Path) -> Result<(&'a Pairs, Option<&'a Pairs>)> {
     let Node::Dict(top) = pickle.get(pickle.root) else {
         let found = pickle.get(pickle.root).kind();
         return Err(
@@ -86,12 +101,31 @@ fn extract(
     };
     let inner = STATE_KEYS.iter().find_map(|key| {
         let Node::Dict(inner) = pickle.get(pickle.lookup(top, key)?) else { return None };
-        Some(inner)
+        Some(inner.as_slice())
     });
-    let config = match inner.and(pickle.lookup(top, "config")) {
-        Some(id) => config::to_json(pickle, id, path)?,
-        None => None,
-    };
+    Ok((top, inner))
+}
+
+fn config_beside(
+    pickle: &Pickle,
+    top: &Pairs,
+    inner: Option<&Pairs>,
+    path: &Path,
+) -> Result<Option<serde_json::Value>> {
+    match inner.and(pickle.lookup(top, "config")) {
+        Some(id) => config::to_json(pickle, id, path),
+        None => Ok(None),
+    }
+}
+
+fn extract(
+    pickle: &Pickle,
+    storages: &mut dyn Storages,
+    length: u64,
+    path: &Path,
+) -> Result<TorchFile> {
+    let (top, inner) = dicts(pickle, path)?;
+    let config = config_beside(pickle, top, inner, path)?;
     let tensors = tensor::load(pickle, inner.unwrap_or(top), storages, length, path)?;
     if tensors.is_empty() {
         return Err(Error::content(path, None, "a dict of tensors", "no floating-point tensor")

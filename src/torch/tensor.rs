@@ -51,7 +51,7 @@ struct Plan<'a> {
 pub(super) fn load(
     pickle: &Pickle,
     pairs: &[(Id, Id)],
-    storages: &mut impl Storages,
+    storages: &mut dyn Storages,
     length: u64,
     path: &Path,
 ) -> Result<BTreeMap<String, TorchTensor>> {

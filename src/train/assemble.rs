@@ -16,6 +16,7 @@ use crate::bert::weights::{self, Loaded, Parts};
 use crate::bert::{BertClassifier, Checkpoint};
 use crate::config::{Pruning, RunConfig};
 use crate::error::{Error, Result};
+use crate::infer::model::classifier_for;
 use crate::kernels::TrainingBackend;
 use crate::optim::{AnyOptimizer, OptimizerConfig, WarmupSchedule};
 use crate::pruning::{
@@ -40,6 +41,8 @@ pub(super) struct Assembled<B: TrainingBackend> {
     pub loss_scale: Option<LossScale>,
     /// Tensors of the checkpoint that the model has no place for.
     pub unused: Vec<String>,
+    /// What of the run's side files is lost.
+    pub lost: Vec<String>,
 }
 
 /// What of a run's surroundings its parts need.
@@ -77,9 +80,9 @@ pub(super) fn assemble<B: TrainingBackend>(
     let record = &start.record;
     clock.resume(record.update, record.seconds);
     monitor.resume(record.pruning_seconds);
-    let outputs = outputs(config, folder, plan, &scope, start)?;
+    let (outputs, lost_events) = outputs(config, folder, plan, &scope, start)?;
     let interrupter = interrupter.clone();
-    let journal = Journal::open(Setup {
+    let (journal, mut lost) = Journal::open(Setup {
         folder,
         log_file: &config.logging().log_file,
         updates: plan.updates.clone(),
@@ -92,6 +95,7 @@ pub(super) fn assemble<B: TrainingBackend>(
         final_ratio: config.pruning().final_ratio(),
         record: record.clone(),
     })?;
+    lost.extend(lost_events.map(|error| format!("{error}; a new event file begins")));
     let context = StepContext {
         seed: config.optimisation().seed,
         monitor,
@@ -107,7 +111,7 @@ pub(super) fn assemble<B: TrainingBackend>(
         total: plan.updates.total(),
         update: 0,
     };
-    let assembled = Assembled { trainee, optimizer, rate, journal, loss_scale, unused };
+    let assembled = Assembled { trainee, optimizer, rate, journal, loss_scale, unused, lost };
     match &start.whole {
         Some(whole) => assembled.restored(whole, &device),
         None => Ok(assembled),
@@ -158,7 +162,7 @@ fn model<B: AutodiffBackend>(
     let settings = config.model();
     // Read first: a model of sizes that its file does not have would only take memory.
     let (tensors, parts) = if let Some(path) = &settings.model_ckpt {
-        (Some(Checkpoint::open(path)?.into_tensors()?), Parts::All)
+        (Some(classifier_for(Checkpoint::open(path)?, plan.task)?.0), Parts::All)
     } else if settings.from_scratch {
         (None, Parts::Encoder)
     } else {
@@ -202,7 +206,7 @@ fn outputs(
     plan: &Plan,
     scope: &Scope,
     start: &Start,
-) -> Result<Outputs> {
+) -> Result<(Outputs, Option<Error>)> {
     let settings = config.logging();
     if start.update() == 0 {
         // What there is will be written again.

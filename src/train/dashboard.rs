@@ -1,142 +1,159 @@
-//! burn-train's dashboard, and what keeps burn-train from showing and writing more.
+//! burn-train's dashboard, told of the run's own updates and epochs, and kept from bringing down the
+//! program where its terminal closes.
 
 use std::sync::Arc;
 
 use burn::data::dataloader::Progress;
 use burn_train::Interrupter;
-use burn_train::logger::MetricLogger;
-use burn_train::metric::store::{EpochSummary, MetricsUpdate, Split};
-use burn_train::metric::{MetricDefinition, NumericEntry};
+use burn_train::metric::MetricDefinition;
+use burn_train::renderer::tui::TuiMetricsRendererWrapper;
 use burn_train::renderer::{
     EvaluationName, EvaluationProgress, MetricState, MetricsRenderer, MetricsRendererEvaluation,
     MetricsRendererTraining, ProgressType, TrainingProgress,
 };
 
-use super::terminal;
+use super::terminal::{self, TerminalState};
 use crate::glue::updates::Updates;
+use crate::panics;
+use crate::pruning::RatioSchedule;
 use crate::run::Journal;
 
-/// burn-train's dashboard, where it is wanted and was built in.
-pub fn dashboard_renderer(
-    wanted: bool,
-    interrupter: &Interrupter,
-) -> Option<Box<dyn MetricsRenderer>> {
-    #[cfg(feature = "tui")]
-    if wanted {
-        use burn_train::renderer::tui::TuiMetricsRendererWrapper;
-        return Some(Box::new(TuiMetricsRendererWrapper::new(interrupter.clone(), None)));
-    }
-    let _ = (wanted, interrupter);
-    None
+/// What the dashboard shows beside the metrics.
+pub struct About {
+    /// The run's updates.
+    pub updates: Arc<Updates>,
+    /// Those done before.
+    pub start: usize,
+    /// The course of the remaining ratio; `None` where nothing is pruned.
+    pub schedule: Option<RatioSchedule>,
 }
 
-/// burn-train's renderer: passes on to `dashboard`, if there is one.
-pub struct Renderer {
+/// Shows a run until it is dropped.
+pub struct Dashboard {
+    /// `None` once the terminal is gone.
+    shown: Option<TuiMetricsRendererWrapper>,
     journal: Journal,
-    updates: Arc<Updates>,
-    dashboard: Option<Box<dyn MetricsRenderer>>,
+    about: About,
+    before: TerminalState,
     settled: bool,
 }
 
-impl Renderer {
-    /// A renderer for a run of `updates`, which `journal` counts.
-    pub fn new(
-        journal: Journal,
-        updates: Arc<Updates>,
-        dashboard: Option<Box<dyn MetricsRenderer>>,
-    ) -> Self {
-        Self { journal, updates, dashboard, settled: false }
+impl Dashboard {
+    /// Takes the terminal for the run that `journal` counts and `interrupter` stops.
+    pub fn open(about: About, journal: Journal, interrupter: &Interrupter) -> Self {
+        let before = TerminalState::save();
+        // burn complains there when it cannot draw; nobody could, and to fail at that is to abort.
+        terminal::put_stderr_aside();
+        let shown = Some(TuiMetricsRendererWrapper::new(interrupter.clone(), None));
+        Self { shown, journal, about, before, settled: false }
     }
 
-    /// burn's epochs are our chunks between pauses: shows updates and true epochs instead.
-    fn indicators(&self) -> (TrainingProgress, Vec<ProgressType>) {
-        let (step, plan) = (self.journal.step(), &self.updates);
-        let update = Progress::new(step, plan.last());
-        let epoch = plan.epoch_of(step.saturating_sub(1)) + 1;
-        let epochs = plan.epoch_of(plan.last().saturating_sub(1)) + 1;
-        let shown = vec![
-            ProgressType::Detailed { tag: "Epoch".into(), progress: Progress::new(epoch, epochs) },
-            ProgressType::Detailed { tag: "Update".into(), progress: update.clone() },
+    fn show(&mut self, show: impl FnOnce(&mut TuiMetricsRendererWrapper)) {
+        if self.shown.is_some() && terminal::is_gone() {
+            self.close();
+            self.journal.line("the terminal is gone; the run goes on without the dashboard");
+        }
+        if let Some(shown) = &mut self.shown {
+            show(shown);
+        }
+    }
+
+    /// What has been done of the updates of this process: burn's epochs are our chunks.
+    fn progress(&self) -> TrainingProgress {
+        let About { updates, start, .. } = &self.about;
+        let step = self.journal.step();
+        let done =
+            Progress::new(step.saturating_sub(*start), updates.last().saturating_sub(*start));
+        TrainingProgress {
+            progress: Some(done),
+            global_progress: Progress::new(1, 1),
+            iteration: Some(step),
+        }
+    }
+
+    fn indicators(&self) -> Vec<ProgressType> {
+        let About { updates, schedule, .. } = &self.about;
+        let step = self.journal.step();
+        let counted = |tag: &str, progress| ProgressType::Detailed { tag: tag.into(), progress };
+        let epochs = updates.epoch_of(updates.last().saturating_sub(1)) + 1;
+        let mut shown = vec![
+            counted("Epoch", Progress::new(self.journal.epoch(), epochs)),
+            counted("Update", Progress::new(step, updates.last())),
         ];
-        (TrainingProgress { progress: None, global_progress: update, iteration: Some(step) }, shown)
+        if let Some(schedule) = schedule {
+            let phase = schedule.phase(step.max(1));
+            let tag = format!("Phase: {}", phase.name());
+            shown.push(counted(&tag, Progress::new(phase as usize + 1, 3)));
+        }
+        shown.extend(self.journal.seconds_left().map(|seconds| {
+            let (unit, value) = match seconds {
+                s if s < 120.0 => ("Seconds left", s),
+                s => ("Minutes left", s / 60.0),
+            };
+            ProgressType::Value { tag: unit.into(), value: value.round() as usize }
+        }));
+        shown
+    }
+
+    fn close(&mut self) {
+        if terminal::is_gone() {
+            // Its thread cannot give back what is no longer there, which is no fault of the run.
+            drop(self.shown.take());
+            let _ = panics::take();
+        }
+        drop(self.shown.take());
+        self.before.restore();
+        terminal::give_stderr_back();
     }
 }
 
-impl MetricsRendererTraining for Renderer {
+impl Drop for Dashboard {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl MetricsRendererTraining for Dashboard {
     fn update_train(&mut self, state: MetricState) {
-        if let Some(dashboard) = &mut self.dashboard {
-            dashboard.update_train(state);
-        }
+        self.show(|shown| shown.update_train(state));
     }
 
     fn update_valid(&mut self, state: MetricState) {
-        if let Some(dashboard) = &mut self.dashboard {
-            dashboard.update_valid(state);
-        }
+        self.show(|shown| shown.update_valid(state));
     }
 
     fn render_train(&mut self, _item: TrainingProgress, _progress: Vec<ProgressType>) {
-        let (item, indicators) = self.indicators();
-        if let Some(dashboard) = &mut self.dashboard {
-            dashboard.render_train(item, indicators);
-            // By the first update the dashboard's thread runs and has set its terminal mode.
-            if !self.settled {
-                terminal::calm_dashboard_thread();
-                terminal::allow_interrupt_key();
-                self.settled = true;
-            }
+        let (progress, indicators) = (self.progress(), self.indicators());
+        self.show(|shown| shown.render_train(progress, indicators));
+        // By the first update the dashboard's thread runs and has set its terminal mode.
+        if !self.settled {
+            terminal::calm_dashboard_thread();
+            terminal::allow_interrupt_key();
+            self.settled = true;
         }
     }
 
     fn render_valid(&mut self, item: TrainingProgress, progress: Vec<ProgressType>) {
-        let mut indicators = self.indicators().1;
+        let mut indicators = self.indicators();
         indicators.extend(
             progress
                 .into_iter()
                 .filter(|p| matches!(p, ProgressType::Detailed { tag, .. } if tag == "Items")),
         );
-        if let Some(dashboard) = &mut self.dashboard {
-            dashboard.render_valid(item, indicators);
-        }
+        self.show(|shown| shown.render_valid(item, indicators));
     }
 }
 
-impl MetricsRendererEvaluation for Renderer {
+impl MetricsRendererEvaluation for Dashboard {
     fn update_test(&mut self, _name: EvaluationName, _state: MetricState) {}
 
     fn render_test(&mut self, _item: EvaluationProgress, _progress: Vec<ProgressType>) {}
 }
 
-impl MetricsRenderer for Renderer {
-    fn manual_close(&mut self) {
-        if let Some(dashboard) = &mut self.dashboard {
-            dashboard.manual_close();
-        }
-    }
+impl MetricsRenderer for Dashboard {
+    fn manual_close(&mut self) {}
 
     fn register_metric(&mut self, definition: MetricDefinition) {
-        if let Some(dashboard) = &mut self.dashboard {
-            dashboard.register_metric(definition);
-        }
+        self.show(|shown| shown.register_metric(definition));
     }
-}
-
-/// Keeps burn from writing a file per metric and epoch: the journal has all of it.
-pub struct NoMetricFiles;
-
-impl MetricLogger for NoMetricFiles {
-    fn log(&mut self, _update: MetricsUpdate, _epoch: usize, _split: &Split) {}
-
-    fn read_numeric(
-        &mut self,
-        _name: &str,
-        _epoch: usize,
-        _split: &Split,
-    ) -> Result<Vec<NumericEntry>, String> {
-        Ok(Vec::new())
-    }
-
-    fn log_metric_definition(&mut self, _definition: MetricDefinition) {}
-
-    fn log_epoch_summary(&mut self, _summary: EpochSummary) {}
 }

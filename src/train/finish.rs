@@ -1,20 +1,25 @@
 //! The end of a run: the model's folder and the report.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
 use burn::module::Module;
 use burn::tensor::backend::Backend;
 
+use super::checkpointer::read;
+use super::step::TraineeRecord;
 use super::terminal;
-use crate::bert::BertConfig;
-use crate::bert::config::Dropouts;
-use crate::bert::weights;
+use crate::bert::weights::{self, StoredTensor};
+use crate::bert::{BertClassifier, BertConfig};
 use crate::config::RunConfig;
 use crate::error::Result;
-use crate::export;
+use crate::export::{self, Dropouts};
 use crate::files::write_json;
 use crate::glue::encode::Encoder;
 use crate::glue::task::Task;
 use crate::infer::scores::score_name;
 use crate::report::{self, Report};
+use crate::run::checkpoints::{Checkpoints, PARTS};
 use crate::run::{Journal, RunFolder};
 
 /// What is known at the end of a run besides its model.
@@ -31,6 +36,45 @@ pub struct Finished<'a> {
     pub folder: &'a RunFolder,
 }
 
+/// Writes `best/`, where the best evaluation was not that of the final model `net`, and removes the
+/// checkpoints, unless the settings want them kept.
+///
+/// # Errors
+/// A file cannot be read, written or removed.
+pub fn settle<B: Backend>(
+    net: &BertClassifier<B>,
+    journal: &Journal,
+    finished: &Finished,
+) -> Result<()> {
+    let Finished { config, folder, .. } = finished;
+    let checkpoints = Checkpoints::new(folder, config.logging().keep_checkpoints);
+    if let Some(best) = journal.best().filter(|best| best.update != journal.step()) {
+        let device = net.devices().first().cloned().unwrap_or_default();
+        let [model, ..] = PARTS;
+        let record: TraineeRecord<B> = read(&checkpoints.of(best.update)?, model, &device)?;
+        save(&net.clone().load_record(record.net), &folder.best(), finished)?;
+        journal.line(&format!(
+            "best/ holds the model after update {}, whose score was {:.2}",
+            best.update, best.score
+        ));
+    }
+    if config.logging().keep_state { Ok(()) } else { checkpoints.remove() }
+}
+
+/// Writes a model's folder; its tensors.
+fn save<B: Backend, M: Module<B>>(
+    net: &M,
+    folder: &Path,
+    finished: &Finished,
+) -> Result<BTreeMap<String, StoredTensor>> {
+    let Finished { config, task, bert, encoder, .. } = finished;
+    let tensors = weights::collect(net)?;
+    let dropouts =
+        Dropouts { encoder: config.model().bert_dropout_p, head: config.model().dropout_p };
+    export::save_hugging_face(folder, &tensors, bert, task, dropouts, *encoder)?;
+    Ok(tensors)
+}
+
 /// Writes `model/` and `report.json` into the run folder.
 ///
 /// # Errors
@@ -40,12 +84,9 @@ pub fn finish<B: Backend, M: Module<B>>(
     journal: &Journal,
     finished: &Finished,
 ) -> Result<Report> {
-    let Finished { config, task, bert, encoder, folder } = finished;
-    let tensors = weights::collect(net)?;
-    let dropouts =
-        Dropouts { encoder: config.model().bert_dropout_p, head: config.model().dropout_p };
+    let Finished { config, folder, .. } = finished;
     let model = folder.model();
-    export::save_hugging_face(&model, &tensors, bert, task, dropouts, *encoder)?;
+    let tensors = save(net, &model, finished)?;
     let layers = report::count(&tensors);
     let (scores, steps, timing) = (journal.scores(), journal.step(), journal.timing());
     let dev = scores.iter().flat_map(|set| {
@@ -53,12 +94,14 @@ pub fn finish<B: Backend, M: Module<B>>(
             .iter()
             .map(|(tag, value)| (score_name(tag, &set.name, scores.len()), (*value).into()))
     });
+    let sparsity = report::sparsity(&layers);
     let report = Report {
         format: report::FORMAT,
         task: config.data().task.clone(),
         pruner: config.pruning().pruner,
         final_ratio: config.pruning().final_ratio(),
-        sparsity: report::sparsity(&layers),
+        reached_ratio: 1.0 - sparsity,
+        sparsity,
         prunable: layers.iter().map(|l| l.weights).sum(),
         parameters: tensors.values().map(|t| t.values.len()).sum(),
         dev: dev.collect(),

@@ -29,15 +29,18 @@ impl Adaptor<Shown> for Shown {
 pub struct GaugeMetric {
     name: MetricName,
     gauge: point::Gauge,
+    /// What the gauge goes to, where that is known.
+    target: Option<f64>,
     value: f64,
 }
 
 impl GaugeMetric {
-    /// All that the dashboard shows of an update.
-    pub fn all() -> impl Iterator<Item = Self> {
-        GAUGES.into_iter().map(|gauge| {
+    /// All that the dashboard shows of an update of a run to the remaining ratio `ratio`.
+    pub fn all(ratio: Option<f64>) -> impl Iterator<Item = Self> {
+        GAUGES.into_iter().map(move |gauge| {
             let name = Arc::new(gauge.name.to_string());
-            Self { name, gauge, value: 0.0 }
+            let target = ratio.filter(|_| gauge.name == point::REMAINING);
+            Self { name, gauge, target, value: 0.0 }
         })
     }
 }
@@ -55,7 +58,11 @@ impl Metric for GaugeMetric {
 
     fn update(&mut self, shown: &Shown, _metadata: &MetricMetadata) -> SerializedEntry {
         self.value = (self.gauge.read)(&shown.0);
-        SerializedEntry::new((self.gauge.format)(self.value), self.value.to_string())
+        let mut text = (self.gauge.format)(self.value);
+        if let Some(target) = self.target {
+            text = format!("{text}, to be {target}");
+        }
+        SerializedEntry::new(text, self.value.to_string())
     }
 
     fn clear(&mut self) {}
@@ -126,8 +133,12 @@ impl Metric for SplitScore {
             self.seen.extend(batch);
             self.value = (self.score)(&self.seen);
         }
-        let shown =
-            if self.value.is_nan() { "undefined".into() } else { format!("{:.2}", self.value) };
+        // Scores are percentages; a loss needs more places.
+        let places = if self.higher_is_better { 2 } else { 4 };
+        let shown = match self.value.is_nan() {
+            true => "undefined".into(),
+            false => format!("{:.places$}", self.value),
+        };
         SerializedEntry::new(shown, self.value.to_string())
     }
 
@@ -206,6 +217,15 @@ mod tests {
     }
 
     #[test]
+    fn a_loss_is_shown_with_more_places_than_a_score() {
+        let shown = |higher_is_better| {
+            let mut score = SplitScore::new("x".into(), 0, higher_is_better, |_| 0.00123);
+            score.update(&batch(0, &[1.0], &[1.0]), &metadata()).formatted
+        };
+        assert_eq!([shown(true), shown(false)], ["0.00", "0.0012"]);
+    }
+
+    #[test]
     fn names_carry_the_set_only_where_there_are_several() {
         let names = |task_name: &str, sets: &[&str]| {
             let info = |name: &&str| SetInfo {
@@ -228,11 +248,11 @@ mod tests {
 
     #[test]
     fn gauges_show_their_part_of_a_point() {
-        let point = Point { loss: 0.25, learning_rate: 0.5, ..Point::default() };
-        let shown: Vec<String> = GaugeMetric::all()
-            .take(2)
+        let point = Point { loss: 0.25, learning_rate: 0.5, ratio: 0.75, ..Point::default() };
+        let shown: Vec<String> = GaugeMetric::all(Some(0.2))
+            .take(3)
             .map(|mut gauge| gauge.update(&Shown(point.clone()), &metadata()).formatted)
             .collect();
-        assert_eq!(shown, ["0.2500", "5.00e-1"]);
+        assert_eq!(shown, ["0.2500", "5.00e-1", "0.7500, to be 0.2"]);
     }
 }

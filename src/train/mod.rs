@@ -4,6 +4,7 @@ mod assemble;
 mod checkpointer;
 #[doc(hidden)]
 pub mod clock;
+#[cfg(feature = "tui")]
 mod dashboard;
 mod describe;
 mod finish;
@@ -12,6 +13,7 @@ mod gauges;
 pub mod loss_scale;
 mod objective;
 pub mod plan;
+mod renderer;
 mod replicas;
 mod run;
 mod samples;
@@ -23,3 +25,4 @@ mod update_loop;
 
 pub use plan::Plan;
 pub use run::{Console, train};
+pub use start::Start;

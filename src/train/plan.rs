@@ -42,13 +42,15 @@ pub struct Plan {
 
 impl Plan {
     /// Reads and checks everything a run needs, preparing data that is missing; with the plan comes
-    /// the checkpoint that the run begins with.
+    /// the checkpoint that the run begins with. Without `needs_weights` none of its weights are read:
+    /// a run that goes on has its own.
     ///
     /// # Errors
     /// A file is missing or malformed, its content does not fit the model, or the settings do not
     /// fit the data.
     pub fn new(
         config: &RunConfig,
+        needs_weights: bool,
         on_progress: &(dyn Fn(PrepareEvent<'_>) + Sync),
     ) -> Result<(Self, Checkpoint)> {
         let task = task_of(config)?;
@@ -62,8 +64,12 @@ impl Plan {
             });
         }
         let (data_settings, model_settings) = (config.data(), config.model());
-        let checkpoint = Checkpoint::open(&model_settings.init_checkpoint)?;
-        if !model_settings.from_scratch {
+        let checkpoint = if needs_weights {
+            Checkpoint::open(&model_settings.init_checkpoint)?
+        } else {
+            Checkpoint::open_config(&model_settings.init_checkpoint)?
+        };
+        if needs_weights && !model_settings.from_scratch {
             checkpoint.check_weights().map_err(|e| {
                 e.hint("put the weights into this folder, or draw them afresh with --from-scratch")
             })?;
@@ -83,7 +89,9 @@ impl Plan {
         let encoder = if holds_encoded(task, &config.data().data_dir) && !folder.has_one() {
             None
         } else {
-            Some(folder.encoder()?)
+            let encoder = folder.encoder()?;
+            encoder.check_fits(bert.vocab_size, tokenizer)?;
+            Some(encoder)
         };
         let options = Options { data_dir: &config.data().data_dir, tokenizer };
         let data = Data { task, options, bert: &bert, on_progress };
@@ -113,7 +121,7 @@ impl Plan {
         };
         updates(bins.iter().map(Bin::batches).sum(), config)?;
         let updates = Updates::new(bins, updates_config);
-        let schedule = config.ratio_schedule(updates.total())?;
+        let schedule = config.ratio_schedule(updates.total())?.ending_at(updates.last());
         let updates = Arc::new(updates);
         let plan = Self { task, bert, updates, schedule, encoder, samples, dropped, sets };
         Ok((plan, checkpoint))

@@ -1,18 +1,17 @@
 //! A whole run: its parts, its training, and how it ends.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use burn_dataset::InMemDataset;
+use burn_train::renderer::MetricsRenderer;
 use burn_train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
 
 use super::assemble::{Assembled, Surroundings, assemble};
-use super::dashboard::{NoMetricFiles, Renderer, dashboard_renderer};
-use super::finish::{Finished, finish};
+use super::finish::{Finished, finish, settle};
 use super::gauges::{GaugeMetric, split_scores};
 use super::plan::Plan;
+use super::renderer::{NoMetricFiles, Renderer};
 use super::start::Start;
-use super::terminal::TerminalState;
 use super::update_loop::UpdateLoop;
 use crate::bert::{BertClassifier, Checkpoint};
 use crate::config::{BackendName, RunConfig};
@@ -22,6 +21,7 @@ use crate::infer::forward::filling;
 use crate::kernels::TrainingBackend;
 use crate::panics;
 use crate::run::journal::Lines;
+use crate::run::record::Binding;
 use crate::run::{Journal, Outcome, RunFolder, StoppedBy};
 
 /// How a run talks to its user.
@@ -34,9 +34,10 @@ pub struct Console {
     pub interrupter: Interrupter,
 }
 
-/// Trains as `config` says and fills the run folder, which must exist. With `resume` it goes on from
-/// the newest whole checkpoint there, or from the beginning without one. Updates are divided among
-/// `devices`; the weights, at first those of the checkpoint beside the plan, are on the first.
+/// Trains as `config` says and fills the run folder, which must exist. A run that was begun goes on
+/// from the newest whole checkpoint, which is `start`'s, or from the beginning without one. Updates
+/// are divided among `devices`; the weights, at first those of the checkpoint beside the plan, are
+/// on the first.
 ///
 /// # Errors
 /// A model that cannot be loaded, before anything is written; a journal or checkpoint that cannot
@@ -47,12 +48,11 @@ pub fn train<B: TrainingBackend>(
     (mut plan, checkpoint): (Plan, Checkpoint),
     devices: &[B::Device],
     console: Console,
-    resume: bool,
+    start: Start,
 ) -> Result<Outcome> {
     let Console { lines, dashboard, interrupter } = console;
-    let start = Start::find(folder, config.logging().keep_checkpoints, resume)?;
-    let data = plan.fingerprint()?;
-    start.check_same(&plan, &data)?;
+    let binding = start.bind(config, &plan)?;
+    start.keep_paths(config, folder)?;
     let notes = notes(config, &plan, devices.len());
     let lines = (!dashboard).then_some(lines);
     let surroundings = Surroundings { config, folder, interrupter: &interrupter, lines };
@@ -62,7 +62,10 @@ pub fn train<B: TrainingBackend>(
     for error in &start.skipped {
         journal.line(&format!("checkpoint skipped: {error}"));
     }
-    if resume {
+    for line in &parts.lost {
+        journal.line(line);
+    }
+    if start.resumed {
         journal.line(&format!("going on after update {}", start.update()));
     }
     if !parts.unused.is_empty() {
@@ -74,7 +77,7 @@ pub fn train<B: TrainingBackend>(
         journal.line(&note);
     }
 
-    let course = Course { config, folder, start, data, dashboard, interrupter: &interrupter };
+    let course = Course { config, folder, start, binding, dashboard, interrupter: &interrupter };
     let net = course.launch(parts, &mut plan, devices)?;
     let (step, of) = (journal.step(), plan.updates.last());
     if let Some(reason) = interrupter.get_message() {
@@ -86,7 +89,12 @@ pub fn train<B: TrainingBackend>(
     }
     let Plan { task, bert, encoder, .. } = &plan;
     let finished = Finished { config, task, bert, encoder: encoder.as_ref(), folder };
-    Ok(Outcome::Finished(Box::new(finish(&net, &journal, &finished)?)))
+    let report = finish(&net, &journal, &finished)?;
+    settle(&net, &journal, &finished)?;
+    if let Some(shortfall) = report.shortfall(plan.updates.total()) {
+        journal.line(&shortfall);
+    }
+    Ok(Outcome::Finished(Box::new(report)))
 }
 
 /// What the training needs besides the run's parts.
@@ -94,8 +102,8 @@ struct Course<'a> {
     config: &'a RunConfig,
     folder: &'a RunFolder,
     start: Start,
-    /// The fingerprint of the samples.
-    data: String,
+    /// What checkpoints are bound to.
+    binding: Binding,
     dashboard: bool,
     interrupter: &'a Interrupter,
 }
@@ -111,7 +119,7 @@ impl Course<'_> {
         plan: &mut Plan,
         devices: &[B::Device],
     ) -> Result<Trained<B>> {
-        let Self { config, folder, start, data, dashboard, interrupter } = self;
+        let Self { config, folder, start, binding, dashboard, interrupter } = self;
         let Assembled { trainee, optimizer, rate, journal, loss_scale, .. } = parts;
         let (device, updates) = (devices.first().cloned().unwrap_or_default(), &plan.updates);
         let (sets, evaluated): (Vec<_>, Vec<_>) =
@@ -130,15 +138,18 @@ impl Course<'_> {
             filling::<B>(),
             device.clone(),
         );
-        let shown = dashboard_renderer(dashboard, interrupter);
-        let renderer = Renderer::new(journal.clone(), updates.clone(), shown);
+        let renderer = Renderer::new(
+            journal.clone(),
+            dashboard.then(|| shown(config, plan, start.update(), &journal, interrupter)).flatten(),
+        );
         let update_loop = UpdateLoop {
             updates: updates.clone(),
             start: start.update(),
             journal: journal.clone(),
             checkpoints: start.checkpoints,
             loss_scale,
-            data,
+            binding,
+            lock: start.lock,
             device,
         };
         let mut training =
@@ -149,26 +160,54 @@ impl Course<'_> {
                 .with_interrupter(interrupter.clone())
                 .with_training_strategy(TrainingStrategy::Custom(Arc::new(update_loop)))
                 .renderer(renderer);
-        for gauge in GaugeMetric::all() {
+        let prunes = config.pruning().pruner.prunes();
+        let target = prunes.then(|| config.pruning().final_ratio());
+        for gauge in GaugeMetric::all(target) {
             training = training.metric_train_numeric(gauge);
         }
         for score in split_scores(plan.task, &sets) {
             training = training.metric_valid_numeric(score);
         }
         let learner = Learner::new(trainee, optimizer, rate);
-        let saved_terminal = TerminalState::save();
-        // burn panics where it cannot go on; a killed dashboard is one such case.
-        let result = catch_unwind(AssertUnwindSafe(move || training.launch(learner)));
-        if result.is_err() {
-            saved_terminal.restore();
+        // burn panics where it cannot go on.
+        let result = panics::catch(move || training.launch(learner));
+        // Where it does not, the renderer goes with burn's other thread, and with it the dashboard.
+        let result = match result {
+            Ok(_) if journal.is_abandoned() => Err(panics::take()),
+            result => result,
+        };
+        let net = result.map(|result| {
+            drop(result.renderer);
+            result.model.net
+        });
+        journal.wait_until_abandoned();
+        match journal.take_error() {
+            Some(error) => Err(error),
+            None => net.map_err(|cause| ended_abnormally(&cause, &journal, folder)),
         }
-        if let Some(error) = journal.take_error() {
-            return Err(error);
-        }
-        let result = result.map_err(|_| ended_abnormally(&journal, folder))?;
-        // Dropping the renderer closes the dashboard, so that what follows can be seen.
-        drop(result.renderer);
-        Ok(result.model.net)
+    }
+}
+
+/// The dashboard, where it was built in.
+fn shown(
+    config: &RunConfig,
+    plan: &Plan,
+    start: usize,
+    journal: &Journal,
+    interrupter: &Interrupter,
+) -> Option<Box<dyn MetricsRenderer>> {
+    #[cfg(feature = "tui")]
+    {
+        use super::dashboard::{About, Dashboard};
+        let prunes = config.pruning().pruner.prunes();
+        let schedule = prunes.then(|| plan.schedule.clone());
+        let about = About { updates: plan.updates.clone(), start, schedule };
+        Some(Box::new(Dashboard::open(about, journal.clone(), interrupter)))
+    }
+    #[cfg(not(feature = "tui"))]
+    {
+        let _ = (config, plan, start, journal, interrupter);
+        None
     }
 }
 
@@ -202,8 +241,8 @@ fn notes(config: &RunConfig, plan: &Plan, devices: usize) -> Vec<String> {
 }
 
 /// The error of a training that panicked.
-fn ended_abnormally(journal: &Journal, folder: &RunFolder) -> Error {
-    let (cause, step) = (panics::take().unwrap_or_default(), journal.step());
+fn ended_abnormally(cause: &str, journal: &Journal, folder: &RunFolder) -> Error {
+    let step = journal.step();
     // burn's dashboard ends a run by a panic of this text when its user asks for that.
     let message = if cause.starts_with("Killing training from user input") {
         format!("killed from the dashboard after update {step}")

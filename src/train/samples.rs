@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::glue::read::open_data;
 use crate::glue::sample::Sample;
 use crate::glue::task::{Part, Task};
 use crate::infer::sets::Data;
@@ -43,7 +44,7 @@ impl TrainingSet {
 /// there is none to count.
 pub fn raw_training_rows(task: &Task, data_dir: &Path) -> Option<usize> {
     let split = task.splits.iter().find(|s| s.part == Part::Train)?;
-    let mut file = std::fs::File::open(data_dir.join(task.folder).join(split.file)).ok()?;
+    let mut file = open_data(&data_dir.join(task.folder).join(split.file)).ok()?;
     let (mut lines, mut last, mut buffer) = (0usize, b'\n', [0u8; 1 << 16]);
     loop {
         let n = std::io::Read::read(&mut file, &mut buffer).ok()?;

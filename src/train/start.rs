@@ -1,29 +1,45 @@
 //! Where a run begins: anew, or with the newest whole checkpoint.
 
+use toml::{Table, Value};
+
 use super::plan::Plan;
+use crate::config::{Layer, RunConfig};
 use crate::error::{Error, Result};
+use crate::files::write_whole;
+use crate::glue::task::Kind;
 use crate::run::checkpoints::{Checkpoints, Whole};
-use crate::run::{RunFolder, RunRecord};
+use crate::run::record::Binding;
+use crate::run::{RunFolder, RunLock, RunRecord};
 
 /// Where a run begins.
-pub(super) struct Start {
+pub struct Start {
+    /// Keeps other processes from its folder.
+    pub(super) lock: RunLock,
+    /// Whether it was begun before.
+    pub(super) resumed: bool,
     /// Where its checkpoints are.
-    pub checkpoints: Checkpoints,
+    pub(super) checkpoints: Checkpoints,
     /// The checkpoint to go on from.
-    pub whole: Option<Whole>,
+    pub(super) whole: Option<Whole>,
     /// What was wrong with newer ones.
-    pub skipped: Vec<Error>,
+    pub(super) skipped: Vec<Error>,
     /// What stands in it.
-    pub record: RunRecord,
+    pub(super) record: RunRecord,
 }
 
 impl Start {
-    /// Looks for the newest whole checkpoint where a run is to be resumed; the last `keep` are kept.
+    /// Looks for the newest whole checkpoint in the locked `folder` where a run is to be resumed.
     ///
     /// # Errors
-    /// The folder of the checkpoints cannot be read or put in order.
-    pub fn find(folder: &RunFolder, keep: usize, resume: bool) -> Result<Self> {
-        let checkpoints = Checkpoints::new(folder, keep);
+    /// The folder of the checkpoints cannot be read or put in order, or the checkpoint is bound to
+    /// other settings.
+    pub fn find(
+        folder: &RunFolder,
+        lock: &RunLock,
+        config: &RunConfig,
+        resume: bool,
+    ) -> Result<Self> {
+        let checkpoints = Checkpoints::new(folder, config.logging().keep_checkpoints);
         let (whole, skipped) = if resume {
             checkpoints.settle()?;
             checkpoints.newest()?
@@ -31,7 +47,23 @@ impl Start {
             (None, Vec::new())
         };
         let record = whole.as_ref().map(|whole| whole.record.clone()).unwrap_or_default();
-        Ok(Self { checkpoints, whole, skipped, record })
+        match &record.binding {
+            Some(begun) => {
+                check_settings(&begun.settings, &config.bound()?, folder, record.update)?;
+            }
+            None if whole.is_some() => {
+                let expected = format!("update-{} bound to settings and data", record.update);
+                return Err(Error::content(folder.checkpoints(), None, expected, "to none")
+                    .hint("remove this checkpoint"));
+            }
+            None => {}
+        }
+        Ok(Self { lock: lock.clone(), resumed: resume, checkpoints, whole, skipped, record })
+    }
+
+    /// Whether the run begins with the weights that its settings name, and not with its own.
+    pub fn needs_weights(&self) -> bool {
+        self.whole.is_none()
     }
 
     /// The updates done before.
@@ -39,24 +71,97 @@ impl Start {
         self.record.update
     }
 
-    /// Refuses to go on with a run of other updates or other data, whose fingerprint is `data`.
+    /// What the run's checkpoints are to be bound to.
     ///
     /// # Errors
-    /// The checkpoint belongs to such a run.
-    pub fn check_same(&self, plan: &Plan, data: &str) -> Result<()> {
-        if let Some(begun) = self.record.data.as_ref().filter(|begun| *begun != data) {
-            let words =
-                |hash: &str| format!("data of SHA-256 {}...", hash.get(..16).unwrap_or(hash));
-            return Err(Error::value("data-dir", words(begun), words(data)).hint(
-                "the files have changed since the run began; go on with those that it began with",
+    /// The checkpoint to go on from is bound to another model, other classes or other data.
+    pub(super) fn bind(&self, config: &RunConfig, plan: &Plan) -> Result<Binding> {
+        let labels = match plan.task.kind {
+            Kind::Classification { labels } => labels.iter().map(ToString::to_string).collect(),
+            Kind::Regression => Vec::new(),
+        };
+        let data = plan.fingerprint()?;
+        let own = Binding { settings: config.bound()?, bert: plan.bert.clone(), labels, data };
+        let Some(begun) = &self.record.binding else { return Ok(own) };
+        if begun.bert != own.bert {
+            let sizes = |binding: &Binding| serde_json::to_string(&binding.bert);
+            let words = |binding: &Binding| sizes(binding).unwrap_or_default();
+            return Err(Error::value("init-checkpoint", words(begun), words(&own))
+                .hint("go on with the model's folder that the run began with"));
+        }
+        if begun.labels != own.labels {
+            let words = |binding: &Binding| format!("the labels {}", binding.labels.join(", "));
+            return Err(Error::value("task-def", words(begun), words(&own))
+                .hint("go on with the task table that the run began with"));
+        }
+        if begun.data != own.data {
+            let words = |binding: &Binding| {
+                format!("data of SHA-256 {}...", binding.data.get(..16).unwrap_or(&binding.data))
+            };
+            return Err(Error::value("data-dir", words(begun), words(&own)).hint(
+                "the files have changed since the run began; go on with those that it began with \
+                 (platon resume RUN --data-dir names their folder)",
             ));
         }
         let last = plan.updates.last();
         if self.update() > last {
             let expected = format!("at most update {last}");
             return Err(Error::value("checkpoint", expected, self.update())
-                .hint("the settings of this run have changed since"));
+                .hint("this checkpoint is another run's"));
         }
-        Ok(())
+        Ok(own)
+    }
+
+    /// Writes paths that were named anew to the `config.toml` of the run, now that what they lead to
+    /// is known to be right.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(super) fn keep_paths(&self, config: &RunConfig, folder: &RunFolder) -> Result<()> {
+        let config = config.absolute()?;
+        if !self.resumed
+            || RunConfig::resolve(&[Layer::from_file(&folder.config())?])?.absolute()? == config
+        {
+            return Ok(());
+        }
+        write_whole(&folder.config(), config.to_table()?.to_string().as_bytes())
+    }
+}
+
+/// Refuses settings other than those that a checkpoint is bound to, and names them.
+fn check_settings(begun: &Table, own: &Table, folder: &RunFolder, update: usize) -> Result<()> {
+    let names = begun.keys().chain(own.keys().filter(|name| !begun.contains_key(*name)));
+    let other: Vec<&String> = names.filter(|name| begun.get(*name) != own.get(*name)).collect();
+    if other.is_empty() {
+        return Ok(());
+    }
+    let words = |table: &Table| {
+        let value = |name: &&String| table.get(*name).map_or("none".into(), Value::to_string);
+        let all = other.iter().map(|name| format!("{name} = {}", value(name)));
+        all.collect::<Vec<_>>().join(", ")
+    };
+    let expected = format!("{} as in checkpoint update-{update}", words(begun));
+    Err(Error::content(folder.config(), None, expected, words(own)).hint(
+        "put the settings back, or remove the checkpoint if it is another run's; other settings \
+         are for another run: platon train CONFIG --output-dir OTHER",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_settings_that_differ_are_named() {
+        let table = |text: &str| text.parse::<Table>().unwrap();
+        let begun = table("batch_size = 32\nbeta1 = 0.85\nseed = 7\nold = true");
+        let folder = RunFolder::at("run".as_ref());
+        check_settings(&begun, &begun, &folder, 30).unwrap();
+        let own = table("batch_size = 16\nbeta1 = 0.85\nseed = 8\nnew = 1");
+        let text = check_settings(&begun, &own, &folder, 30).unwrap_err().to_string();
+        let expected = "run/config.toml: expected batch_size = 32, seed = 7, old = true, \
+                        new = none as in checkpoint update-30, found batch_size = 16, seed = 8, \
+                        old = none, new = 1 (hint: put the settings back";
+        assert!(text.starts_with(expected), "{text}");
     }
 }

@@ -1,4 +1,50 @@
-//! What burn-train's dashboard needs from the operating system.
+//! What the dashboard needs from the operating system.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
+
+/// Whether this process is the one that the terminal on standard output listens to: one in the
+/// background is stopped when it changes the terminal's settings.
+pub fn in_foreground() -> bool {
+    // SAFETY: both calls only ask.
+    unsafe { libc::tcgetpgrp(libc::STDOUT_FILENO) == libc::getpgrp() }
+}
+
+/// Whether standard output was a terminal that has been closed since.
+pub fn is_gone() -> bool {
+    let mut polled = libc::pollfd { fd: libc::STDOUT_FILENO, events: 0, revents: 0 };
+    // SAFETY: the pointer is that of one struct.
+    unsafe { libc::poll(&raw mut polled, 1, 0) > 0 && polled.revents & libc::POLLHUP != 0 }
+}
+
+/// Standard error, while it is put aside.
+static ASIDE: Mutex<Option<OwnedFd>> = Mutex::new(None);
+
+/// Lets what is written to standard error vanish, until it is given back.
+pub fn put_stderr_aside() {
+    let mut aside = ASIDE.lock().unwrap_or_else(PoisonError::into_inner);
+    if aside.is_some() {
+        return;
+    }
+    let copy = io::stderr().as_fd().try_clone_to_owned();
+    let nothing = OpenOptions::new().write(true).open("/dev/null");
+    if let (Ok(copy), Ok(nothing)) = (copy, nothing) {
+        // SAFETY: both are open, and only the number of standard error changes its meaning.
+        unsafe { libc::dup2(nothing.as_raw_fd(), libc::STDERR_FILENO) };
+        *aside = Some(copy);
+    }
+}
+
+/// The reverse of [`put_stderr_aside`].
+pub fn give_stderr_back() {
+    let aside = ASIDE.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(aside) = aside {
+        // SAFETY: as there.
+        unsafe { libc::dup2(aside.as_raw_fd(), libc::STDERR_FILENO) };
+    }
+}
 
 /// Gives the dashboard's thread, which polls without a pause, only the processor time that nobody
 /// else wants. Elsewhere than on Linux nothing happens.
@@ -21,23 +67,22 @@ pub fn calm_dashboard_thread() {
     }
 }
 
-/// Lets Ctrl-C be a signal although the dashboard's raw mode turned that off.
+/// Lets Ctrl-C be a signal although the dashboard's raw mode turned that off. Ctrl-Z and Ctrl-\,
+/// which would leave the display behind, are none.
 pub fn allow_interrupt_key() {
-    #[cfg(unix)]
-    // SAFETY: `tcgetattr` fills the plain struct it is given before it is read, and both calls
-    // only touch the terminal's settings.
-    unsafe {
-        let mut settings: libc::termios = std::mem::zeroed();
-        if libc::tcgetattr(libc::STDIN_FILENO, &raw mut settings) == 0 {
-            settings.c_lflag |= libc::ISIG;
-            libc::tcsetattr(libc::STDIN_FILENO, libc::TCSANOW, &raw const settings);
+    if let TerminalState(Some(mut settings)) = TerminalState::save() {
+        settings.c_lflag |= libc::ISIG;
+        for key in [libc::VSUSP, libc::VQUIT] {
+            if let Some(key) = settings.c_cc.get_mut(key) {
+                *key = libc::_POSIX_VDISABLE;
+            }
         }
+        set(&settings);
     }
 }
 
 /// The largest amount of memory this process has held so far, in bytes; 0 where it is unknown.
 pub fn peak_rss_bytes() -> u64 {
-    #[cfg(unix)]
     // SAFETY: `getrusage` fills the plain struct it is given.
     unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();
@@ -49,22 +94,20 @@ pub fn peak_rss_bytes() -> u64 {
     0
 }
 
-/// The terminal's settings at some moment, to go back to.
+/// The settings of the terminal on standard input at some moment, to go back to; none where there
+/// is no terminal.
 #[derive(Clone, Copy)]
-pub struct TerminalState(#[cfg(unix)] Option<libc::termios>);
+pub struct TerminalState(Option<libc::termios>);
 
 impl TerminalState {
     /// The settings now.
     pub fn save() -> Self {
-        #[cfg(unix)]
         // SAFETY: `tcgetattr` fills the plain struct it is given before it is read.
         unsafe {
             let mut settings: libc::termios = std::mem::zeroed();
             let got = libc::tcgetattr(libc::STDIN_FILENO, &raw mut settings) == 0;
             Self(got.then_some(settings))
         }
-        #[cfg(not(unix))]
-        Self()
     }
 
     /// The escape sequences that leave a full-screen display and show the cursor.
@@ -72,12 +115,16 @@ impl TerminalState {
 
     /// Brings the settings back.
     pub fn restore(self) {
-        #[cfg(unix)]
         if let Some(settings) = self.0 {
-            // SAFETY: the settings were read from this terminal.
-            unsafe {
-                libc::tcsetattr(libc::STDIN_FILENO, libc::TCSANOW, &raw const settings);
-            }
+            set(&settings);
         }
+    }
+}
+
+/// Does nothing where the process is in the background or the terminal is gone.
+fn set(settings: &libc::termios) {
+    if in_foreground() {
+        // SAFETY: the settings were read from this terminal.
+        unsafe { libc::tcsetattr(libc::STDIN_FILENO, libc::TCSANOW, settings) };
     }
 }

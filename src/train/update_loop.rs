@@ -20,8 +20,9 @@ use super::checkpointer::Writing;
 use super::loss_scale::LossScale;
 use crate::error::Result;
 use crate::glue::updates::Updates;
-use crate::run::Journal;
 use crate::run::checkpoints::{Checkpoints, PARTS};
+use crate::run::record::Binding;
+use crate::run::{Journal, RunLock};
 
 /// The updates of a run; the loader's batches may lie on several devices.
 pub struct UpdateLoop<LC: LearningComponentsTypes> {
@@ -35,8 +36,10 @@ pub struct UpdateLoop<LC: LearningComponentsTypes> {
     pub checkpoints: Checkpoints,
     /// Of runs in half precision.
     pub loss_scale: Option<LossScale>,
-    /// The fingerprint of the samples.
-    pub data: String,
+    /// What checkpoints are bound to.
+    pub binding: Binding,
+    /// Keeps other processes from the run folder.
+    pub lock: RunLock,
     /// Where the weights are.
     pub device: Device<TrainingBackend<LC>>,
 }
@@ -123,9 +126,17 @@ impl<LC: LearningComponentsTypes> Work<'_, LC> {
             if !evaluate_first {
                 self.train(train, &global);
             }
-            journal.wait_for(self.update, false)?;
-            if evaluates && !self.interrupter.should_stop() && self.evaluate(valid, &global) {
-                journal.wait_for(self.update, true)?;
+            let mut known = journal.wait_for(self.update, false);
+            if known
+                && evaluates
+                && !self.interrupter.should_stop()
+                && self.evaluate(valid, &global)
+            {
+                known = journal.wait_for(self.update, true);
+            }
+            // Whoever looks at updates has died: nobody knows what the weights are worth.
+            if !known {
+                break;
             }
             self.save(store)?;
             if self.interrupter.should_stop() {
@@ -179,17 +190,17 @@ impl<LC: LearningComponentsTypes> Work<'_, LC> {
 
     /// Saves a checkpoint, unless the run has failed: what it would hold is of no use.
     fn save(&mut self, store: &EventStoreClient) -> Result<()> {
-        let UpdateLoop { journal, checkpoints, loss_scale, data, .. } = self.plan;
+        let UpdateLoop { journal, checkpoints, loss_scale, binding, lock, .. } = self.plan;
         if journal.has_failed() {
             return Ok(());
         }
-        let unfinished = checkpoints.begin(self.update)?;
+        let unfinished = checkpoints.begin(self.update, lock)?;
         self.writing.begin(&unfinished);
         self.saver.checkpoint(&self.learner, self.update, store);
         let written = self.writing.wait();
         let complete = || {
             let loss_scale = loss_scale.as_ref().map(LossScale::state);
-            checkpoints.complete(&unfinished, &journal.record(loss_scale, data)?)
+            checkpoints.complete(&unfinished, &journal.record(loss_scale, binding)?)
         };
         written.and_then(|()| complete()).inspect_err(|_| unfinished.discard())
     }

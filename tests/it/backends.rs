@@ -13,7 +13,7 @@ pub fn alone_with_random_numbers() -> MutexGuard<'static, ()> {
 /// What results of the backend `B` may differ by that differ by `tolerance` in single precision: on
 /// CUDA, products have factors of 10 bits (TF32), and sums are contracted.
 pub fn allowed<B: Backend>(tolerance: f32) -> f32 {
-    if rounds_factors::<B>() { 300.0 * tolerance } else { tolerance }
+    if rounds_factors::<B>() { 1000.0 * tolerance } else { tolerance }
 }
 
 /// Whether matrix products of the backend `B` round their factors.

@@ -239,7 +239,8 @@ fn a_checkpoint_that_cannot_be_written_is_an_error() {
     assert_eq!(ended.code, 1, "{}", ended.stderr);
     let last = ended.stderr.lines().last().unwrap();
     assert!(last.starts_with("error: run/checkpoint/update-4"), "{}", ended.stderr);
-    assert!(last.contains("cannot write"), "{}", ended.stderr);
+    assert!(last.contains("cannot write: File too large"), "{}", ended.stderr);
+    assert!(last.contains("`ulimit -f`"), "{}", ended.stderr);
     assert!(!dir.path("run/model").exists());
     assert_eq!(std::fs::read_dir(dir.path("run/checkpoint")).unwrap().count(), 0);
 }

@@ -5,6 +5,7 @@
 
 mod encoded;
 mod exchanged;
+mod finite;
 mod inputs;
 mod mended;
 mod model;
@@ -109,7 +110,7 @@ fn loop_instead(dir: &Dir, name: &str) {
 }
 
 /// A folder with a recipe, raw data of RTE and a finished run, all of the smallest.
-fn folder() -> Dir {
+pub fn folder() -> Dir {
     let dir = Dir::new();
     let rows = |n: usize, label: &str| -> String {
         (0..n).map(|n| format!("{n}\tthe cat {n}\ta sofa{label}\n")).collect()

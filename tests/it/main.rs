@@ -21,6 +21,8 @@ mod glue;
 #[cfg(feature = "ndarray")]
 mod gradients;
 #[cfg(unix)]
+mod heads;
+#[cfg(unix)]
 mod hostile;
 #[cfg(feature = "flex")]
 mod inputs;
@@ -36,8 +38,14 @@ mod parity;
 #[cfg(feature = "ndarray")]
 mod precision;
 mod prune;
+mod reached;
 mod recipes;
 mod reduce;
 mod resume;
+#[cfg(all(unix, feature = "flex"))]
+mod terminal;
 #[cfg(feature = "ndarray")]
 mod threshold;
+mod tokenizers;
+#[cfg(feature = "flex")]
+mod vouched;

@@ -108,7 +108,7 @@ where
             distance(&gradients, &whole) < allowed::<B>(2e-6) * largest.max(1.0),
             "{parts} of {size}"
         );
-        assert!((sum - loss).abs() < 1e-6, "{sum} instead of {loss}");
+        assert!((sum - loss).abs() < f64::from(allowed::<B>(1e-6)), "{sum} instead of {loss}");
     }
 }
 

@@ -60,7 +60,11 @@ fn events_have_the_original_s_tags() {
 #[test]
 fn every_evaluation_leaves_its_predictions() {
     let dir = finished("");
-    for name in ["updates_4", "updates_6", "updates_8", "updates_12", "epoch_1", "epoch_2"] {
+    // An evaluation that ends an epoch bears the epoch's name alone.
+    for name in ["updates_6", "updates_12"] {
+        assert!(!dir.path(&format!("run/demo_dev_scores_{name}.json")).exists());
+    }
+    for name in ["updates_4", "updates_8", "epoch_1", "epoch_2"] {
         let file = dir.json(&format!("run/demo_dev_scores_{name}.json"));
         let count = |key: &str| file[key].as_array().unwrap().len();
         assert_eq!((count("predictions"), count("uids"), count("scores")), (48, 48, 3 * 48));
@@ -85,11 +89,7 @@ fn every_evaluation_leaves_its_predictions() {
 fn test_sets_are_predicted_for_the_server_and_scored_with_labels() {
     let dir = with_rte(Dir::new().with_tiny_demo("flex"), 20);
     dir.platon_ok("train tiny --train-datasets rte --no-tui --output-dir run --glue-format-on");
-    for (file, rows) in [
-        ("rte_test_scores_epoch", 20),
-        ("rte_test_scores_updates", 20),
-        ("rte_dev_scores_epoch", 48),
-    ] {
+    for (file, rows) in [("rte_test_scores", 20), ("rte_dev_scores", 48)] {
         let text = dir.read(&format!("run/{file}.tsv"));
         let mut lines = text.lines();
         assert_eq!(lines.next(), Some("index\tprediction"));
@@ -202,6 +202,9 @@ fn vectors_of_texts_are_one_per_row() {
 #[test]
 fn a_sparse_file_comes_back_bit_for_bit() {
     let dir = finished("");
+    for file in ["added_tokens.json", "special_tokens_map.json"] {
+        dir.write(&format!("run/model/{file}"), "{}");
+    }
     let ended = dir.platon_ok("export run --format sparse --output small.safetensors");
     assert!(ended.stderr.contains("MB; encoder layers "), "{}", ended.stderr);
     dir.platon_ok("convert small.safetensors back");
@@ -213,7 +216,14 @@ fn a_sparse_file_comes_back_bit_for_bit() {
             .collect::<HashMap<_, _>>()
     };
     assert_eq!(values("run/model/model.safetensors"), values("back/model.safetensors"));
-    for file in ["config.json", "tokenizer.json", "vocab.txt", "tokenizer_config.json"] {
+    for file in [
+        "config.json",
+        "tokenizer.json",
+        "vocab.txt",
+        "tokenizer_config.json",
+        "added_tokens.json",
+        "special_tokens_map.json",
+    ] {
         assert_eq!(
             dir.read(&format!("run/model/{file}")).trim(),
             dir.read(&format!("back/{file}")).trim(),
@@ -295,4 +305,39 @@ fn a_submission_holds_eleven_files_with_constants_for_what_is_missing() {
     let line = dir.platon_refuses("submit demo --output other.zip");
     assert!(line.contains("expected a run of one of GLUE's tasks"), "{line}");
     assert!(!dir.path("other.zip").exists());
+}
+
+#[test]
+fn a_finished_run_keeps_its_best_model_and_no_state() {
+    let dir = Dir::new().with_tiny_demo("flex");
+    let train = "train tiny --no-tui --epochs 4 --eval-per-updates 1 --learning-rate 5e-3";
+    let ended = dir.platon_ok(&format!("{train} --output-dir run"));
+    assert!(!dir.path("run/checkpoint").exists());
+    let kept = format!("{train} --output-dir kept --keep-state --keep-checkpoints 99");
+    dir.platon_ok(&kept);
+    let progress = dir.json("kept/checkpoint/update-24/progress.json");
+    let best = progress["best"]["update"].as_u64().unwrap();
+    assert_ne!(best, 24, "another seed is needed: the last evaluation is the best");
+    assert!(ended.stderr.contains(&format!("the model after update {best}")), "{}", ended.stderr);
+
+    dir.platon_ok("export run --checkpoint best --format hf --output best");
+    let points = json_lines(&dir.read("run/metrics.jsonl"));
+    let at = |update: u64| points.iter().find(|p| p["step"] == update && p["split"] == "demo_dev");
+    let expected = at(best).unwrap()["ACC"].as_f64().unwrap();
+    let rows = dir.read("glue-data/demo/dev.tsv");
+    let rows = rows.lines().skip(1).map(|l| l.split('\t').collect::<Vec<_>>());
+    let (texts, labels): (Vec<_>, Vec<_>) =
+        rows.map(|r| (format!("{}\t{}", r[8], r[9]), r.last().unwrap().to_string())).unzip();
+    dir.write("texts.tsv", &(texts.join("\n") + "\n"));
+    let predicted = dir.platon_ok("predict best --input texts.tsv").stdout;
+    let right = predicted.lines().skip(1).zip(&labels);
+    let right = right.filter(|(line, label)| line.split('\t').nth(1) == Some(label)).count();
+    assert!((100.0 * right as f64 / 48.0 - expected).abs() < 1e-9, "{right} of 48, not {expected}");
+
+    dir.platon_ok("export run --format hf --output last");
+    assert_ne!(dir.bytes("best/model.safetensors"), dir.bytes("last/model.safetensors"));
+    assert_eq!(dir.bytes("last/model.safetensors"), dir.bytes("run/model/model.safetensors"));
+    std::fs::remove_file(dir.path("run/report.json")).unwrap();
+    let line = dir.platon_refuses("export run --checkpoint best --format hf --output other");
+    assert!(line.contains("run: expected a finished run"), "{line}");
 }

@@ -19,7 +19,7 @@ use platon::pruning::{
 
 use platon::kernels::{InnerOptimizer, UpdateKernels};
 
-use crate::backends::on_every_backend;
+use crate::backends::{on_every_backend, rounds_factors};
 use crate::fixtures::{Array, fixture, read};
 
 on_every_backend!(
@@ -371,5 +371,9 @@ fn without_a_pruner_only_the_inner_optimizer_acts<B: UpdateKernels>() {
         a = inner.step(0.05, a, ga);
         b = decorated.step(0.05, b, gb);
     }
-    assert_eq!(a.weights(), b.weights());
+    // Fused otherwise, a kernel may contract other sums.
+    let tolerance = if rounds_factors::<B>() { 1e-5 } else { 0.0 };
+    for ((_, a), (_, b)) in a.weights().iter().zip(b.weights()) {
+        assert!(crate::fixtures::distance(a, &b) <= tolerance);
+    }
 }

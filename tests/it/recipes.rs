@@ -6,6 +6,8 @@ use platon::config::{Layer, RunConfig};
 use platon::glue::updates::{Updates, UpdatesConfig, one_bin};
 use platon::pruning::Pruner;
 
+use crate::dir::Dir;
+
 fn recipe(name: &str) -> RunConfig {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("recipes/{name}.toml"));
     RunConfig::resolve(&[Layer::from_file(&path).unwrap()]).unwrap()
@@ -89,4 +91,33 @@ fn published_recipes_hold_the_published_values_and_fit_their_data() {
 fn our_own_recipes_fit_their_data() {
     fits(&recipe("demo"), 9000);
     fits(&recipe("wnli"), 635);
+}
+
+#[test]
+fn recipes_and_the_demo_are_in_the_program() {
+    let dir = Dir::new();
+    let names = dir.platon_ok("recipe").stdout;
+    let names: Vec<_> = names.lines().collect();
+    assert_eq!((names.len(), names[..4].join(" ")), (14, "cola demo mnli mnli-0.10".to_string()));
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for name in names {
+        let text = std::fs::read_to_string(repository.join(format!("recipes/{name}.toml")));
+        assert_eq!(dir.platon_ok(&format!("recipe {name}")).stdout, text.unwrap());
+    }
+    let flags = "--no-tui --output-dir run --max-steps 1 --backend ndarray";
+    let ended = dir.platon_ok(&format!("train demo {flags}"));
+    assert!(ended.stderr.contains("glue-data/demo: the demo's data was made"), "{}", ended.stderr);
+    for file in ["train.tsv", "dev.tsv", "model/vocab.txt", "model/config.json"] {
+        let name = format!("glue-data/demo/{file}");
+        assert_eq!(dir.read(&name), std::fs::read_to_string(repository.join(&name)).unwrap());
+    }
+
+    // What is on the disk goes before.
+    dir.write("recipes/demo.toml", "task = \"demo\"\nepochs = 77\n");
+    assert_eq!(dir.platon_ok("recipe demo").stdout, "task = \"demo\"\nepochs = 77\n");
+    let rows = dir.read("glue-data/demo/train.tsv").lines().take(65).collect::<Vec<_>>().join("\n");
+    std::fs::remove_dir_all(dir.path("glue-data")).unwrap();
+    dir.write("glue-data/demo/train.tsv", &(rows.clone() + "\n"));
+    dir.platon_ok("prepare demo --tokenizer glue-data/demo/model");
+    assert_eq!(dir.read("glue-data/demo/train.tsv"), rows + "\n");
 }

@@ -42,6 +42,12 @@ impl Platon {
         Self { smoothing, window: window.max(1) }
     }
 
+    /// The update, from 1, after which there are scores, for windows of `window` updates: the first
+    /// window's end, but that the first update of all has nothing to look back on.
+    pub fn first_scores(window: usize) -> usize {
+        window.max(2)
+    }
+
     fn observation(&self, step: usize) -> Observation {
         let Smoothing { beta1, beta2 } = self.smoothing;
         Observation { position: step % self.window, beta1, beta2 }
@@ -143,6 +149,26 @@ mod tests {
         scores.to_data().assert_approx_eq::<f32>(&TensorData::from([1.6875f32]), tolerance);
         let PlatonState(Averages { window, .. }) = state;
         window.to_data().assert_approx_eq::<f32>(&TensorData::from([7.0f32]), tolerance);
+    }
+
+    #[test]
+    fn scores_begin_where_the_first_window_ends() {
+        let device = Default::default();
+        for window in [1, 2, 3, 10] {
+            let platon = Platon::new(Smoothing { beta1: 0.5, beta2: 0.25 }, window);
+            let mut state: PlatonState<B> = platon.init(1, &device);
+            let mut update = 0;
+            let scored = |state: &PlatonState<B>| {
+                let scores = platon.scores(Some(state), Tensor::zeros([1], &device));
+                scores.unwrap().values().into_scalar() > 0.0
+            };
+            while !scored(&state) {
+                update += 1;
+                let one = || Tensor::from_floats([1.0], &device);
+                state = platon.observe(update, state, one(), one());
+            }
+            assert_eq!(update, Platon::first_scores(window));
+        }
     }
 
     #[test]

@@ -41,8 +41,7 @@ fn samples() {
             ),
             (
                 Text("\n"),
-                ":1: expected a JSON sample, found EOF while parsing a value at column 0 \
-                 (hint: mend it, or have platon prepare make the file from the raw one)",
+                ": expected at least one sample, found none (hint: mend it, or have platon prep",
             ),
             (
                 Text("{\"uid\": \"0\", \"label\": 1, \"token_id\": [2, 5"),

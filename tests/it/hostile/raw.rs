@@ -63,11 +63,11 @@ fn raw_data() {
             (Bytes(b"\xff\xfeh\0\n\0"), ":1: expected UTF-8 text, found the byte 0xff"),
             (
                 Made(|| long("head\n", 100_000_000)),
-                ":2: expected a line of at most 1048576 bytes, found 100000000",
+                ":2: expected a line of at most 1048576 bytes, found more",
             ),
             (
                 Made(|| [&b"head\n0\ta\tb\tentailment\n"[..], &[b'\t'; 10_000_000]].concat()),
-                ":3: expected a line of at most 1048576 bytes, found 10000000",
+                ":3: expected a line of at most 1048576 bytes, found more",
             ),
         ],
     );

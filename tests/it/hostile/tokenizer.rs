@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 
 use super::{
-    Bytes, Edit, Made, PREDICT, Planted, TOKENIZER, TRAIN, Text, Tokenizer, VOCAB, folder_instead,
-    refuses,
+    Bytes, CONFIG as MODEL_CONFIG, Edit, Made, PREDICT, Planted, TOKENIZER, TRAIN, Text, Tokenizer,
+    VOCAB, WEIGHTS, folder_instead, refuses,
 };
+use crate::dir::Dir;
 
 /// The smallest vocabulary, each token's id being its place.
 pub const TOKENS: [&str; 10] =
@@ -51,6 +52,25 @@ fn half(mut text: Vec<u8>) -> Vec<u8> {
     text
 }
 
+/// A file of so many bytes, which takes no room on the disk.
+fn sparse_file(dir: &Dir, name: &str, bytes: u64) {
+    std::fs::File::create(dir.path(name)).unwrap().set_len(bytes).unwrap();
+}
+
+#[test]
+fn files_beyond_the_limits_of_their_kind() {
+    const MIB: u64 = 1 << 20;
+    for (file, most, plant) in [
+        (VOCAB, 64 * MIB, Planted(|dir, name| sparse_file(dir, name, 65 * MIB))),
+        (TOKENIZER, 128 * MIB, Planted(|dir, name| sparse_file(dir, name, 129 * MIB))),
+        (MODEL_CONFIG, 16 * MIB, Planted(|dir, name| sparse_file(dir, name, 17 * MIB))),
+        (WEIGHTS, MIB << 14, Planted(|dir, name| sparse_file(dir, name, (MIB << 14) + 1))),
+    ] {
+        let expected = format!(": expected at most {most} bytes, found ");
+        refuses(PREDICT, file, &[(plant, &expected)]);
+    }
+}
+
 #[test]
 fn tokenizers() {
     refuses(
@@ -92,23 +112,23 @@ fn tokenizers() {
             ),
             (
                 Tokenizer(|t| drop(t["model"]["vocab"].as_object_mut().unwrap().remove("[UNK]"))),
-                ": expected token id 1, found 2 for \"[CLS]\"",
+                ": expected the token [UNK] in the vocabulary, found none (hint: ",
             ),
             (
                 Tokenizer(|t| t["model"]["vocab"]["cat"] = json!(-1)),
-                ": expected token id 6, found 7 for \"sofa\"",
+                ": expected an id from 0 to 1048575 of \"cat\", found -1",
             ),
             (
                 Tokenizer(|t| t["model"]["vocab"]["cat"] = json!(6.5)),
-                ": expected token id 6, found 7 for \"sofa\"",
+                ": expected an id from 0 to 1048575 of \"cat\", found 6.5",
             ),
             (
                 Tokenizer(|t| t["model"]["vocab"]["cat"] = json!("6")),
-                ": expected token id 6, found 7 for \"sofa\"",
+                ": expected an id from 0 to 1048575 of \"cat\", found \"6\"",
             ),
             (
                 Tokenizer(|t| t["model"]["vocab"]["cat"] = json!(4_294_967_296_u64)),
-                ": expected token id 6, found 7 for \"sofa\"",
+                ": expected an id from 0 to 1048575 of \"cat\", found 4294967296",
             ),
             (
                 Tokenizer(|t| t["model"]["vocab"] = json!([["a", 1]])),
@@ -156,8 +176,10 @@ fn tokenizers() {
                 Edit("[SEP]", "[SEPP]"),
                 ": expected the token [SEP] in the vocabulary, found none (hint: ",
             ),
-            (Edit("sofa", "cat"), ":8: expected each token once, found \"cat\" again"),
-            (Edit("sofa", "\n"), ":9: expected each token once, found \"\" again"),
+            (
+                Edit("sofa", "\n"),
+                "run/model: expected at most 10 tokens, as the model has embeddings, found 11",
+            ),
             (
                 Edit("sofa", "sofa\ndog"),
                 "run/model: expected at most 10 tokens, as the model has embeddings, found 11",
@@ -189,6 +211,15 @@ fn tokenizers() {
             (
                 Text("{\"do_lower_case\": \"yes\"}"),
                 ": expected true or false for do_lower_case, found \"yes\"",
+            ),
+            (
+                Text("{\"tokenizer_class\": \"BertJapaneseTokenizer\"}"),
+                ": expected tokenizer_class one of BertTokenizer, .. found \"BertJapaneseTokenizer\" \
+                 (hint: its texts would become other tokens",
+            ),
+            (
+                Planted(|dir, name| sparse_file(dir, name, 17 << 20)),
+                ": expected at most 16777216 bytes, found 17825792 or more (hint: ",
             ),
             (Text("{\"strip_accents\": 1}"), ": expected true or false for strip_accents, found 1"),
         ],

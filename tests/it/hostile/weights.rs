@@ -191,7 +191,7 @@ fn safetensors_files() {
                 Weights(|h| {
                     h["classifier.weight"]["shape"] = json!([1, 8]);
                 }),
-                ": expected tensor classifier.weight of shape [2, 4], found shape [1, 8]",
+                ": expected tensor classifier.weight of shape [outputs, 4], found shape [1, 8]",
             ),
         ],
     );
