@@ -160,7 +160,7 @@ pub fn not_utf8(path: &Path, line: usize, error: &FromUtf8Error) -> Error {
         Some(byte) => format!("the byte 0x{byte:02x}"),
         None => "a cut-off character".to_owned(),
     };
-    Error::content(path, line, "UTF-8 text", found).hint("download the file again")
+    Error::content(path, line, "UTF-8 text", found).hint("save the file as UTF-8")
 }
 
 /// Checks the size of what is, or would be, the file `path`.
