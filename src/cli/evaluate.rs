@@ -7,7 +7,7 @@ use clap::Args;
 use super::bars::SlowBar;
 use super::inference::with_model;
 use super::printer::Printer;
-use super::runs::{Flags, SavedRun};
+use super::runs::{Flags, SavedRun, no_task};
 use crate::error::{Error, Result};
 use crate::glue::task::Part;
 use crate::infer::model::Load;
@@ -48,10 +48,8 @@ pub fn run(args: &EvaluateArgs, printer: &Printer) -> Result<()> {
         tokenizer: tokenizer.as_deref(),
         backend: backend.as_deref(),
     };
-    let run = SavedRun::open(run, flags).map_err(|e| match e {
-        Error::Value { .. } if task.is_none() => e.hint("name the task with --task"),
-        e => e,
-    })?;
+    let run = SavedRun::open(run, flags)?
+        .ok_or_else(|| no_task(run).hint("name the task with --task"))?;
     let trained = run.own.as_ref().map(task_of).transpose()?;
     let task = task_of(&run.config)?;
     if let Some(trained) = trained.filter(|trained| trained.kind != task.kind) {

@@ -57,29 +57,25 @@ impl Flags<'_> {
 }
 
 impl SavedRun {
-    /// The run in the folder `path`, or the model there.
+    /// The run in the folder `path`, or the model there; `None` for a model whose task nothing tells.
     ///
     /// # Errors
-    /// There is neither, or a model whose task nothing tells.
-    pub fn open(path: &Path, flags: Flags) -> Result<Self> {
+    /// There is neither, or the settings cannot be used.
+    pub fn open(path: &Path, flags: Flags) -> Result<Option<Self>> {
         let path = path.to_path_buf();
         if let Some(run) = run_of(&path) {
             run.check()?;
             let layer = Layer::from_file(&run.config())?;
             let own = RunConfig::resolve(std::slice::from_ref(&layer))?;
             let config = with_own_name(RunConfig::resolve(&[layer, flags.layer()])?)?;
-            return Ok(Self { path, own: Some(own), config, model: run.model() });
+            return Ok(Some(Self { path, own: Some(own), config, model: run.model() }));
         }
         let model = model_in(&path);
         let named = Checkpoint::open(&model)?.task().map(str::to_string);
-        if flags.task.is_none() && named.is_none() {
-            let expected = "a run folder, or a model whose config.json names its finetuning_task";
-            return Err(Error::value(path.display(), expected, "neither"));
-        }
-        let task = flags.task.or(named.as_deref());
-        let layer = Flags { task, ..flags }.layer();
+        let Some(task) = flags.task.or(named.as_deref()) else { return Ok(None) };
+        let layer = Flags { task: Some(task), ..flags }.layer();
         let config = with_own_name(RunConfig::resolve(&[layer])?)?;
-        Ok(Self { path, own: None, config, model })
+        Ok(Some(Self { path, own: None, config, model }))
     }
 
     /// The final model.
@@ -123,6 +119,12 @@ impl SavedRun {
             |dir: &Path| Encoder::from_dir(dir).is_ok_and(|other| other.fingerprint() == own);
         Ok(first.filter(|dir| same(dir)).unwrap_or(model.path()))
     }
+}
+
+/// The error of a model at `path` whose task nothing tells.
+pub fn no_task(path: &Path) -> Error {
+    let expected = "a run folder, or a model whose config.json names its finetuning_task";
+    Error::value(path.display(), expected, "neither")
 }
 
 /// The settings and the folder of a run to go on with; `moved` are settings that lie elsewhere now.

@@ -8,7 +8,7 @@ use clap::Args;
 use super::bars::SlowBar;
 use super::inference::with_model;
 use super::printer::Printer;
-use super::runs::{Flags, SavedRun};
+use super::runs::{Flags, SavedRun, no_task};
 use crate::error::{Error, Result};
 use crate::files::write_whole;
 use crate::glue::task::task;
@@ -37,13 +37,8 @@ pub fn run(args: &SubmitArgs, printer: &Printer) -> Result<()> {
     let mut runs = BTreeMap::new();
     for path in &args.runs {
         let (data_dir, backend) = (args.data_dir.as_deref(), args.backend.as_deref());
-        let run =
-            SavedRun::open(path, Flags { data_dir, backend, ..Flags::default() }).map_err(|e| {
-                match e {
-                    Error::Value { .. } => e.hint("name the folder of a finished run"),
-                    e => e,
-                }
-            })?;
+        let run = SavedRun::open(path, Flags { data_dir, backend, ..Flags::default() })?
+            .ok_or_else(|| no_task(path).hint("name the folder of a finished run"))?;
         let task = run.config.data().task.clone();
         if ENTRIES.iter().all(|entry| entry.task != task) {
             // MNLI's model predicts three files.

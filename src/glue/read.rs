@@ -17,7 +17,7 @@ pub const MAX_LINE_BYTES: usize = 1 << 20;
 /// The largest data file, in bytes: fifty times MNLI's.
 const MAX_DATA_BYTES: u64 = 4 << 30;
 
-const AGAIN: &str = "download the file again";
+const TOO_LONG: &str = "texts so long are cut off in any case: shorten this one";
 
 /// Reads a UTF-8 file without its byte-order mark.
 ///
@@ -118,7 +118,7 @@ impl Lines {
         }
         if bytes.len() > MAX_LINE_BYTES {
             let expected = format!("a line of at most {MAX_LINE_BYTES} bytes");
-            return Err(Error::content(&*path, *read, expected, "more").hint(AGAIN));
+            return Err(Error::content(&*path, *read, expected, "more").hint(TOO_LONG));
         }
         *line = String::from_utf8(bytes).map_err(|e| not_utf8(path, *read, &e))?;
         if *read == 1 && line.starts_with(BYTE_ORDER_MARK) {

@@ -199,7 +199,10 @@ fn configurations_of_runs() {
         CONFIG,
         &[
             (Text("task = \"demo\""), "run: expected a run of one of GLUE's tasks: .. found demo"),
-            (Edit(TASK, "task = \"chess\""), "run: expected a run of one of GLUE's tasks"),
+            (
+                Edit(TASK, "task = \"chess\""),
+                "task: expected one of cola, sst, mrpc, stsb, qqp, mnli",
+            ),
             (Made(|| vec![b'['; 100_000]), ":1: expected TOML, found"),
             (Edit("epochs = 4", "epochs = -4"), ": expected a valid epochs, found -4"),
         ],
