@@ -310,7 +310,8 @@ fn a_submission_holds_eleven_files_with_constants_for_what_is_missing() {
 #[test]
 fn a_finished_run_keeps_its_best_model_and_no_state() {
     let dir = Dir::new().with_tiny_demo("flex");
-    let train = "train tiny --no-tui --epochs 4 --eval-per-updates 1 --learning-rate 5e-3";
+    let train = "train tiny --no-tui --epochs 4 --eval-per-updates 1 --seed 2 \
+                 --learning-rate 2e-2";
     let ended = dir.platon_ok(&format!("{train} --output-dir run"));
     assert!(!dir.path("run/checkpoint").exists());
     let kept = format!("{train} --output-dir kept --keep-state --keep-checkpoints 99");

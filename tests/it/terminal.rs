@@ -2,7 +2,8 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,19 +35,23 @@ struct Terminal {
 impl Terminal {
     /// Starts `command` on a terminal of 80 columns and 24 rows, with these signals ignored.
     fn start(command: &mut Command, ignored: &'static [i32]) -> Self {
-        let (mut master, mut slave) = (-1, -1);
         let size = libc::winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
-        // SAFETY: the two numbers are written to before they are read; a terminal's settings are
-        // left as they are.
-        let [mut master, slave] = unsafe {
-            let (name, settings) = (std::ptr::null_mut(), std::ptr::null());
-            let made =
-                libc::openpty(&raw mut master, &raw mut slave, name, settings, &raw const size);
-            assert_eq!(made, 0);
-            // The program must not hold the side that stands for the screen.
-            libc::fcntl(master, libc::F_SETFD, libc::FD_CLOEXEC);
-            [File::from_raw_fd(master), File::from(OwnedFd::from_raw_fd(slave))]
+        // From the first moment no other program may hold the side that stands for the screen.
+        let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+        let mut name = [0; 64];
+        // SAFETY: the numbers are checked, and the name has room for any terminal's.
+        let mut master = unsafe {
+            let master = libc::posix_openpt(flags);
+            assert!(master >= 0);
+            assert_eq!((libc::grantpt(master), libc::unlockpt(master)), (0, 0));
+            assert_eq!(libc::ptsname_r(master, name.as_mut_ptr(), name.len()), 0);
+            assert_eq!(libc::ioctl(master, libc::TIOCSWINSZ, &raw const size), 0);
+            File::from_raw_fd(master)
         };
+        // SAFETY: the name that was just written ends in 0.
+        let name = unsafe { std::ffi::CStr::from_ptr(name.as_ptr()) }.to_str().unwrap();
+        let slave = File::options().read(true).write(true).custom_flags(libc::O_NOCTTY).open(name);
+        let slave = slave.unwrap();
         let stdio = || Stdio::from(slave.try_clone().unwrap());
         command.stdin(stdio()).stdout(stdio()).stderr(stdio());
         // SAFETY: between fork and exec only calls that are allowed there.
@@ -247,7 +252,8 @@ fn a_second_ctrl_c_stops_at_once_and_leaves_the_terminal() {
 #[test]
 fn the_dashboard_shows_a_run_to_its_end() {
     let dir = tiny();
-    let mut terminal = Terminal::platon(&dir, "train tiny --output-dir run", &[]);
+    let args = format!("{} --output-dir run", under_the_dashboard());
+    let mut terminal = Terminal::platon(&dir, &args, &[]);
     assert_eq!(terminal.wait().code(), Some(0), "{}", terminal.shown());
     let shown = terminal.shown();
     // Word by word: blanks are not drawn.

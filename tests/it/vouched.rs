@@ -284,5 +284,5 @@ fn a_run_that_goes_on_needs_no_weights_but_its_own() {
     assert!(dir.bytes("run/model/model.safetensors") == model);
     let line = dir
         .platon_refuses(&format!("{RUN} new --from-scratch=false --init-checkpoint first/model"));
-    assert!(line.contains("init_checkpoint: expected a file first/model"), "{line}");
+    assert!(line.contains("first/model: expected a file model.safetensors"), "{line}");
 }
