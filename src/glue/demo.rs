@@ -227,7 +227,7 @@ pub fn write(demo: &Demo, dir: &Path) -> Result<()> {
     files(demo, dir).iter().try_for_each(|(path, text)| write_whole(path, text.as_bytes()))
 }
 
-/// As [`write`], but for files that are there.
+/// As [`write()`], but for files that are there.
 ///
 /// # Errors
 /// A file cannot be written.
