@@ -184,7 +184,7 @@ fn a_run_that_ignores_its_terminal_s_end_goes_on_without_it() {
     terminal.close();
     assert_eq!(terminal.wait().code(), Some(0));
     let log = dir.read("run/log.log");
-    assert!(log.contains("the terminal is gone, and the dashboard with it"), "{log}");
+    assert!(log.contains("the terminal is gone; the run goes on without the dashboard"), "{log}");
     assert_eq!(dir.json("run/report.json")["steps"], 120);
 }
 
