@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::IsTerminal;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressFinish, ProgressStyle};
@@ -68,20 +68,19 @@ impl<'a> PrepareBars<'a> {
 }
 
 /// A bar on standard error for work that takes longer than one likes to wait.
-pub struct SlowBar(Mutex<(Instant, Option<ProgressBar>)>);
+#[derive(Default)]
+pub struct SlowBar(Mutex<Option<Slow>>);
+
+/// Work under way: when it was first heard of, and its bar once that is long ago.
+type Slow = (Instant, Option<ProgressBar>);
 
 impl SlowBar {
-    /// Work that begins now.
-    pub fn new() -> Self {
-        Self(Mutex::new((Instant::now(), None)))
-    }
-
     /// So many of `total` samples are done; all of them end the bar, and what is shown after that
-    /// is other work.
+    /// is other work, which begins then.
     pub fn show(&self, done: usize, total: usize) {
         self.at("{wide_bar} {pos}/{len} samples  {eta}", done, Some(total));
         if done >= total {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (Instant::now(), None);
+            *self.lock() = None;
         }
     }
 
@@ -95,8 +94,8 @@ impl SlowBar {
     fn at(&self, style: &str, done: usize, total: Option<usize>) {
         /// Without a sign of life.
         const PATIENCE: Duration = Duration::from_secs(2);
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (started, bar) = &mut *state;
+        let mut slow = self.lock();
+        let (started, bar) = slow.get_or_insert_with(|| (Instant::now(), None));
         if started.elapsed() < PATIENCE {
             return;
         }
@@ -108,5 +107,9 @@ impl SlowBar {
                 .with_finish(ProgressFinish::AndClear)
         });
         bar.set_position(done as u64);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Slow>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -76,7 +76,7 @@ pub fn run(args: &EvaluateArgs, printer: &Printer) -> Result<()> {
     with_model(run.config.run().backend, model, load, |model| {
         let (about, samples): (Vec<_>, Vec<_>) =
             sets.into_iter().map(|EvalSet { about, samples }| (about, samples)).unzip();
-        let (batch_size, bar) = (run.config.logging().batch_size_eval, SlowBar::new());
+        let (batch_size, bar) = (run.config.logging().batch_size_eval, SlowBar::default());
         let all = model.predict(samples, batch_size, &|done, of| bar.show(done, of));
         for (about, (predictions, seconds)) in about.into_iter().zip(all) {
             check(&about, &predictions)?;

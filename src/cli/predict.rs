@@ -31,7 +31,7 @@ pub fn run(args: &PredictArgs, printer: &Printer) -> Result<()> {
     let (bert, task) = (checkpoint.config.clone(), saved.task(&checkpoint));
     with_model(saved.backend()?, checkpoint, Load::Classifier, |model| {
         let Some(head) = model.head() else { return Ok(()) };
-        let bar = SlowBar::new();
+        let bar = SlowBar::default();
         if !json {
             printer.data(&header(head))?;
         }

@@ -100,7 +100,7 @@ fn predicted(
         for (file, task, sets) in wanted {
             let mut rows = Vec::new();
             for EvalSet { about, samples } in sets {
-                let (batch_size, bar) = (run.config.logging().batch_size_eval, SlowBar::new());
+                let (batch_size, bar) = (run.config.logging().batch_size_eval, SlowBar::default());
                 let show = |done, of| bar.show(done, of);
                 for (predictions, _) in model.predict(vec![samples], batch_size, &show) {
                     rows.extend(answers(task, &about, &predictions)?);

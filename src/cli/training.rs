@@ -95,7 +95,7 @@ impl Job for TrainJob<'_> {
         stop_on_signals(&interrupter, dashboard)?;
         let lines = Printer::new();
         let lines = Box::new(move |line: &str| lines.log(line));
-        let bar = SlowBar::new();
+        let bar = SlowBar::default();
         let evaluated = Box::new(move |done, of| bar.show(done, of));
         let console = Console { lines, evaluated, dashboard, interrupter };
         let devices = if config.run().multi_gpu_on { devices::<B>(&device)? } else { vec![device] };

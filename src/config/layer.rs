@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use toml::Table;
 
 use crate::error::{Error, Result};
-use crate::files::read_at_most;
+use crate::files;
 
 /// A thousand times what all settings take.
 const MAX_BYTES: u64 = 1 << 20;
@@ -52,6 +52,5 @@ impl Layer {
 /// # Errors
 /// The file cannot be read, is longer than 1 MiB, or is not UTF-8.
 pub(super) fn text_of(path: &Path) -> Result<String> {
-    String::from_utf8(read_at_most(path, MAX_BYTES)?)
-        .map_err(|_| Error::content(path, None, "UTF-8 text", "other bytes"))
+    files::text(path, files::read_at_most(path, MAX_BYTES)?)
 }

@@ -93,12 +93,12 @@ impl Dashboard {
     }
 
     fn close(&mut self) {
-        if terminal::is_gone() {
-            // Its thread cannot give back what is no longer there, which is no fault of the run.
-            drop(self.shown.take());
+        let is_gone = terminal::is_gone();
+        drop(self.shown.take());
+        if is_gone {
+            // Its thread could not give back what is no longer there, which is no fault of the run.
             let _ = panics::take();
         }
-        drop(self.shown.take());
         self.before.restore();
         terminal::give_stderr_back();
     }
