@@ -12,6 +12,7 @@
 //! | algorithm 1 | [`pruning::optimizer`] |
 //! | cubic schedule of the remaining ratio, equation 10 | [`pruning::schedule`] |
 //! | fine-tuning on GLUE, section 4 | [`train`], [`glue`], [`bert`] |
+//! | what pruning is for, and the paper leaves open: a faster model | [`sparse`] |
 
 pub mod backend;
 pub mod bert;
@@ -31,6 +32,7 @@ pub mod pruning;
 pub mod report;
 pub mod run;
 pub mod seed;
+pub mod sparse;
 pub mod submission;
 pub mod tensorboard;
 pub mod torch;

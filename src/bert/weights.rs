@@ -96,6 +96,18 @@ impl Tensors {
         }
     }
 
+    /// Takes a tensor of this shape, as Hugging Face stores it, out of the others.
+    ///
+    /// # Errors
+    /// It is missing or has another shape.
+    pub fn take(&mut self, name: &str, shape: &[usize]) -> Result<StoredTensor> {
+        match self.tensors.remove(name) {
+            Some(tensor) if tensor.shape == shape => Ok(tensor),
+            Some(tensor) => Err(misshapen(&self.file, name, shape, &tensor.shape)),
+            None => Err(missing(&self.file, name)),
+        }
+    }
+
     /// Compares the encoder's tensors with a configuration, before a model of its sizes takes
     /// memory.
     ///

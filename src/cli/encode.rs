@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::inference::with_model;
+use super::inference::{EngineName, with_model};
 use super::printer::Printer;
 use super::saved::SavedArgs;
 use crate::bert::Checkpoint;
@@ -59,7 +59,7 @@ pub fn run(args: &EncodeArgs, printer: &Printer) -> Result<()> {
     }
     let bert = checkpoint.config.clone();
     let width = bert.hidden_size;
-    with_model(saved.backend()?, checkpoint, Load::Encoder, |model| {
+    with_model(saved.engine()?, checkpoint, Load::Encoder, printer, |model| {
         let mut all = Vec::new();
         // A vector has any text, whatever the model's task.
         saved.each_chunk((&encoder, &bert), None, printer, |read, samples| {
@@ -94,7 +94,8 @@ pub fn sets(
 ) -> Result<()> {
     let sets = plan.into_sets();
     let width = checkpoint.config.hidden_size;
-    with_model(config.run().backend, checkpoint, Load::Encoder, |model| {
+    let engine = (EngineName::Auto, config.run().backend);
+    with_model(engine, checkpoint, Load::Encoder, printer, |model| {
         for EvalSet { about, samples } in sets {
             let batch_size = config.logging().batch_size_eval;
             let rows = model.vectors(samples, batch_size, Pooling::First);

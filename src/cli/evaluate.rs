@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::bars::SlowBar;
-use super::inference::with_model;
+use super::inference::{EngineName, with_model};
 use super::printer::Printer;
 use super::runs::{Flags, SavedRun, no_task};
 use crate::error::{Error, Result};
@@ -34,13 +34,16 @@ pub struct EvaluateArgs {
     /// flex, ndarray, cuda or wgpu; without it the run's.
     #[arg(long)]
     backend: Option<String>,
+    /// What computes the answers.
+    #[arg(long, value_enum, default_value_t)]
+    engine: EngineName,
     /// One JSON object per dev set, with all digits.
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(args: &EvaluateArgs, printer: &Printer) -> Result<()> {
-    let EvaluateArgs { run, task, task_def, data_dir, tokenizer, backend, json } = args;
+    let EvaluateArgs { run, task, task_def, data_dir, tokenizer, backend, engine, json } = args;
     let flags = Flags {
         task: task.as_deref(),
         task_def: task_def.as_deref(),
@@ -73,7 +76,8 @@ pub fn run(args: &EvaluateArgs, printer: &Printer) -> Result<()> {
     let wanted = Wanted { data_sets, with_label: settings.with_label, ..Wanted::default() };
     let sets = run.sets(task, &model, &wanted, printer)?;
     let load = Load::For(task);
-    with_model(run.config.run().backend, model, load, |model| {
+    let engine = (*engine, run.config.run().backend);
+    with_model(engine, model, load, printer, |model| {
         let (about, samples): (Vec<_>, Vec<_>) =
             sets.into_iter().map(|EvalSet { about, samples }| (about, samples)).unzip();
         let (batch_size, bar) = (run.config.logging().batch_size_eval, SlowBar::default());

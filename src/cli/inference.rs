@@ -1,33 +1,91 @@
 //! The one job of all commands that only want a model's answers.
 
+use clap::ValueEnum;
+
+use super::printer::Printer;
 use crate::backend::{Job, run_on};
-use crate::bert::Checkpoint;
-use crate::config::BackendName;
+use crate::bert::weights::Tensors;
+use crate::bert::{BertConfig, Checkpoint, HeadSettings};
+use crate::config::{BackendName, Layer, RunConfig};
 use crate::error::Result;
 use crate::infer::model::{BurnModel, Load, Model};
+use crate::infer::packed::{PackedModel, remaining};
 use crate::kernels::TrainingBackend;
+use crate::sparse::Instructions;
 
-/// Loads `checkpoint`, or the part of it that is wanted, on `backend` and hands it to `work`.
-pub fn with_model<R: Send>(
-    backend: BackendName,
-    checkpoint: Checkpoint,
-    load: Load,
-    work: impl FnOnce(&dyn Model) -> Result<R> + Send,
-) -> Result<R> {
-    run_on(backend, Inference { checkpoint, load, work })
+/// What computes a model's answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum EngineName {
+    /// The sparse one for a pruned model on the default backend, else the dense one.
+    #[default]
+    Auto,
+    /// The backend's products, zeros and all.
+    Dense,
+    /// Products of the weights that remain, on the CPU whatever the backend.
+    Sparse,
 }
 
-struct Inference<W> {
+/// With fewer of the encoder layers' weights remaining the sparse engine is worth it.
+const SPARSE_BELOW: f64 = 0.6;
+
+/// Loads `checkpoint`, or the part of it that is wanted, on `engine` or else `backend`, and hands it
+/// to `work`. Says which it is.
+pub fn with_model<R: Send>(
+    (engine, backend): (EngineName, BackendName),
     checkpoint: Checkpoint,
     load: Load,
-    work: W,
+    printer: &Printer,
+    work: impl FnOnce(&dyn Model) -> Result<R> + Send,
+) -> Result<R> {
+    let bert = checkpoint.config.clone();
+    let read = load.read(checkpoint)?;
+    let share = remaining(&read.0);
+    let left = format!("{:.1} % of the encoder layers' weights remain", 100.0 * share);
+    let name = format!("{backend:?}").to_lowercase();
+    let dense = |why: String| printer.log(&format!("engine: dense ({name}), {why}"));
+    let is_sparse = match engine {
+        EngineName::Sparse => true,
+        EngineName::Dense => false,
+        EngineName::Auto if backend != BackendName::Flex => {
+            dense("for the sparse one computes on the CPU".to_string());
+            false
+        }
+        EngineName::Auto if share >= SPARSE_BELOW => {
+            dense(format!("for {left}"));
+            false
+        }
+        EngineName::Auto => true,
+    };
+    if !is_sparse {
+        return run_on(backend, Inference { bert, read, work });
+    }
+    let instructions = Instructions::widest();
+    printer.log(&format!("engine: sparse ({}), for {left}", instructions.name()));
+    work(&PackedModel::new(&bert, read, instructions)?)
+}
+
+/// Work with the dense model on a backend.
+pub struct Inference<W> {
+    /// The model's sizes.
+    pub bert: BertConfig,
+    /// What [`Load::read`] gave.
+    pub read: (Tensors, Option<HeadSettings>),
+    /// What is to be done with it.
+    pub work: W,
+}
+
+/// The backend named, or the default one.
+pub fn default_backend(named: Option<&str>) -> Result<BackendName> {
+    let named = named.iter().map(|name| ("backend".to_string(), (*name).into()));
+    let layer = Layer::command_line(toml::Table::from_iter(named));
+    Ok(RunConfig::resolve(&[layer])?.run().backend)
 }
 
 impl<R: Send, W: FnOnce(&dyn Model) -> Result<R> + Send> Job for Inference<W> {
     type Output = R;
 
     fn run<B: TrainingBackend>(self, device: B::Device) -> Result<R> {
-        let Self { checkpoint, load, work } = self;
-        work(&BurnModel::<B::InnerBackend>::load(checkpoint, load, &device)?)
+        let Self { bert, read, work } = self;
+        work(&BurnModel::<B::InnerBackend>::new(bert, read, &device)?)
     }
 }

@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand.
 
 mod bars;
+mod bench;
 mod convert;
 mod demo_data;
 mod download;
@@ -56,6 +57,8 @@ enum Command {
     Predict(predict::PredictArgs),
     /// Print or save the encoder's vectors of texts.
     Encode(encode::EncodeArgs),
+    /// Time a model's answers, dense and sparse.
+    Bench(bench::BenchArgs),
     /// Make the archive that the GLUE server takes from finished runs.
     Submit(submit::SubmitArgs),
     /// Write a run's model as a Hugging Face folder or as a sparse file.
@@ -114,6 +117,7 @@ fn run(command: Command, printer: &Printer) -> Result<ExitCode> {
         Command::Evaluate(args) => evaluate::run(&args, printer),
         Command::Predict(args) => predict::run(&args, printer),
         Command::Encode(args) => encode::run(&args, printer),
+        Command::Bench(args) => bench::run(&args, printer),
         Command::Submit(args) => submit::run(&args, printer),
         Command::Export(args) => convert::export(&args, printer),
         Command::Convert(args) => convert::convert(&args, printer),

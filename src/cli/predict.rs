@@ -29,7 +29,7 @@ pub fn run(args: &PredictArgs, printer: &Printer) -> Result<()> {
     checkpoint.check_weights()?;
     let encoder = saved.encoder(&checkpoint)?;
     let (bert, task) = (checkpoint.config.clone(), saved.task(&checkpoint));
-    with_model(saved.backend()?, checkpoint, Load::Classifier, |model| {
+    with_model(saved.engine()?, checkpoint, Load::Classifier, printer, |model| {
         let Some(head) = model.head() else { return Ok(()) };
         let bar = SlowBar::default();
         if !json {

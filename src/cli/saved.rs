@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::inference::{EngineName, default_backend};
 use super::printer::Printer;
 use crate::bert::{BertConfig, Checkpoint};
 use crate::config::{BackendName, Layer, RunConfig};
@@ -41,6 +42,9 @@ pub struct SavedArgs {
     /// flex, ndarray, cuda or wgpu.
     #[arg(long)]
     backend: Option<String>,
+    /// What computes the answers.
+    #[arg(long, value_enum, default_value_t)]
+    engine: EngineName,
 }
 
 impl SavedArgs {
@@ -78,12 +82,9 @@ impl SavedArgs {
         usize::from(self.batch_size)
     }
 
-    /// The backend asked for, or the default one.
-    pub fn backend(&self) -> Result<BackendName> {
-        let named = self.backend.iter().map(|name| ("backend".to_string(), name.clone().into()));
-        let settings = toml::Table::from_iter(named);
-        let layer = Layer::command_line(settings);
-        Ok(RunConfig::resolve(&[layer])?.run().backend)
+    /// What computes the answers: the engine, and the backend asked for, or the default one.
+    pub fn engine(&self) -> Result<(EngineName, BackendName)> {
+        Ok((self.engine, default_backend(self.backend.as_deref())?))
     }
 
     /// What the input is called.
@@ -179,6 +180,7 @@ mod tests {
             tokenizer: None,
             batch_size: 1,
             backend: None,
+            engine: EngineName::Auto,
         };
         let bert = serde_json::json!({"vocab_size": 5, "hidden_size": 4, "num_hidden_layers": 1,
             "num_attention_heads": 2, "intermediate_size": 8, "type_vocab_size": token_types});

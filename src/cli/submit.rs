@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::bars::SlowBar;
-use super::inference::with_model;
+use super::inference::{EngineName, with_model};
 use super::printer::Printer;
 use super::runs::{Flags, SavedRun, no_task};
 use crate::error::{Error, Result};
@@ -95,7 +95,8 @@ fn predicted(
         wanted.push((entry.file, task, set));
     }
     let load = wanted.first().map_or(Load::Classifier, |(_, task, _)| Load::For(task));
-    with_model(run.config.run().backend, model, load, |model| {
+    let engine = (EngineName::Auto, run.config.run().backend);
+    with_model(engine, model, load, printer, |model| {
         let mut files = Vec::new();
         for (file, task, sets) in wanted {
             let mut rows = Vec::new();

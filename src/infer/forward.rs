@@ -63,10 +63,7 @@ impl<B: Backend> Answers<B> {
         let (predicted, expected) = logits
             .chunks(outputs.max(1))
             .zip(&self.labels)
-            .map(|(row, label)| match label {
-                Label::Class(class) => (argmax(row) as f32, *class as f32),
-                Label::Score(score) => (row.first().copied().unwrap_or(f32::NAN), *score),
-            })
+            .map(|(row, label)| answer(row, label))
             .unzip();
         Predictions {
             set: self.set,
@@ -76,6 +73,14 @@ impl<B: Backend> Answers<B> {
             logits,
             loss_sum: first(&self.loss.into_data()) * self.labels.len() as f64,
         }
+    }
+}
+
+/// What is predicted, and what is right: a class, or a value.
+pub(super) fn answer(logits: &[f32], label: &Label) -> (f32, f32) {
+    match label {
+        Label::Class(class) => (argmax(logits) as f32, *class as f32),
+        Label::Score(score) => (logits.first().copied().unwrap_or(f32::NAN), *score),
     }
 }
 

@@ -4,6 +4,7 @@
 pub mod forward;
 pub mod loss;
 pub mod model;
+pub mod packed;
 pub mod predictions;
 pub mod scores;
 pub mod sets;

@@ -4,7 +4,9 @@ use super::forward::predict;
 use super::predictions::Predictions;
 use super::vectors::{Pooling, vectors};
 use crate::bert::weights::{self, Parts, Tensors};
-use crate::bert::{BertClassifier, Checkpoint, ClassifierConfig, HeadConfig, HeadSettings};
+use crate::bert::{
+    BertClassifier, BertConfig, Checkpoint, ClassifierConfig, HeadConfig, HeadSettings,
+};
 use crate::error::Result;
 use crate::glue::sample::Sample;
 use crate::glue::task::Task;
@@ -40,6 +42,21 @@ pub enum Load {
     For(&'static Task),
 }
 
+impl Load {
+    /// Reads the weights, and with a head what it answers.
+    ///
+    /// # Errors
+    /// The weights cannot be read, or lack a part of what is to be loaded.
+    pub fn read(self, checkpoint: Checkpoint) -> Result<(Tensors, Option<HeadSettings>)> {
+        let (tensors, head) = match self {
+            Self::Encoder => return Ok((checkpoint.into_tensors()?, None)),
+            Self::Classifier => checkpoint.into_classifier()?,
+            Self::For(task) => classifier_for(checkpoint, task)?,
+        };
+        Ok((tensors, Some(head)))
+    }
+}
+
 /// The weights of a classifier for `task`, its outputs in the order of the task's labels.
 ///
 /// # Errors
@@ -60,23 +77,15 @@ pub struct BurnModel<B: ModelKernels> {
 }
 
 impl<B: ModelKernels> BurnModel<B> {
-    /// The model of `checkpoint`.
+    /// The model of this configuration, of what [`Load::read`] gave.
     ///
     /// # Errors
-    /// The weights cannot be read, or lack a part of what is to be loaded.
-    pub fn load(checkpoint: Checkpoint, load: Load, device: &B::Device) -> Result<Self> {
-        let bert = checkpoint.config.clone();
-        let (tensors, head) = match load {
-            Load::Encoder => (checkpoint.into_tensors()?, None),
-            Load::Classifier => {
-                let (tensors, head) = checkpoint.into_classifier()?;
-                (tensors, Some(head))
-            }
-            Load::For(task) => {
-                let (tensors, head) = classifier_for(checkpoint, task)?;
-                (tensors, Some(head))
-            }
-        };
+    /// The weights lack a part.
+    pub fn new(
+        bert: BertConfig,
+        (tensors, head): (Tensors, Option<HeadSettings>),
+        device: &B::Device,
+    ) -> Result<Self> {
         let parts = if head.is_some() { Parts::All } else { Parts::Encoder };
         let of = |head: &HeadSettings| HeadConfig { outputs: head.labels.len(), dropout: 0.0 };
         let heads = head.iter().map(of).collect();

@@ -63,7 +63,7 @@ pub fn vectors<B: ModelKernels>(
 }
 
 /// The mean of the rows of `values`.
-fn mean(values: &[f32], width: usize) -> Vec<f32> {
+pub(super) fn mean(values: &[f32], width: usize) -> Vec<f32> {
     let rows = values.len() / width.max(1);
     let mut sum = vec![0.0; width];
     for row in values.chunks(width.max(1)) {

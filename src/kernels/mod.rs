@@ -9,6 +9,7 @@ mod default_layer;
 mod default_update;
 pub mod inner;
 pub mod layer;
+mod math;
 pub mod model;
 pub mod operands;
 pub mod reduce;
@@ -22,6 +23,7 @@ use burn::tensor::backend::AutodiffBackend;
 
 pub use inner::{InnerOptimizer, Stepped};
 pub use layer::LayerKernels;
+pub use math::normal_cdf;
 pub use model::ModelKernels;
 pub use operands::{
     AdamaxStep, Averages, Fusion, Observation, Precision, Scores, SeededDropout, Updated,

@@ -125,6 +125,14 @@ pub fn softmax(logits: &[f32], classes: usize) -> Vec<f32> {
     logits.chunks(classes.max(1)).flat_map(of).collect()
 }
 
+/// The logarithm of the sum of the scores' powers of e: what a class's score is below it is the
+/// logarithm of its probability.
+pub fn log_sum_exp(logits: &[f32]) -> f64 {
+    let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let powers = logits.iter().map(|score| (f64::from(*score) - f64::from(highest)).exp());
+    f64::from(highest) + powers.sum::<f64>().ln()
+}
+
 /// The probabilities of labels that hold or not, each by itself, of their scores.
 pub fn sigmoid(logits: &[f32]) -> Vec<f32> {
     logits.iter().map(|score| 1.0 / (1.0 + (-score).exp())).collect()

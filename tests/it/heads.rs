@@ -9,7 +9,9 @@ use platon::glue::sample::Sample;
 use platon::glue::task::task;
 use platon::glue::tsv::Label;
 use platon::infer::model::{BurnModel, Load, Model};
+use platon::infer::packed::PackedModel;
 use platon::kernels::{LayerKernels, ModelKernels};
+use platon::sparse::Instructions;
 use serde_json::{Value, json};
 
 use crate::backends::{allowed, alone_with_random_numbers, on_every_backend};
@@ -71,10 +73,15 @@ fn outputs_of_another_order_answer_in_the_task_s<B: LayerKernels + ModelKernels>
     ] {
         let checkpoint = Checkpoint::open(&dir.path("")).unwrap();
         let _alone = alone_with_random_numbers();
-        let model = BurnModel::<B>::load(checkpoint, load, &B::Device::default()).unwrap();
-        assert_eq!(model.head().unwrap().labels, labels);
-        let all = model.predict(vec![samples.clone()], 2, &|_, _| ());
-        assert!(distance(&all[0].0.logits, expected) < allowed::<B>(1e-5), "{load:?}");
+        let (bert, read) = (checkpoint.config.clone(), load.read(checkpoint).unwrap());
+        let packed = PackedModel::new(&bert, read.clone(), Instructions::widest()).unwrap();
+        let model = BurnModel::<B>::new(bert, read, &B::Device::default()).unwrap();
+        let models: [(&dyn Model, f32); 2] = [(&model, allowed::<B>(1e-5)), (&packed, 1e-5)];
+        for (model, allowed) in models {
+            assert_eq!(model.head().unwrap().labels, labels);
+            let all = model.predict(vec![samples.clone()], 2, &|_, _| ());
+            assert!(distance(&all[0].0.logits, expected) < allowed, "{load:?}");
+        }
     }
 }
 

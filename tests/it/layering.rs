@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// What each top-level module may use of the crate. `main` uses `cli` alone.
-const ALLOWED: [(&str, &[&str]); 25] = [
+const ALLOWED: [(&str, &[&str]); 26] = [
     ("seed", &[]),
     ("error", &[]),
     ("panics", &[]),
@@ -20,7 +20,8 @@ const ALLOWED: [(&str, &[&str]); 25] = [
     ("bert", &["error", "files", "kernels", "seed", "torch"]),
     ("optim", &["kernels"]),
     ("pruning", &["error", "kernels"]),
-    ("infer", &["bert", "error", "glue", "kernels", "metrics", "submission"]),
+    ("sparse", &["kernels"]),
+    ("infer", &["bert", "error", "glue", "kernels", "metrics", "sparse", "submission"]),
     (
         "run",
         &[
@@ -64,6 +65,7 @@ const ALLOWED: [(&str, &[&str]); 25] = [
             "panics",
             "report",
             "run",
+            "sparse",
             "submission",
             "train",
         ],

@@ -5,10 +5,10 @@ use std::mem::MaybeUninit;
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
-use super::math::{exp, normal_cdf};
 use super::matmul::{ALONE, PARALLEL, Target, View, multiply};
 use super::memory::{Fresh, written};
 use super::{CHUNK, Matrix, ROWS, Vector, add_up, new, read, simd, take};
+use crate::kernels::math::{exp, normal_cdf};
 use crate::kernels::operands::{Dense, DenseGradients};
 
 /// x weight + bias.

@@ -11,7 +11,6 @@ mod dropout;
 mod embed;
 mod layer;
 mod linear;
-mod math;
 mod matmul;
 mod memory;
 mod norm;
