@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::bert::checkpoint::{CONFIG, Checkpoint, TOKENIZER_FILES};
 use crate::bert::head_settings::DROPOUT;
+use crate::bert::sparse::{Dtype, Encoded};
 use crate::bert::weights::{self, StoredTensor, Tensors};
 use crate::bert::{BertConfig, HeadSettings, names, sparse};
 use crate::error::{Error, Result};
@@ -90,18 +91,18 @@ pub fn to_hugging_face(
 /// The bytes of the encoder layers' tensors, without names and shapes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LayerBytes {
-    /// As they are.
+    /// As they are, in f32.
     pub dense: u64,
     /// In the sparse file.
     pub sparse: u64,
 }
 
-/// Writes `checkpoint` as one file that stores only the weights that are not zero, with its
-/// configuration and its tokenizer.
+/// Writes `checkpoint` as one file that stores only the weights that are not zero, in `dtype`, with
+/// its configuration and its tokenizer.
 ///
 /// # Errors
-/// The checkpoint has no weights, or a file cannot be read or written.
-pub fn to_sparse(checkpoint: Checkpoint, file: &Path) -> Result<LayerBytes> {
+/// The checkpoint has no weights, one is too large for `dtype`, or a file cannot be read or written.
+pub fn to_sparse(checkpoint: Checkpoint, dtype: Dtype, file: &Path) -> Result<LayerBytes> {
     let mut texts = match checkpoint.texts.is_empty() {
         true => tokenizer_texts(checkpoint.folder())?,
         false => checkpoint.texts.clone(),
@@ -110,14 +111,15 @@ pub fn to_sparse(checkpoint: Checkpoint, file: &Path) -> Result<LayerBytes> {
     let (Tensors { tensors, .. }, head) = checkpoint.into_parts()?;
     let json = hugging_face_config(&config, json, head.as_ref());
     texts.insert(CONFIG.to_string(), json.to_string());
-    write_whole(file, &sparse::encode(&tensors, &texts)?)?;
+    let Encoded { bytes, tensor_bytes } = sparse::encode(&tensors, &texts, dtype)?;
+    write_whole(file, &bytes)?;
     let mut layers = LayerBytes::default();
     for (name, tensor) in &tensors {
         if names::layer_and_matrix(name).is_none() {
             continue;
         }
         layers.dense += size_of_val(tensor.values.as_slice()) as u64;
-        layers.sparse += sparse::stored_bytes(name, &tensor.values) as u64;
+        layers.sparse += tensor_bytes.get(name).map_or(0, |bytes| *bytes as u64);
     }
     Ok(layers)
 }

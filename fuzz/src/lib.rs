@@ -8,8 +8,9 @@ use std::fs;
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 
+use platon::bert::Checkpoint;
+use platon::bert::sparse::{self as format, Dtype};
 use platon::bert::weights::StoredTensor;
-use platon::bert::{Checkpoint, sparse as format};
 use platon::config::{Layer, RunConfig};
 use platon::error::{Error, Result};
 use platon::files::sha256_file;
@@ -104,12 +105,38 @@ pub fn sparse(data: &[u8]) {
     };
     assert!(format::is_sparse(data));
     let values: usize = tensors.values().map(|tensor| tensor.values.len()).sum();
-    assert!(values <= 8 * data.len(), "{values} values in {} bytes", data.len());
-    let again = format::encode(&tensors, &texts).unwrap();
+    assert!(values <= 64 * data.len(), "{values} values in {} bytes", data.len());
+    let again = format::encode(&tensors, &texts, Dtype::F32).unwrap().bytes;
     let (same, same_texts) = format::decode(Path::new("m"), &again).unwrap();
     assert_eq!((bits(&same), same_texts), (bits(&tensors), texts));
+    let file = format::SparseFile::parse(Path::new("m"), data).unwrap();
+    for (name, form) in &file.tensors {
+        visited_once(form, &tensors[name]);
+    }
+    // In its own type a file has nothing to lose.
+    if tensors.values().flat_map(|tensor| &tensor.values).all(|value| !value.is_nan()) {
+        let own = format::encode(&tensors, &BTreeMap::new(), file.dtype).unwrap().bytes;
+        let (same, _) = format::decode(Path::new("m"), &own).unwrap();
+        for (name, tensor) in &tensors {
+            assert_eq!(same[name].values, tensor.values, "{name:?}");
+        }
+    }
     let place = Place::new("model.safetensors", data);
     place.unchanged(|| opened(&place.file));
+}
+
+/// The stored elements come in order, and all others are zero.
+fn visited_once(form: &format::Form<'_>, tensor: &StoredTensor) {
+    assert_eq!((form.shape(), form.elements()), (&tensor.shape[..], tensor.values.len()));
+    let (mut next, mut count) = (0, 0);
+    for (place, value) in form.stored() {
+        assert!(place >= next, "{place} after {next}");
+        assert!(tensor.values[next..place].iter().all(|value| value.to_bits() == 0));
+        assert_eq!(tensor.values[place].to_bits(), value.to_bits());
+        (next, count) = (place + 1, count + 1);
+    }
+    assert!(tensor.values[next..].iter().all(|value| value.to_bits() == 0));
+    assert_eq!(count, form.stored_count());
 }
 
 /// Checkpoints of PyTorch. After an `L` the rest is the main pickle of a file in the older format,
@@ -142,9 +169,9 @@ pub fn pickle(data: &[u8]) {
         .map(|(name, torch::TorchTensor { shape, values })| (name, StoredTensor { shape, values }));
     let tensors = tensors.collect();
     // Names and sizes that sparse files have no place for are refused.
-    let file = accepted(format::encode(&tensors, &BTreeMap::new()), LONGEST);
+    let file = accepted(format::encode(&tensors, &BTreeMap::new(), Dtype::F32), LONGEST);
     if let Some(file) = file {
-        let (same, _) = format::decode(Path::new("m"), &file).unwrap();
+        let (same, _) = format::decode(Path::new("m"), &file.bytes).unwrap();
         assert_eq!(bits(&same), bits(&tensors));
     }
     place.unchanged(|| opened(&place.file));

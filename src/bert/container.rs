@@ -30,21 +30,31 @@ pub(super) const DAMAGED: &str = "the file is damaged: copy it or export it agai
 pub(super) enum ElementType {
     /// 32-bit floats, little-endian.
     F32,
+    /// 16-bit floats of IEEE 754, little-endian.
+    F16,
+    /// The high halves of 32-bit floats, little-endian.
+    Bf16,
     /// Bytes.
     U8,
 }
 
 impl ElementType {
-    const fn name(self) -> &'static str {
+    const ALL: [Self; 4] = [Self::F32, Self::F16, Self::Bf16, Self::U8];
+
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::F32 => "F32",
+            Self::F16 => "F16",
+            Self::Bf16 => "BF16",
             Self::U8 => "U8",
         }
     }
 
-    const fn width(self) -> usize {
+    /// Bytes of an element.
+    pub(super) const fn width(self) -> usize {
         match self {
             Self::F32 => 4,
+            Self::F16 | Self::Bf16 => 2,
             Self::U8 => 1,
         }
     }
@@ -114,7 +124,7 @@ impl<'a> Header<'a> {
     /// The tensors, whose bytes are found to cover the data without gap and overlap.
     ///
     /// # Errors
-    /// An element type other than F32 and U8, and offsets that do not fit the shapes or the file.
+    /// An element type other than F32, F16, BF16 and U8, and offsets that do not fit the shapes or the file.
     pub(super) fn tensors(self, path: &Path) -> Result<BTreeMap<String, Stored<'a>>> {
         let mut infos: Vec<(String, Info)> = self.infos.into_iter().collect();
         infos.sort_by_key(|(_, info)| info.data_offsets);
@@ -122,13 +132,13 @@ impl<'a> Header<'a> {
         let mut start = 0;
         for (name, info) in infos {
             let tensor = format!("tensor {}", printable(&name));
-            let element_type = [ElementType::F32, ElementType::U8]
+            let element_type = ElementType::ALL
                 .into_iter()
                 .find(|known| known.name() == info.dtype)
                 .ok_or_else(|| {
-                    let expected = format!("{tensor} of type F32 or U8");
+                    let expected = format!("{tensor} of type F32, F16, BF16 or U8");
                     Error::content(path, None, expected, printable(&info.dtype))
-                        .hint("a sparse file holds f32 weights; export the model again")
+                        .hint("a sparse file holds no other types; export the model again")
                 })?;
             let end = element_count(&info.shape)
                 .and_then(|count| count.checked_mul(element_type.width()))

@@ -106,23 +106,28 @@ fn other_formats_and_versions_are_refused_with_a_way_out() {
         ),
         (
             with(r#""format":"platon-sparse""#),
-            "m: expected a metadata entry platon_format of \"1\", found none (hint: another \
-             version of platon wrote the file: read it with that one)",
+            "m: expected a metadata entry platon_format of \"1\" or \"2\", found none (hint: \
+             another version of platon wrote the file: read it with that one)",
         ),
         (
-            with(r#""format":"platon-sparse","platon_format":"2""#),
-            "m: expected a metadata entry platon_format of \"1\", found \"2\" (hint: another \
-             version of platon wrote the file: read it with that one)",
+            with(r#""format":"platon-sparse","platon_format":"3""#),
+            "m: expected a metadata entry platon_format of \"1\" or \"2\", found \"3\" (hint: \
+             another version of platon wrote the file: read it with that one)",
+        ),
+        (
+            file(&header("", &entry("w", "F64", "[1]", 0, 8)), 8),
+            "m: expected tensor w of type F32, F16, BF16 or U8, found F64 (hint: a sparse file \
+             holds no other types; export the model again)",
         ),
         (
             file(&header("", &entry("w", "F16", "[1]", 0, 2)), 2),
-            "m: expected tensor w of type F32 or U8, found F16 (hint: a sparse file holds f32 \
-             weights; export the model again)",
+            "m: expected tensor w of type F32, found F16 (hint: a sparse file holds weights of \
+             one type; export the model again)",
         ),
         (
             file(&header("", &entry("w", "U8", "[2]", 0, 2)), 2),
-            "m: expected tensor w of type F32, found U8 (hint: a sparse file holds f32 weights; \
-             export the model again)",
+            "m: expected tensor w of type F32, found U8 (hint: a sparse file holds weights of \
+             one type; export the model again)",
         ),
     ] {
         assert_eq!(message(&bytes), expected);
@@ -180,10 +185,7 @@ fn a_file_that_breaks_a_rule_of_the_format_is_refused() {
             shaped(std::slice::from_ref(&bitmap), 2),
             "w.values of type F32 and one dimension, found none of that name",
         ),
-        (
-            shaped(&[entry("w.values", "F32", "[2]", 0, 8)], 8),
-            "w.bitmap of type U8 and one dimension, found none of that name",
-        ),
+        (shaped(&[entry("w.values", "F32", "[2]", 0, 8)], 8), "w.values of 9 elements, found 2"),
         (
             shaped(
                 &[entry("w.bitmap", "F32", "[2]", 0, 8), entry("w.values", "F32", "[2]", 8, 16)],
@@ -207,8 +209,8 @@ fn a_file_that_breaks_a_rule_of_the_format_is_refused() {
         (sparse("", 8), "w.bitmap of 1 bytes, found 2"),
         (sparse("4294967296,4294967295", 8), "w.bitmap of 2305843008676823040 bytes, found 2"),
         (padded, "w.bitmap with zeros after bit 9, found a set bit"),
-        (sparse("3,3", 4), "w.values of 2 elements, one for each set bit, found 1"),
-        (sparse("3,3", 12), "w.values of 2 elements, one for each set bit, found 3"),
+        (sparse("3,3", 4), "w.bitmap with a set bit for each of 1 values, found 2"),
+        (sparse("3,3", 12), "w.bitmap with a set bit for each of 3 values, found 2"),
         (sparse("3, 3", 8), "a shape of w such as 384,1536, found \"3, 3\""),
         (sparse("+9", 8), "a shape of w such as 384,1536, found \"+9\""),
         (sparse("09", 8), "a shape of w such as 384,1536, found \"09\""),
@@ -219,7 +221,7 @@ fn a_file_that_breaks_a_rule_of_the_format_is_refused() {
         ),
         (
             file(&header(r#","shape.a.values":"""#, ""), 0),
-            "a shape of a tensor not called __metadata__, *.bitmap or *.values, found a.values",
+            "a shape of a tensor with a name that the format does not keep, found a.values",
         ),
     ] {
         assert_eq!(message(&bytes), format!("m: expected {expected} (hint: {DAMAGED})"));

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::printer::Printer;
 use crate::bert::Checkpoint;
+use crate::bert::sparse::Dtype;
 use crate::error::{Error, Result, one_line};
 use crate::export::{Converted, to_hugging_face, to_sparse};
 use crate::run::RunFolder;
@@ -29,6 +30,9 @@ pub struct ExportArgs {
     /// What to write.
     #[arg(long, value_enum)]
     format: Format,
+    /// How a sparse file stores each weight; without it f32, which keeps every bit.
+    #[arg(long, value_enum)]
+    dtype: Option<Numbers>,
     /// Which model of a run.
     #[arg(long, value_enum, default_value_t = Moment::Last)]
     checkpoint: Moment,
@@ -53,12 +57,36 @@ enum Format {
     Sparse,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum Numbers {
+    /// 32 bits.
+    F32,
+    /// 16 bits, of numbers up to 65504.
+    F16,
+    /// 16 bits, less precise than f16, of numbers as large as those of f32.
+    Bf16,
+}
+
+impl From<Numbers> for Dtype {
+    fn from(numbers: Numbers) -> Self {
+        match numbers {
+            Numbers::F32 => Self::F32,
+            Numbers::F16 => Self::F16,
+            Numbers::Bf16 => Self::Bf16,
+        }
+    }
+}
+
 pub fn convert(args: &ConvertArgs, printer: &Printer) -> Result<()> {
     let checkpoint = Checkpoint::open(&model_in(&args.input))?;
     write_folder(checkpoint, args.tokenizer.as_deref(), &args.output, printer)
 }
 
 pub fn export(args: &ExportArgs, printer: &Printer) -> Result<()> {
+    if matches!(args.format, Format::Hf) && args.dtype.is_some() {
+        return Err(Error::value("--dtype", "--format sparse", "--format hf")
+            .hint("a Hugging Face folder keeps every weight in f32: leave --dtype away"));
+    }
     let run = RunFolder::at(&args.run);
     let model = match args.checkpoint {
         Moment::Last => model_in(&args.run),
@@ -86,7 +114,7 @@ pub fn export(args: &ExportArgs, printer: &Printer) -> Result<()> {
                 return Err(Error::value("output", "a new file", file.display())
                     .hint("name another one, or remove this one"));
             }
-            let layers = to_sparse(checkpoint, &file)?;
+            let layers = to_sparse(checkpoint, args.dtype.map_or(Dtype::F32, Into::into), &file)?;
             let bytes = std::fs::metadata(&file).map_err(|e| Error::io(&file, "read", e))?.len();
             let megabytes = |bytes: u64| bytes as f64 / 1e6;
             printer.log(&format!(

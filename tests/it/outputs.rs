@@ -251,6 +251,70 @@ fn a_sparse_file_comes_back_bit_for_bit() {
 }
 
 #[test]
+fn a_sparse_file_in_16_bits_is_a_model_like_any_other() {
+    let dir = finished("");
+    dir.write("texts.txt", "a cat\ta dog\n");
+    let size = |path: &str| std::fs::metadata(dir.path(path)).unwrap().len();
+    dir.platon_ok("export run --format sparse --output f32.safetensors");
+    let (model, _) = read(&dir.path("run/model/model.safetensors"));
+    for dtype in ["f16", "bf16"] {
+        let nearest = |value: &f64| match dtype {
+            "f16" => half::f16::from_f32(*value as f32).to_f64(),
+            _ => half::bf16::from_f32(*value as f32).to_f64(),
+        };
+        let file = format!("{dtype}.safetensors");
+        dir.platon_ok(&format!("export run --format sparse --dtype {dtype} --output {file}"));
+        assert!(size(&file) < size("f32.safetensors"));
+        dir.platon_ok(&format!("convert {file} {dtype}"));
+        let (converted, _) = read(&dir.path(&format!("{dtype}/model.safetensors")));
+        assert_eq!(converted.len(), model.len());
+        for (name, tensor) in &model {
+            let expected: Vec<f64> = tensor.values.iter().map(nearest).collect();
+            assert!(converted[name].values == expected, "{name} in {dtype}");
+        }
+        let predicted = dir.platon_ok(&format!("predict {file} --input texts.txt")).stdout;
+        let args = format!("predict {dtype} --input texts.txt");
+        assert_eq!(predicted, dir.platon_ok(&args).stdout);
+        assert_eq!(
+            dir.platon_ok(&format!("evaluate {file} --task demo")).stdout,
+            dir.platon_ok(&format!("evaluate {dtype} --task demo")).stdout,
+        );
+        dir.platon_ok(&format!("encode {file} --input texts.txt"));
+    }
+    let line = dir.platon_refuses("export run --format hf --dtype f16 --output hf");
+    let expected = "--dtype: expected --format sparse, found --format hf (hint: a Hugging Face";
+    assert!(line.contains(expected), "{line}");
+    assert!(!dir.path("hf").exists());
+}
+
+#[test]
+fn a_weight_too_large_for_16_bits_is_refused_with_its_tensor() {
+    let dir = finished("");
+    let path = dir.path("run/model/model.safetensors");
+    let mut file = std::fs::read(&path).unwrap();
+    let end = file.len();
+    file[end - 4..].copy_from_slice(&70_000_f32.to_le_bytes());
+    std::fs::write(&path, file).unwrap();
+    let line = dir.platon_refuses("export run --format sparse --dtype f16");
+    let expected = "expected numbers of at most 65504 to store as F16, found 70000 (hint: --dtype";
+    assert!(line.contains(": tensor ") && line.contains(expected), "{line}");
+    assert!(!dir.path("run/model-sparse.safetensors").exists());
+    dir.platon_ok("export run --format sparse --dtype bf16");
+}
+
+#[test]
+fn a_sparse_file_of_version_1_is_read() {
+    let dir = Dir::new();
+    let file = fixture("sparse/version_1.safetensors");
+    let out = dir.path("out");
+    dir.platon_ok(&format!("convert {} {}", file.display(), out.display()));
+    let (tensors, _) = read(&out.join("model.safetensors"));
+    let query = &tensors["bert.encoder.layer.0.attention.self.query.weight"];
+    assert_eq!(query.values.iter().filter(|value| **value != 0.0).count(), 103);
+    assert!(out.join("vocab.txt").is_file());
+}
+
+#[test]
 fn a_checkpoint_of_the_original_becomes_a_hugging_face_folder() {
     let dir = Dir::new();
     let (input, tokenizer) = (fixture("tiny_bert/mtdnn.pt"), fixture("tiny_bert"));

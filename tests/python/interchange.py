@@ -13,7 +13,7 @@ tab between them. The first 200 rows that need no truncation are used. In order:
    transformers as safetensors; and saved by PyTorch as pytorch_model.bin and converted by
    `platon convert`.
 3. `platon export --format sparse`, converted back or read by read_sparse.py, gives every weight of
-   RUN/model bit for bit.
+   RUN/model bit for bit; with --dtype f16 and bf16, as PyTorch rounds it.
 4. With --tensorboard: TensorBoard's own reader finds in RUN/tensorboard_logdir what stands in
    RUN/metrics.jsonl: train/loss, Prune/ratio and Prune/threshold at every update of the split
    `train`, and metrics of every dev set SET_dev as Dev/SET/METRIC at every evaluation. Values agree to
@@ -330,6 +330,26 @@ def sparse_export(program, run, temporary):
         f"{len(wanted)} tensors equal bit for bit; the file has {share:.1f} % of the model's bytes, "
         f"{zeros:.1f} % of the weights are zero",
     )
+    for dtype in ("f16", "bf16"):
+        sparse, dense = temporary / f"{dtype}.safetensors", temporary / dtype
+        platon(program, "export", run, "--format", "sparse", "--dtype", dtype, "--output", sparse)
+        platon(program, "convert", sparse, dense)
+        subprocess.run([sys.executable, reader, sparse, read], check=True, timeout=COMMAND_SECONDS)
+        wanted = rounded(original, dtype)
+        what = f"the sparse export in {dtype}"
+        same_bits(f"{what}, converted back", wanted, load_file(dense / SAVED))
+        same_bits(f"{what}, read by read_sparse.py", wanted, load_file(read))
+        share = 100 * sparse.stat().st_size / original.stat().st_size
+        passed(what, f"as PyTorch rounds; the file has {share:.1f} % of the model's bytes")
+
+
+def rounded(path, dtype):
+    """The tensors of a file as PyTorch rounds them to 16 bits, widened again, without zeros' signs."""
+    import torch
+    from safetensors.torch import load_file
+
+    kind = {"f16": torch.float16, "bf16": torch.bfloat16}[dtype]
+    return {name: (a.to(kind).to(torch.float32) + 0.0).numpy() for name, a in load_file(path).items()}
 
 
 # TensorBoard.

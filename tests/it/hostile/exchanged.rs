@@ -54,8 +54,8 @@ fn sparse_files() {
         "model.sparse",
         &[
             (
-                Sparse(|h| h["__metadata__"]["platon_format"] = json!("2")),
-                ": expected a metadata entry platon_format of \"1\", found \"2\" (hint: \
+                Sparse(|h| h["__metadata__"]["platon_format"] = json!("3")),
+                ": expected a metadata entry platon_format of \"1\" or \"2\", found \"3\" (hint: \
                  another version of platon wrote the file: read it with that one)",
             ),
             (
@@ -68,7 +68,7 @@ fn sparse_files() {
             ),
             (
                 Sparse(|h| h["__metadata__"]["shape.x"] = json!("2,2")),
-                ": expected x.bitmap of type U8 and one dimension, found none of that name \
+                ": expected x.values of type F32 and one dimension, found none of that name \
                  (hint: the file is damaged",
             ),
             (
@@ -87,8 +87,8 @@ fn sparse_files() {
             ),
             (
                 Sparse(|h| word(h)["dtype"] = json!("F64")),
-                ": expected tensor bert.embeddings.word_embeddings.weight of type F32 or U8, \
-                 found F64",
+                ": expected tensor bert.embeddings.word_embeddings.weight of type F32, F16, \
+                 BF16 or U8, found F64",
             ),
             (Made(|| shortened(sparse(|_| ()), 4)), ": expected at least"),
             (Made(|| bombs("65536,65536")), ": expected bert.x.bitmap of 536870912 bytes, found 8"),
