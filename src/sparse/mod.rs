@@ -17,6 +17,7 @@ pub mod product;
 pub mod rows;
 pub mod rowwise;
 pub mod shrink;
+pub mod transpose;
 pub mod vector;
 pub mod weights;
 
