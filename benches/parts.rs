@@ -8,7 +8,7 @@ use burn::tensor::{Distribution, Int, Tensor, TensorData};
 use burn_flex::Flex;
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use platon::bert::{BertConfig, ClassifierConfig, HeadConfig, Training};
+use platon::bert::{BertConfig, ClassifierConfig, HeadConfig, Pass, Training};
 use platon::glue::batch::{Batch, Filling};
 use platon::glue::demo;
 use platon::glue::encode::Encoder;
@@ -16,7 +16,7 @@ use platon::glue::sample::Sample;
 use platon::glue::tsv::{Label, Row};
 use platon::kernels::operands::{Dense, Heads, Norm, Setup, Tables, TokenIds};
 use platon::kernels::{
-    AdamaxStep, Averages, Fusion, LayerKernels, Observation, Precision, Queries, Scores,
+    AdamaxStep, Averages, Fusion, LayerKernels, Observation, Precision, Products, Queries, Scores,
     SeededDropout, Sequences, UpdateKernels,
 };
 
@@ -91,7 +91,7 @@ const DROPOUT: Option<SeededDropout> = Some(SeededDropout { rate: 0.1, seed: 7 }
 
 fn dense(inputs: usize, outputs: usize) -> Dense<Flex> {
     let (weight, bias) = (random([inputs, outputs]), random([outputs]));
-    Dense { weight, bias, precision: Precision::Single }
+    Dense { weight, bias, products: Products::default() }
 }
 
 fn norm() -> Norm<Flex> {
@@ -107,7 +107,7 @@ fn dense_layer(bencher: Bencher, (inputs, outputs): (usize, usize)) {
     bencher.counter(ItemsCount::new(6 * ROWS * inputs * outputs)).bench_local(|| {
         let output = Flex::dense_forward(x.clone(), layer.clone());
         let weight = layer.weight.clone();
-        (output, Flex::dense_backward(x.clone(), weight, grad.clone(), Precision::Single))
+        (output, Flex::dense_backward(x.clone(), weight, grad.clone(), Products::default()))
     });
 }
 
@@ -120,7 +120,7 @@ fn dense_layer_with_gelu(bencher: Bencher) {
         let weight = layer.weight.clone();
         slope.map(|slope| {
             let grad = grad.clone();
-            (output, Flex::dense_gelu_backward(x.clone(), weight, slope, grad, Precision::Single))
+            (output, Flex::dense_gelu_backward(x.clone(), weight, slope, grad, Products::default()))
         })
     });
 }
@@ -207,9 +207,9 @@ fn model(bencher: Bencher) {
     B::seed(&device, 7);
     let net = config.init::<B>(&device);
     let sequences = Sequences::new(vec![50; ROWS / 50], None);
-    bencher
-        .counter(ItemsCount::new(ROWS))
-        .bench_local(|| net.forward(ids(ROWS), &sequences, 0, Some(training)).sum().backward());
+    bencher.counter(ItemsCount::new(ROWS)).bench_local(|| {
+        net.forward(ids(ROWS), &sequences, 0, Pass::training(training)).sum().backward()
+    });
 }
 
 /// A batch of 32 samples of 53 tokens, as the loader makes it.

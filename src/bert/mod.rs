@@ -19,4 +19,4 @@ pub use config::BertConfig;
 pub use head::HeadConfig;
 pub use head_settings::HeadSettings;
 pub use model::{BertClassifier, ClassifierConfig};
-pub use pass::Training;
+pub use pass::{Pass, Training};

@@ -9,7 +9,7 @@ use burn::tensor::{Tensor, TensorData};
 
 use super::config::BertConfig;
 use super::head::{Head, HeadConfig};
-use super::pass::{Pass, Place, Training, dense, linear, norm};
+use super::pass::{Pass, Place, dense, linear, norm};
 use crate::kernels::operands::{Heads, Setup, Tables, TokenIds};
 use crate::kernels::{ModelKernels, Queries, Sequences};
 
@@ -143,18 +143,16 @@ impl<B: ModelKernels> BertClassifier<B> {
     /// # Shapes
     /// - `ids`: `[rows]` each, one row per token as `sequences` lays them out
     /// - output: `[batch, outputs]`
-    ///
-    /// With `training` it is the pass of an update; without, nothing is dropped.
     pub fn forward(
         &self,
         ids: TokenIds<B>,
         sequences: &Sequences,
         head: usize,
-        training: Option<Training>,
+        pass: Pass,
     ) -> Tensor<B, 2> {
-        let first = self.bert.forward(ids, sequences, Queries::First, training); // [batch, hidden]
+        let first = self.bert.forward(ids, sequences, Queries::First, pass); // [batch, hidden]
         match self.heads.get(head) {
-            Some(head) => head.forward(first, Pass(training)),
+            Some(head) => head.forward(first, pass),
             // Nobody takes it for an answer, and as a loss it ends a run.
             None => first.mul_scalar(f64::NAN),
         }
@@ -178,9 +176,8 @@ impl<B: ModelKernels> Bert<B> {
         ids: TokenIds<B>,
         sequences: &Sequences,
         wanted: Queries,
-        training: Option<Training>,
+        pass: Pass,
     ) -> Tensor<B, 2> {
-        let pass = Pass(training);
         let mut hidden = self.embeddings.forward(ids, pass);
         let last = self.encoder.len().saturating_sub(1);
         for (n, layer) in self.encoder.iter().enumerate() {

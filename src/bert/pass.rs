@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
 use crate::kernels::operands::{Dense, Norm};
-use crate::kernels::{ModelKernels, Precision, SeededDropout};
+use crate::kernels::{ModelKernels, Precision, Products, SeededDropout, Zeros};
 use crate::seed::mix;
 
 /// How the forward pass of an update differs from one that only wants the answers.
@@ -28,13 +28,26 @@ pub(super) enum Place {
     AfterFeedForward(usize),
 }
 
-/// A forward pass; `None` drops nothing and computes in single precision.
-#[derive(Clone, Copy)]
-pub(super) struct Pass(pub Option<Training>);
+/// A forward pass.
+#[derive(Debug, Clone, Copy)]
+pub struct Pass {
+    training: Option<Training>,
+    zeros: Zeros,
+}
 
 impl Pass {
+    /// That of an update, which leaves out zeros of the weights where that is faster.
+    pub fn training(training: Training) -> Self {
+        Self { training: Some(training), zeros: Zeros::Skip }
+    }
+
+    /// One that only wants the answers: nothing is dropped, products are in single precision.
+    pub fn answers(zeros: Zeros) -> Self {
+        Self { training: None, zeros }
+    }
+
     pub(super) fn precision(self) -> Precision {
-        self.0.map_or(Precision::Single, |training| training.precision)
+        self.training.map_or(Precision::Single, |training| training.precision)
     }
 
     pub(super) fn dropout(self, place: Place, rate: f64) -> Option<SeededDropout> {
@@ -46,7 +59,8 @@ impl Pass {
             Place::AfterAttention(layer) => 4 + 3 * layer,
             Place::AfterFeedForward(layer) => 5 + 3 * layer,
         };
-        self.0.map(|training| SeededDropout { rate, seed: mix(training.noise, stream as u64) })
+        self.training
+            .map(|training| SeededDropout { rate, seed: mix(training.noise, stream as u64) })
     }
 }
 
@@ -69,7 +83,8 @@ pub(super) fn dense<B: Backend>(linear: &Linear<B>, pass: Pass) -> Dense<B> {
     let [_, outputs] = weight.dims();
     let zeros = || Tensor::zeros([outputs], &weight.device());
     let bias = linear.bias.as_ref().map_or_else(zeros, |bias| bias.val());
-    Dense { weight, bias, precision: pass.precision() }
+    let products = Products { precision: pass.precision(), zeros: pass.zeros };
+    Dense { weight, bias, products }
 }
 
 /// # Shapes

@@ -8,12 +8,12 @@ use burn::tensor::backend::Backend;
 
 use super::loss::{first, label_loss};
 use super::predictions::Predictions;
-use crate::bert::BertClassifier;
+use crate::bert::{BertClassifier, Pass};
 use crate::glue::batch::{Batch, EvalLoader, Filling};
 use crate::glue::sample::Sample;
 use crate::glue::tsv::Label;
 use crate::kernels::operands::TokenIds;
-use crate::kernels::{ModelKernels, Sequences};
+use crate::kernels::{ModelKernels, Sequences, Zeros};
 use crate::metrics::scores::argmax;
 
 /// Runs `net` over all `sets`; the predictions of each, with the seconds from the assembly of its
@@ -31,7 +31,7 @@ pub fn predict<B: ModelKernels>(
     let mut started = Instant::now();
     let loader = EvalLoader::<B>::new(sets, batch_size, filling::<B>(), device.clone());
     for batch in loader.iter() {
-        let predictions = infer(net, batch).read();
+        let predictions = infer(net, batch, Zeros::Multiply).read();
         done += predictions.predicted.len();
         progress(done, total);
         let now = Instant::now();
@@ -84,11 +84,15 @@ pub(super) fn answer(logits: &[f32], label: &Label) -> (f32, f32) {
     }
 }
 
-/// The answers of `net` to one batch.
-pub fn infer<B: ModelKernels>(net: &BertClassifier<B>, mut batch: Batch<B>) -> Answers<B> {
+/// The answers of `net` to one batch, zeros of the weights being left out or not.
+pub fn infer<B: ModelKernels>(
+    net: &BertClassifier<B>,
+    mut batch: Batch<B>,
+    zeros: Zeros,
+) -> Answers<B> {
     let (head, set, places) = (batch.head, batch.set, std::mem::take(&mut batch.places));
     let ((ids, sequences), labels) = inputs(batch);
-    let logits = net.forward(ids, &sequences, head, None);
+    let logits = net.forward(ids, &sequences, head, Pass::answers(zeros));
     let loss = label_loss(logits.clone(), &labels);
     Answers { set, places, logits, loss, labels }
 }

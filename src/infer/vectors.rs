@@ -7,11 +7,11 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
 use super::forward::{filling, inputs};
-use crate::bert::BertClassifier;
+use crate::bert::{BertClassifier, Pass};
 use crate::error::{Error, Result};
 use crate::glue::batch::EvalLoader;
 use crate::glue::sample::Sample;
-use crate::kernels::{ModelKernels, Queries};
+use crate::kernels::{ModelKernels, Queries, Zeros};
 
 /// What stands for a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,8 @@ pub fn vectors<B: ModelKernels>(
         let places = std::mem::take(&mut batch.places);
         let ((ids, sequences), _) = inputs(batch);
         let queries = if pooling == Pooling::First { Queries::First } else { Queries::All };
-        let hidden = net.encoder().forward(ids, &sequences, queries, None);
+        let hidden =
+            net.encoder().forward(ids, &sequences, queries, Pass::answers(Zeros::Multiply));
         let [_, width] = hidden.dims();
         let hidden: Vec<f32> = hidden.into_data().iter::<f32>().collect();
         // A span may end in padding.

@@ -14,7 +14,7 @@ use burn::tensor::{Tensor, TensorPrimitive};
 use super::layer::LayerKernels;
 use super::model::ModelKernels;
 use super::operands::{
-    AddNormGradients, Dense, DenseGradients, EmbedGradients, Heads, Norm, NormSaved, Precision,
+    AddNormGradients, Dense, DenseGradients, EmbedGradients, Heads, Norm, NormSaved, Products,
     SeededDropout, Setup, Tables, TokenIds,
 };
 use super::sequences::Sequences;
@@ -89,7 +89,7 @@ where
 }
 
 #[derive(Debug, Clone)]
-struct DenseLayer(Precision);
+struct DenseLayer(Products);
 
 impl<B: LayerKernels> Fused<B, 3> for DenseLayer {
     type Saved = (Tensor<B, 2>, Tensor<B, 2>);
@@ -100,7 +100,7 @@ impl<B: LayerKernels> Fused<B, 3> for DenseLayer {
         keep: bool,
     ) -> (Tensor<B, 2>, Option<Self::Saved>) {
         let x = wrap(x);
-        let dense = Dense::<B> { weight: wrap(weight), bias: wrap(bias), precision: self.0 };
+        let dense = Dense::<B> { weight: wrap(weight), bias: wrap(bias), products: self.0 };
         let saved = keep.then(|| (Tensor::clone(&x), dense.weight.clone()));
         (B::dense_forward(x, dense), saved)
     }
@@ -112,7 +112,7 @@ impl<B: LayerKernels> Fused<B, 3> for DenseLayer {
 }
 
 #[derive(Debug, Clone)]
-struct DenseGelu(Precision);
+struct DenseGelu(Products);
 
 impl<B: LayerKernels> Fused<B, 3> for DenseGelu {
     type Saved = (Tensor<B, 2>, Tensor<B, 2>, Tensor<B, 2>);
@@ -124,7 +124,7 @@ impl<B: LayerKernels> Fused<B, 3> for DenseGelu {
     ) -> (Tensor<B, 2>, Option<Self::Saved>) {
         let (x, weight) = (wrap(x), wrap(weight));
         let bias = wrap(bias);
-        let dense = Dense::<B> { weight: Tensor::clone(&weight), bias, precision: self.0 };
+        let dense = Dense::<B> { weight: Tensor::clone(&weight), bias, products: self.0 };
         let (output, slope) = B::dense_gelu_forward(Tensor::clone(&x), dense, keep);
         (output, slope.map(|slope| (x, weight, slope)))
     }
@@ -236,13 +236,13 @@ impl<B: LayerKernels, C: CheckpointStrategy> ModelKernels for Autodiff<B, C> {
     }
 
     fn dense(x: Tensor<Self, 2>, dense: Dense<Self>) -> Tensor<Self, 2> {
-        let Dense { weight, bias, precision } = dense;
-        apply(DenseLayer(precision), [unwrap(x), unwrap(weight), unwrap(bias)])
+        let Dense { weight, bias, products } = dense;
+        apply(DenseLayer(products), [unwrap(x), unwrap(weight), unwrap(bias)])
     }
 
     fn dense_gelu(x: Tensor<Self, 2>, dense: Dense<Self>) -> Tensor<Self, 2> {
-        let Dense { weight, bias, precision } = dense;
-        apply(DenseGelu(precision), [unwrap(x), unwrap(weight), unwrap(bias)])
+        let Dense { weight, bias, products } = dense;
+        apply(DenseGelu(products), [unwrap(x), unwrap(weight), unwrap(bias)])
     }
 
     fn dropout_add_norm(

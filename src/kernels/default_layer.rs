@@ -8,8 +8,8 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{Distribution, FloatDType, IndexingUpdateOp, Int, Tensor, TensorData};
 
 use super::operands::{
-    Dense, DenseGradients, Heads, Norm, NormSaved, Precision, SeededDropout, Setup, Tables,
-    TokenIds,
+    Dense, DenseGradients, Heads, Norm, NormSaved, Precision, Products, SeededDropout, Setup,
+    Tables, TokenIds,
 };
 use super::sequences::{Queries, Sequences};
 
@@ -41,7 +41,7 @@ pub fn dropout_mask<B: Backend>(
 /// - `x`: `[rows, inputs]`
 /// - output: `[rows, outputs]`
 pub fn dense_forward<B: Backend>(x: Tensor<B, 2>, dense: Dense<B>) -> Tensor<B, 2> {
-    product(x, dense.weight, dense.precision) + dense.bias.unsqueeze()
+    product(x, dense.weight, dense.products.precision) + dense.bias.unsqueeze()
 }
 
 /// `[.., rows, inner]` times `[.., inner, columns]`. Products with vectors do without burn's matmul,
@@ -77,12 +77,12 @@ pub fn dense_backward<B: Backend>(
     x: Tensor<B, 2>,
     weight: Tensor<B, 2>,
     grad: Tensor<B, 2>,
-    precision: Precision,
+    products: Products,
 ) -> DenseGradients<B> {
     let [_, outputs] = grad.dims();
     DenseGradients {
-        x: product(grad.clone(), weight.transpose(), precision),
-        weight: product(x.transpose(), grad.clone(), precision),
+        x: product(grad.clone(), weight.transpose(), products.precision),
+        weight: product(x.transpose(), grad.clone(), products.precision),
         bias: grad.sum_dim(0).reshape([outputs]),
     }
 }

@@ -8,7 +8,7 @@ use burn::tensor::backend::Backend;
 
 use super::default_layer as default;
 use super::operands::{
-    AddNormGradients, Dense, DenseGradients, EmbedGradients, Heads, Norm, NormSaved, Precision,
+    AddNormGradients, Dense, DenseGradients, EmbedGradients, Heads, Norm, NormSaved, Products,
     SeededDropout, Setup, Tables, TokenIds,
 };
 use super::sequences::Sequences;
@@ -47,9 +47,9 @@ pub trait LayerKernels: Backend {
         x: Tensor<Self, 2>,
         weight: Tensor<Self, 2>,
         grad: Tensor<Self, 2>,
-        precision: Precision,
+        products: Products,
     ) -> DenseGradients<Self> {
-        default::dense_backward(x, weight, grad, precision)
+        default::dense_backward(x, weight, grad, products)
     }
 
     /// The exact GELU, x Φ(x) (Hendrycks and Gimpel, 2016), of x weight + bias, with its slope
@@ -79,9 +79,9 @@ pub trait LayerKernels: Backend {
         weight: Tensor<Self, 2>,
         slope: Tensor<Self, 2>,
         grad: Tensor<Self, 2>,
-        precision: Precision,
+        products: Products,
     ) -> DenseGradients<Self> {
-        Self::dense_backward(x, weight, grad * slope, precision)
+        Self::dense_backward(x, weight, grad * slope, products)
     }
 
     /// LayerNorm(dropout(x) + residual), all `[rows, width]`.

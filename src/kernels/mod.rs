@@ -9,7 +9,6 @@ mod default_layer;
 mod default_update;
 pub mod inner;
 pub mod layer;
-mod math;
 pub mod model;
 pub mod operands;
 pub mod reduce;
@@ -23,10 +22,10 @@ use burn::tensor::backend::AutodiffBackend;
 
 pub use inner::{InnerOptimizer, Stepped};
 pub use layer::LayerKernels;
-pub use math::normal_cdf;
 pub use model::ModelKernels;
 pub use operands::{
-    AdamaxStep, Averages, Fusion, Observation, Precision, Scores, SeededDropout, Updated,
+    AdamaxStep, Averages, Fusion, Observation, Precision, Products, Scores, SeededDropout, Updated,
+    Zeros,
 };
 pub use sequences::{Queries, Sequences};
 pub use update::UpdateKernels;

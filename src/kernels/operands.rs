@@ -27,6 +27,32 @@ pub enum Precision {
     Half,
 }
 
+/// Whether products with weights that are mostly zero may leave the zeros out, where that is faster.
+/// Results differ by rounding only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Zeros {
+    /// They are multiplied like all others.
+    #[default]
+    Multiply,
+    /// They may be left out.
+    Skip,
+}
+
+/// How products with weights are computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Products {
+    /// In which precision.
+    pub precision: Precision,
+    /// What of zeros.
+    pub zeros: Zeros,
+}
+
+impl From<Precision> for Products {
+    fn from(precision: Precision) -> Self {
+        Self { precision, zeros: Zeros::Multiply }
+    }
+}
+
 /// A dense layer's parameters.
 #[derive(Debug, Clone)]
 pub struct Dense<B: Backend> {
@@ -35,7 +61,7 @@ pub struct Dense<B: Backend> {
     /// `[outputs]`
     pub bias: Tensor<B, 1>,
     /// Of the product, and of those of its gradients.
-    pub precision: Precision,
+    pub products: Products,
 }
 
 /// LayerNorm's parameters.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::product::{Packed, Packing};
+use super::packing::{Packed, Packing};
 use super::rows::Rows;
 use super::vector::{Instructions, VECTORS};
 

@@ -4,8 +4,8 @@ use rayon::prelude::*;
 
 use super::attention::{Attention, HeadSize, Source, Span, scatter};
 use super::choice::Chooser;
+use super::packing::{Packed, STRIPE};
 use super::panels::Panels;
-use super::product::{Packed, STRIPE};
 use super::rowwise::{Norm, apply_gelu};
 use super::shrink::{Shrunk, shrink};
 use super::vector::Instructions;

@@ -1,5 +1,6 @@
 use super::*;
 use crate::sparse::vector::VECTORS;
+use crate::sparse::{Packing, Rows};
 
 /// Numbers from -0.5 to 0.5 that follow from a seed, and a share of zeros.
 pub fn numbers(n: usize, seed: u64, density: f64) -> Vec<f32> {

@@ -59,6 +59,15 @@ impl Rows {
         columns.zip(self.values[range].iter().copied())
     }
 
+    /// The elements of row `n` in some columns: their columns and values.
+    pub fn part(&self, n: usize, columns: std::ops::Range<usize>) -> (&[u32], &[f32]) {
+        let row = self.starts[n]..self.starts[n + 1];
+        let own = &self.columns[row.clone()];
+        let first = own.partition_point(|column| (*column as usize) < columns.start);
+        let last = own.partition_point(|column| (*column as usize) < columns.end);
+        (&own[first..last], &self.values[row][first..last])
+    }
+
     /// All elements: their rows, columns and values.
     pub fn elements(&self) -> impl Iterator<Item = (usize, usize, f32)> + '_ {
         (0..self.height()).flat_map(|n| self.row(n).map(move |(column, v)| (n, column, v)))
@@ -124,6 +133,8 @@ mod tests {
         let matrix = Rows::dense([3, 3], &values);
         assert_eq!((matrix.height(), matrix.width(), matrix.stored()), (3, 3, 3));
         assert_eq!(matrix.row(0).collect::<Vec<_>>(), [(1, 1.0), (2, 2.0)]);
+        assert_eq!(matrix.part(0, 1..2), ([1].as_slice(), [1.0].as_slice()));
+        assert_eq!(matrix.part(1, 0..3).0.len(), 0);
         assert_eq!(matrix.used_rows(), [true, false, true]);
         assert_eq!(matrix.used_columns(), [true, true, true]);
         assert_eq!(matrix.to_dense(), values);

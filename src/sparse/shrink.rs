@@ -10,8 +10,9 @@
 //! - A head none of whose values are left.
 
 use super::attention::HeadSize;
+use super::rowwise::apply_gelu;
+use super::vector::Instructions;
 use super::weights::{Layer, Linear};
-use crate::kernels::normal_cdf;
 
 /// How many of how many are left.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -70,8 +71,7 @@ impl std::iter::Sum for Shrunk {
 
 /// The layer without what is superfluous, and what is left of it. Results differ by rounding only.
 pub fn shrink(mut layer: Layer) -> (Layer, Shrunk) {
-    let neurons =
-        kept(&mut layer.feed_forward, &layer.intermediate, |bias| bias * normal_cdf(bias));
+    let neurons = kept(&mut layer.feed_forward, &layer.intermediate, gelu);
     let values = kept(&mut layer.output, &layer.value, |bias| bias);
     let mut keys = kept_keys(&layer);
     let (mut sizes, mut alive) = (Vec::new(), Vec::new());
@@ -126,6 +126,12 @@ fn kept_keys(layer: &Layer) -> Vec<bool> {
     let queries = layer.query.weight.used_rows().into_iter().zip(&layer.query.bias);
     let queries = queries.map(|(reads, bias)| reads || *bias != 0.0);
     queries.zip(layer.key.weight.used_rows()).map(|(query, key)| query && key).collect()
+}
+
+fn gelu(x: f32) -> f32 {
+    let mut vector = [x; 8];
+    apply_gelu(Instructions::Portable, &mut vector);
+    vector[0]
 }
 
 fn places(kept: &[bool]) -> Vec<usize> {

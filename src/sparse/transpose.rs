@@ -1,5 +1,7 @@
 //! Between rows of tokens, as the backends keep them, and panels.
 
+use std::mem::MaybeUninit;
+
 use super::vector::Instructions;
 
 /// Side of the squares that are turned in registers.
@@ -20,7 +22,9 @@ pub fn to_panel(
 ) {
     let tokens = rows.len() / features.max(1);
     assert!(tokens <= width && panel.len() == features * width, "shapes do not fit");
-    Turn { from: rows, steps: features, to: panel, width, lines: tokens }.run(instructions);
+    // SAFETY: only numbers are written there.
+    let to = unsafe { &mut *(std::ptr::from_mut(&mut *panel) as *mut [MaybeUninit<f32>]) };
+    Turn { from: rows, steps: features, to, width, lines: tokens }.run(instructions);
     if tokens < width {
         for row in panel.chunks_exact_mut(width) {
             row[tokens..].fill(0.0);
@@ -28,7 +32,7 @@ pub fn to_panel(
     }
 }
 
-/// The tokens of a panel, row by row.
+/// The tokens of a panel, row by row; all of `rows` is written.
 ///
 /// # Shapes
 /// - `panel`: `[features, width]`
@@ -37,7 +41,7 @@ pub fn from_panel(
     instructions: Instructions,
     panel: &[f32],
     width: usize,
-    rows: &mut [f32],
+    rows: &mut [MaybeUninit<f32>],
     features: usize,
 ) {
     let tokens = rows.len() / features.max(1);
@@ -51,7 +55,7 @@ pub fn from_panel(
 struct Turn<'a> {
     from: &'a [f32],
     steps: usize,
-    to: &'a mut [f32],
+    to: &'a mut [MaybeUninit<f32>],
     width: usize,
     lines: usize,
 }
@@ -76,7 +80,7 @@ impl Turn<'_> {
     }
 
     #[inline(always)]
-    fn with(self, square: impl Fn(&[f32], usize, &mut [f32], usize)) {
+    fn with(self, square: impl Fn(&[f32], usize, &mut [MaybeUninit<f32>], usize)) {
         let Self { from, steps, to, width, lines } = self;
         if width == 0 || steps == 0 {
             return;
@@ -93,7 +97,7 @@ impl Turn<'_> {
                 }
                 for column in column..columns.min(column + SIDE) {
                     for line in line..lines.min(line + SIDE) {
-                        to[column * width + line] = from[line * steps + column];
+                        to[column * width + line].write(from[line * steps + column]);
                     }
                 }
             }
@@ -102,10 +106,10 @@ impl Turn<'_> {
 }
 
 /// Turns a square of [`SIDE`]. Both slices reach to its end.
-fn square(from: &[f32], steps: usize, to: &mut [f32], width: usize) {
+fn square(from: &[f32], steps: usize, to: &mut [MaybeUninit<f32>], width: usize) {
     for n in 0..SIDE {
         for line in 0..SIDE {
-            to[n * width + line] = from[line * steps + n];
+            to[n * width + line].write(from[line * steps + n]);
         }
     }
 }
@@ -117,7 +121,7 @@ fn square(from: &[f32], steps: usize, to: &mut [f32], width: usize) {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx")]
 #[inline]
-unsafe fn square_avx(from: &[f32], steps: usize, to: &mut [f32], width: usize) {
+unsafe fn square_avx(from: &[f32], steps: usize, to: &mut [MaybeUninit<f32>], width: usize) {
     use std::arch::x86_64::*;
     // SAFETY: the lines lie within the slices, which reach to the end of the last.
     unsafe {
@@ -142,7 +146,7 @@ unsafe fn square_avx(from: &[f32], steps: usize, to: &mut [f32], width: usize) {
         let (upper, lower) = (fours(pairs[0], pairs[1]), fours(pairs[2], pairs[3]));
         for (n, (upper, lower)) in upper.into_iter().zip(lower).enumerate() {
             let (one, other) = (n * width, (n + 4) * width);
-            let to = to.as_mut_ptr();
+            let to = to.as_mut_ptr().cast::<f32>();
             _mm256_storeu_ps(to.add(one), _mm256_permute2f128_ps::<0x20>(upper, lower));
             _mm256_storeu_ps(to.add(other), _mm256_permute2f128_ps::<0x31>(upper, lower));
         }
@@ -175,8 +179,10 @@ mod tests {
                         assert_eq!(panel[feature * width + lane], expected);
                     }
                 }
-                let mut back = vec![f32::NAN; rows.len()];
+                let mut back = vec![MaybeUninit::new(f32::NAN); rows.len()];
                 from_panel(instructions, &panel, width, &mut back, features);
+                // SAFETY: it was filled from the beginning.
+                let back: Vec<f32> = back.iter().map(|v| unsafe { v.assume_init() }).collect();
                 assert_eq!(back, rows);
             }
         }

@@ -16,7 +16,7 @@ use crate::bert::{BertClassifier, Training};
 use crate::glue::batch::{Batch, UpdateBatch};
 use crate::infer::forward::{Answers, infer};
 use crate::infer::loss::first;
-use crate::kernels::{ModelKernels, Precision, TrainingBackend};
+use crate::kernels::{ModelKernels, Precision, TrainingBackend, Zeros};
 use crate::pruning::PruningMonitor;
 use crate::pruning::visit::{self, norm_of_all};
 use crate::run::{Journal, Point};
@@ -226,7 +226,10 @@ impl<B: ModelKernels> InferenceStep for Trainee<B> {
     type Output = EvalOutput<B>;
 
     fn step(&self, batch: Batch<B>) -> EvalOutput<B> {
-        EvalOutput { answers: infer(&self.net, batch), journal: self.context.journal.clone() }
+        EvalOutput {
+            answers: infer(&self.net, batch, Zeros::Skip),
+            journal: self.context.journal.clone(),
+        }
     }
 }
 

@@ -6,7 +6,9 @@ use burn::tensor::activation::softmax;
 use burn::tensor::backend::Backend;
 use burn::tensor::{ElementConversion, Tensor};
 use platon::kernels::operands::{Dense, Heads, Norm, Setup, Tables};
-use platon::kernels::{LayerKernels, ModelKernels, Precision, Queries, SeededDropout, Sequences};
+use platon::kernels::{
+    LayerKernels, ModelKernels, Precision, Products, Queries, SeededDropout, Sequences,
+};
 
 use crate::backends::{allowed, alone_with_random_numbers, on_every_backend, rounds_factors};
 use crate::fixtures::skipped;
@@ -34,8 +36,8 @@ fn gradients_equal_those_of_burn<B: LayerKernels + ModelKernels>() {
         let weight = matrix::<A<B>>(&weight, [width, width]).require_grad();
         let [gamma, beta, bias] = [&gamma, &beta, &bias].map(|v| on::<A<B>>(v).require_grad());
         let output = if fused {
-            let precision = Precision::Single;
-            let dense = || Dense { weight: weight.clone(), bias: bias.clone(), precision };
+            let products = Products::default();
+            let dense = || Dense { weight: weight.clone(), bias: bias.clone(), products };
             let x = A::<B>::dense(x.clone(), dense());
             let norm = Norm { gamma: gamma.clone(), beta: beta.clone(), epsilon: 1e-12 };
             A::<B>::dense_gelu(A::<B>::dropout_add_norm(x, r.clone(), norm, None), dense())

@@ -10,7 +10,7 @@ const ALLOWED: [(&str, &[&str]); 26] = [
     ("panics", &[]),
     ("files", &["error"]),
     ("zipped", &[]),
-    ("kernels", &["error"]),
+    ("kernels", &["error", "sparse"]),
     ("download", &["error", "files", "zipped"]),
     ("tensorboard", &["error", "files"]),
     ("torch", &["error", "files", "zipped"]),
@@ -20,7 +20,7 @@ const ALLOWED: [(&str, &[&str]); 26] = [
     ("bert", &["error", "files", "kernels", "seed", "torch"]),
     ("optim", &["kernels"]),
     ("pruning", &["error", "kernels"]),
-    ("sparse", &["kernels"]),
+    ("sparse", &[]),
     ("infer", &["bert", "error", "glue", "kernels", "metrics", "sparse", "submission"]),
     (
         "run",

@@ -5,7 +5,7 @@ use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
 use platon::kernels::operands::{
     AddNormGradients, Dense, DenseGradients, EmbedGradients, Heads, Norm, Setup, Tables, TokenIds,
 };
-use platon::kernels::{LayerKernels, Precision, Queries, Sequences};
+use platon::kernels::{LayerKernels, Precision, Products, Queries, Sequences};
 
 use crate::backends::on_every_backend;
 use crate::kernels::{Reference, close, on, random};
@@ -29,7 +29,7 @@ pub fn matrix<B: Backend>(values: &[f32], shape: [usize; 2]) -> Tensor<B, 2> {
 fn dense<B: Backend>(weight: &[f32], bias: &[f32]) -> Dense<B> {
     let outputs = bias.len();
     let weight = matrix(weight, [weight.len() / outputs, outputs]);
-    Dense { weight, bias: on(bias), precision: Precision::Single }
+    Dense { weight, bias: on(bias), products: Products::default() }
 }
 
 fn dense_layers_equal_their_default_body<B: LayerKernels>() {
@@ -48,10 +48,10 @@ fn dense_layers_equal_their_default_body<B: LayerKernels>() {
             assert!(none.is_none());
             close([without], [output.clone()], 0.0);
             let slope = slope.unwrap();
-            (output, B::dense_gelu_backward(x, weight, slope, grad, Precision::Single))
+            (output, B::dense_gelu_backward(x, weight, slope, grad, Products::default()))
         } else {
             let output = B::dense_forward(x.clone(), layer);
-            (output, B::dense_backward(x, weight, grad, Precision::Single))
+            (output, B::dense_backward(x, weight, grad, Products::default()))
         };
         ([output, x, weight], [bias])
     }

@@ -11,13 +11,13 @@ use burn::optim::GradientsParams;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorData};
 use platon::bert::weights::{self, Parts, Tensors};
-use platon::bert::{BertClassifier, Checkpoint, ClassifierConfig, HeadConfig};
+use platon::bert::{BertClassifier, Checkpoint, ClassifierConfig, HeadConfig, Pass};
 use platon::glue::batch::{Batch, Filling};
 use platon::glue::sample::Sample;
 use platon::glue::tsv::Label;
 use platon::infer::forward;
 use platon::kernels::operands::TokenIds;
-use platon::kernels::{LayerKernels, ModelKernels, Queries, Sequences};
+use platon::kernels::{LayerKernels, ModelKernels, Queries, Sequences, Zeros};
 
 use crate::backends::{allowed, alone_with_random_numbers, on_every_backend};
 use crate::fixtures::{Array, distance, external, fixture, read};
@@ -82,7 +82,7 @@ fn hidden_distance<B: ModelKernels>(
     filling: Filling,
 ) -> f32 {
     let (ids, sequences) = inputs::<B>(arrays, filling);
-    let got = net.encoder().forward(ids, &sequences, Queries::All, None);
+    let got = net.encoder().forward(ids, &sequences, Queries::All, Pass::answers(Zeros::Multiply));
     let [_, width] = got.dims();
     let (got, expected) = (values(got), arrays["last_hidden_state"].f32());
     let tokens = arrays["attention_mask"].shape[1];
@@ -102,7 +102,7 @@ fn outputs_equal_those_of_transformers<B: LayerKernels + ModelKernels>() {
     for filling in FILLINGS {
         let hidden = hidden_distance(&net, &arrays, filling);
         let (ids, sequences) = inputs::<B>(&arrays, filling);
-        let logits = values(net.forward(ids, &sequences, 0, None));
+        let logits = values(net.forward(ids, &sequences, 0, Pass::answers(Zeros::Multiply)));
         let logits = distance(&logits, &arrays["logits"].f32());
         assert!(hidden < allowed::<B>(1e-5), "last hidden state differs by {hidden}, {filling:?}");
         assert!(logits < allowed::<B>(1e-5), "logits differ by {logits}, {filling:?}");
@@ -119,9 +119,10 @@ fn gradients_equal_those_of_transformers<B: LayerKernels + ModelKernels>() {
     let labels = Tensor::<_, 1, Int>::from_data(TensorData::new(labels, [n]), &device);
     for filling in FILLINGS {
         let (ids, sequences) = inputs::<Autodiff<B>>(&arrays, filling);
-        let loss = CrossEntropyLossConfig::new()
-            .init(&device)
-            .forward(net.forward(ids, &sequences, 0, None), labels.clone());
+        let loss = CrossEntropyLossConfig::new().init(&device).forward(
+            net.forward(ids, &sequences, 0, Pass::answers(Zeros::Multiply)),
+            labels.clone(),
+        );
         let grads = GradientsParams::from_grads(loss.backward(), &net);
         let found = named_gradients::<B>(&net, &grads);
         let mut compared = 0;

@@ -59,10 +59,10 @@ fn factors_and_results_are_of_16_bits<B: LayerKernels>() {
     let [x, weight, grad] =
         [rows * inputs, inputs * outputs, rows * outputs].map(|n| random(n, -2.0, 2.0));
     let bias = vec![0.0; outputs];
-    let layer = |precision| Dense::<B> {
+    let layer = |precision: Precision| Dense::<B> {
         weight: matrix(&weight, [inputs, outputs]),
         bias: on(&bias),
-        precision,
+        products: precision.into(),
     };
     let input = matrix::<B>(&x, [rows, inputs]);
     let output = numbers(B::dense_forward(input.clone(), layer(Precision::Half)));
@@ -70,7 +70,7 @@ fn factors_and_results_are_of_16_bits<B: LayerKernels>() {
         input.clone(),
         layer(Precision::Half).weight,
         matrix(&grad, [rows, outputs]),
-        Precision::Half,
+        Precision::Half.into(),
     );
     // Sums of up to 33 products of at most 4; a result in (32, 64] has steps of 1/32.
     let near = |a: &[f32], b: &[f32]| assert!(distance(a, b) <= 0.04, "{}", distance(a, b));

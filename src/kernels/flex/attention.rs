@@ -6,10 +6,10 @@ use burn_flex::{Flex, FlexTensor};
 use rayon::prelude::*;
 
 use super::dropout::DropoutMask;
+use super::math::exp;
 use super::matmul::{ALONE, Target, View, multiply};
 use super::memory::{Fresh, clear, written};
 use super::{Matrix, Vector, new, read, simd, take, total};
-use crate::kernels::math::exp;
 use crate::kernels::operands::{Heads, Setup};
 use crate::kernels::sequences::{Queries, Sequences};
 

@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use crate::kernels::math::random_bits;
+use super::math::random_bits;
 use crate::kernels::operands::SeededDropout;
 
 /// Keeps or drops the element at an index.

@@ -12,7 +12,7 @@ use crate::kernels::default_layer as default;
 use crate::kernels::layer::{LayerKernels, composed_attention, composed_attention_backward};
 use crate::kernels::operands::{
     AddNormGradients, Dense, DenseGradients, EmbedGradients, Heads, Norm, NormSaved, Precision,
-    SeededDropout, Setup, Tables, TokenIds,
+    Products, SeededDropout, Setup, Tables, TokenIds,
 };
 use crate::kernels::sequences::Sequences;
 
@@ -37,7 +37,7 @@ impl LayerKernels for Flex {
     }
 
     fn dense_forward(x: Matrix, dense: Dense<Flex>) -> Matrix {
-        match dense.precision {
+        match dense.products.precision {
             Precision::Single => linear::forward(x, dense),
             Precision::Half => default::dense_forward(x, dense),
         }
@@ -47,11 +47,11 @@ impl LayerKernels for Flex {
         x: Matrix,
         weight: Matrix,
         grad: Matrix,
-        precision: Precision,
+        products: Products,
     ) -> DenseGradients<Flex> {
-        match precision {
-            Precision::Single => linear::backward(x, weight, &take(grad)),
-            Precision::Half => default::dense_backward(x, weight, grad, precision),
+        match products.precision {
+            Precision::Single => linear::backward(x, weight, &take(grad), products.zeros),
+            Precision::Half => default::dense_backward(x, weight, grad, products),
         }
     }
 
@@ -64,9 +64,9 @@ impl LayerKernels for Flex {
         weight: Matrix,
         slope: Matrix,
         grad: Matrix,
-        precision: Precision,
+        products: Products,
     ) -> DenseGradients<Flex> {
-        Self::dense_backward(x, weight, linear::hadamard(grad, slope), precision)
+        Self::dense_backward(x, weight, linear::hadamard(grad, slope), products)
     }
 
     fn add_norm_forward(

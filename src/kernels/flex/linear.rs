@@ -5,11 +5,13 @@ use std::mem::MaybeUninit;
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
+use super::math::{exp, normal_cdf};
 use super::matmul::{ALONE, PARALLEL, Target, View, multiply};
 use super::memory::{Fresh, written};
 use super::{CHUNK, Matrix, ROWS, Vector, add_up, new, read, simd, take};
-use crate::kernels::math::{exp, normal_cdf};
-use crate::kernels::operands::{Dense, DenseGradients};
+use crate::kernels::operands::{Dense, DenseGradients, Zeros};
+use crate::sparse::Packed;
+use crate::sparse::training::{self, Stored};
 
 /// x weight + bias.
 ///
@@ -21,6 +23,10 @@ pub fn forward(x: Matrix, dense: Dense<burn_flex::Flex>) -> Matrix {
     let [_, outputs] = dense.weight.dims();
     assert_eq!(dense.bias.dims(), [outputs], "shapes do not fit");
     let (x, weight, bias) = (take(x), take(dense.weight), take(dense.bias));
+    let stored = Stored::new(read(&weight), [inputs, outputs]).transposed();
+    if dense.products.zeros == Zeros::Skip && stored.is_worth_packing(rows) {
+        return sparse(&stored.pack(read(&bias).to_vec()), read(&x), rows);
+    }
     let mut output = Fresh::new(rows * outputs);
     let room = output.room(rows * outputs);
     room.par_chunks_mut(ROWS * outputs).for_each(|block| {
@@ -51,17 +57,41 @@ pub fn forward(x: Matrix, dense: Dense<burn_flex::Flex>) -> Matrix {
 /// - `x`: `[rows, inputs]`
 /// - `weight`: `[inputs, outputs]`
 /// - `grad`: `[rows, outputs]`
-pub fn backward(x: Matrix, weight: Matrix, grad: &FlexTensor) -> DenseGradients<burn_flex::Flex> {
+pub fn backward(
+    x: Matrix,
+    weight: Matrix,
+    grad: &FlexTensor,
+    zeros: Zeros,
+) -> DenseGradients<burn_flex::Flex> {
     let ([rows, inputs], [_, outputs]) = (x.dims(), weight.dims());
     let (x, weight) = (take(x), take(weight));
     let grad = View::new(read(grad), rows, outputs, outputs);
+    let stored = Stored::new(read(&weight), [inputs, outputs]);
     let weight = View::new(read(&weight), inputs, outputs, outputs).transposed();
     let x = View::new(read(&x), rows, inputs, inputs).transposed();
     DenseGradients {
-        x: product(grad, weight, [rows, inputs]),
+        x: if zeros == Zeros::Skip && stored.is_worth_packing(rows) {
+            sparse(&stored.pack(vec![0.0; inputs]), grad.values(), rows)
+        } else {
+            product(grad, weight, [rows, inputs])
+        },
+        // Also of zeros: the scores need them all.
         weight: product_by_rows(x, grad, [inputs, outputs]),
         bias: column_sums(grad.values(), outputs),
     }
+}
+
+/// The product of rows with a packed matrix, plus its bias.
+///
+/// # Shapes
+/// - `x`: `[rows, inputs]`
+/// - output: `[rows, outputs]`
+fn sparse(packed: &Packed, x: &[f32], rows: usize) -> Matrix {
+    let n = rows * packed.outputs();
+    let mut output = Fresh::new(n);
+    training::multiply(packed, x, output.room(n));
+    // SAFETY: a product writes the whole of its target.
+    new(unsafe { output.filled(n) }, [rows, packed.outputs()])
 }
 
 /// a b, of the shape `[rows, columns]`.

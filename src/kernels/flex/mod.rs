@@ -11,6 +11,7 @@ mod dropout;
 mod embed;
 mod layer;
 mod linear;
+mod math;
 mod matmul;
 mod memory;
 mod norm;

@@ -4,7 +4,7 @@ mod labels;
 
 use burn::tensor::Tensor;
 
-use crate::bert::{BertClassifier, Training};
+use crate::bert::{BertClassifier, Pass, Training};
 use crate::glue::batch::Batch;
 use crate::infer::forward::inputs;
 use crate::kernels::TrainingBackend;
@@ -20,6 +20,6 @@ pub fn loss<B: TrainingBackend>(
 ) -> Tensor<B, 1> {
     let head = batch.head;
     let ((ids, sequences), labels) = inputs(batch);
-    let logits = net.forward(ids, &sequences, head, Some(training)); // [batch, outputs]
+    let logits = net.forward(ids, &sequences, head, Pass::training(training)); // [batch, outputs]
     labels::loss(logits, &labels)
 }
