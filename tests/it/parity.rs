@@ -179,7 +179,7 @@ fn a_batch_is_answered_by_its_head<B: LayerKernels + ModelKernels>() {
             ClassifierConfig { bert, bert_dropout: 0.0, heads }.init(&device)
         };
         let batch = Batch::new(samples.iter(), Filling::Packed, &device);
-        forward::infer(&net, Batch { head, ..batch }).read().logits
+        forward::infer(&net, Batch { head, ..batch }, Zeros::Multiply).read().logits
     };
     let (first, second) = (logits(&[2, 3], 0), logits(&[2, 3], 1));
     assert_eq!((first.len(), second.len()), (2 * 2, 2 * 3));
