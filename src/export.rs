@@ -78,7 +78,8 @@ pub fn to_hugging_face(
         None => checkpoint.texts.clone(),
     };
     let (config, json) = (checkpoint.config.clone(), checkpoint.json.clone());
-    let (Tensors { tensors, unused, .. }, head) = checkpoint.into_parts()?;
+    let (tensors, head) = checkpoint.into_parts()?;
+    let Tensors { tensors, unused, .. } = tensors.expanded();
     let json = hugging_face_config(&config, json, head.as_ref());
     weights::save(&tensors, &dir.join(WEIGHTS))?;
     write_json(&dir.join(CONFIG), &json)?;
@@ -108,7 +109,8 @@ pub fn to_sparse(checkpoint: Checkpoint, dtype: Dtype, file: &Path) -> Result<La
         false => checkpoint.texts.clone(),
     };
     let (config, json) = (checkpoint.config.clone(), checkpoint.json.clone());
-    let (Tensors { tensors, .. }, head) = checkpoint.into_parts()?;
+    let (tensors, head) = checkpoint.into_parts()?;
+    let Tensors { tensors, .. } = tensors.expanded();
     let json = hugging_face_config(&config, json, head.as_ref());
     texts.insert(CONFIG.to_string(), json.to_string());
     let Encoded { bytes, tensor_bytes } = sparse::encode(&tensors, &texts, dtype)?;

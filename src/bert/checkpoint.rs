@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::config::BertConfig;
 use super::family::BERT;
 use super::head_settings::HeadSettings;
+use super::sparse::SparseFile;
 use super::weights::{StoredTensor, Tensors};
 use super::{names, shards, sparse};
 use crate::error::{Error, Result};
@@ -253,7 +254,7 @@ struct Content {
 fn read_shards(index: &Path) -> Result<Tensors> {
     let mut all = Tensors::new(index, BTreeMap::new())?;
     for shard in shards::files(index, &read_json(index)?)? {
-        let Tensors { tensors, unused, .. } = read(&shard)?.tensors;
+        let Tensors { tensors, unused, .. } = read(&shard)?.tensors.expanded();
         for (name, tensor) in tensors {
             if all.tensors.insert(name.clone(), tensor).is_some() {
                 let found = format!("a second one in {}", shard.display());
@@ -283,7 +284,7 @@ fn read(path: &Path) -> Result<Content> {
         let tensors = Tensors::from_safetensors(path, &bytes)?;
         return Ok(Content { tensors, config: None, texts: BTreeMap::new() });
     }
-    let (tensors, mut texts) = sparse::decode(path, &bytes)?;
+    let SparseFile { tensors, mut texts, .. } = SparseFile::parse(path, &bytes)?;
     // Their names become names of files.
     let other = |name: &&String| !TOKENIZER_FILES.contains(&name.as_str()) && *name != CONFIG;
     if let Some(name) = texts.keys().find(other) {
@@ -297,7 +298,11 @@ fn read(path: &Path) -> Result<Content> {
         serde_json::from_str(&text)
             .map_err(|e| Error::content(path, None, format!("JSON in {CONFIG}"), e))
     });
-    Ok(Content { tensors: Tensors::new(path, tensors)?, config: config.transpose()?, texts })
+    Ok(Content {
+        tensors: Tensors::from_sparse(path, tensors)?,
+        config: config.transpose()?,
+        texts,
+    })
 }
 
 /// PyTorch writes a zip archive, or, before version 1.6, a pickle; safetensors files begin with the

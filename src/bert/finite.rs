@@ -7,6 +7,20 @@ use crate::error::{Error, Result};
 /// Values that are looked through without a branch, so that the compiler makes vector code of it.
 const BLOCK: usize = 4096;
 
+/// The same of the `stored` elements of a tensor, and their places.
+///
+/// # Errors
+/// As [`check`].
+pub(super) fn check_stored(
+    file: &Path,
+    name: &str,
+    shape: &[usize],
+    mut stored: impl Iterator<Item = (usize, f32)>,
+) -> Result<()> {
+    let first = stored.find(|(_, value)| !value.is_finite());
+    first.map_or(Ok(()), |(place, value)| Err(not_finite(file, name, shape, place, value)))
+}
+
 /// Demands finite values of the tensor `name` of `file`.
 ///
 /// # Errors
@@ -14,14 +28,15 @@ const BLOCK: usize = 4096;
 pub(super) fn check(file: &Path, name: &str, shape: &[usize], values: &[f32]) -> Result<()> {
     match first_not_finite(values) {
         None => Ok(()),
-        Some((place, value)) => {
-            let expected = format!("finite f32 numbers in tensor {name}");
-            let found = format!("{value} at {:?}", coordinates(place, shape));
-            Err(Error::content(file, None, expected, found).hint(
-                "the model diverged, or the file is damaged: take an earlier or a new copy of it",
-            ))
-        }
+        Some((place, value)) => Err(not_finite(file, name, shape, place, value)),
     }
+}
+
+fn not_finite(file: &Path, name: &str, shape: &[usize], place: usize, value: f32) -> Error {
+    let expected = format!("finite f32 numbers in tensor {name}");
+    let found = format!("{value} at {:?}", coordinates(place, shape));
+    Error::content(file, None, expected, found)
+        .hint("the model diverged, or the file is damaged: take an earlier or a new copy of it")
 }
 
 /// The first of `values` that is not finite, with its place.

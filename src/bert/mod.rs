@@ -1,6 +1,7 @@
 //! BERT as a burn module: configuration, forward pass, and the Hugging Face names of its tensors.
 
 pub mod checkpoint;
+pub mod compact;
 pub mod config;
 mod container;
 pub mod family;

@@ -8,11 +8,13 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Tensor, TensorData};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
+use super::compact::CompactTensor;
 use super::config::BertConfig;
 use super::container::{self, ElementType, TensorEntry};
 use super::family::BERT;
 use super::finite;
 use super::names::{self, ParamPath};
+use super::sparse::Form;
 use crate::error::{Error, Result};
 
 /// The version written to every weight file's metadata as `platon_format`.
@@ -43,6 +45,8 @@ pub struct Tensors {
     pub file: PathBuf,
     /// By name.
     pub tensors: BTreeMap<String, StoredTensor>,
+    /// The layers' matrices that a sparse file keeps as what remains of them, by name.
+    pub compact: BTreeMap<String, CompactTensor>,
     /// Names of what the file holds besides.
     pub unused: Vec<String>,
 }
@@ -65,7 +69,42 @@ impl Tensors {
                 None => unused.push(name),
             }
         }
-        Ok(Self { file: file.to_path_buf(), tensors, unused })
+        Ok(Self { file: file.to_path_buf(), tensors, compact: BTreeMap::new(), unused })
+    }
+
+    /// The tensors of a sparse file; the layers' matrices are not expanded.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn from_sparse(file: &Path, forms: BTreeMap<String, Form<'_>>) -> Result<Self> {
+        let (mut stored, mut compact) = (BTreeMap::new(), BTreeMap::new());
+        for (name, form) in forms {
+            let known = names::from_stored(&name);
+            let of_layer = known.filter(|name| names::layer_and_matrix(name).is_some());
+            match of_layer.and_then(|name| Some((name, CompactTensor::of(&form)?))) {
+                Some((hf_name, tensor)) => {
+                    finite::check_stored(file, &name, &tensor.shape, tensor.stored())?;
+                    compact.insert(hf_name, tensor);
+                }
+                None => {
+                    stored.insert(name, form.expand());
+                }
+            }
+        }
+        Ok(Self { compact, ..Self::new(file, stored)? })
+    }
+
+    /// With every element of all tensors.
+    #[must_use]
+    pub fn expanded(mut self) -> Self {
+        let compact = std::mem::take(&mut self.compact);
+        self.tensors.extend(compact.into_iter().map(|(name, tensor)| (name, tensor.expand())));
+        self
+    }
+
+    fn shape(&self, name: &str) -> Option<&[usize]> {
+        let compact = || self.compact.get(name).map(|tensor| tensor.shape.as_slice());
+        self.tensors.get(name).map(|tensor| tensor.shape.as_slice()).or_else(compact)
     }
 
     /// Puts the head's outputs into another order: the output n becomes what `order[n]` was.
@@ -101,7 +140,8 @@ impl Tensors {
     /// # Errors
     /// It is missing or has another shape.
     pub fn take(&mut self, name: &str, shape: &[usize]) -> Result<StoredTensor> {
-        match self.tensors.remove(name) {
+        let compact = || self.compact.remove(name).map(|tensor| tensor.expand());
+        match self.tensors.remove(name).or_else(compact) {
             Some(tensor) if tensor.shape == shape => Ok(tensor),
             Some(tensor) => Err(misshapen(&self.file, name, shape, &tensor.shape)),
             None => Err(missing(&self.file, name)),
@@ -115,9 +155,9 @@ impl Tensors {
     /// One is missing or has another shape, by name.
     pub fn check(&self, config: &BertConfig) -> Result<()> {
         for (name, shape) in names::encoder_shapes(config) {
-            match self.tensors.get(&name) {
-                Some(tensor) if tensor.shape == shape => {}
-                Some(tensor) => return Err(misshapen(&self.file, &name, &shape, &tensor.shape)),
+            match self.shape(&name) {
+                Some(found) if found == shape => {}
+                Some(found) => return Err(misshapen(&self.file, &name, &shape, found)),
                 None => return Err(missing(&self.file, &name)),
             }
         }
@@ -160,7 +200,7 @@ pub fn load<B: Backend, M: Module<B>>(
     parts: Parts,
     device: &B::Device,
 ) -> Result<Loaded<M>> {
-    let Tensors { file, tensors, mut unused } = tensors;
+    let Tensors { file, tensors, mut unused, .. } = tensors.expanded();
     let mut loader =
         Loader { path: ParamPath::default(), file: &file, tensors, parts, device, error: None };
     let model = model.map(&mut loader);

@@ -4,6 +4,7 @@ use super::forward::answer;
 use super::model::Model;
 use super::predictions::Predictions;
 use super::vectors::{Pooling, mean};
+use crate::bert::compact::CompactTensor;
 use crate::bert::weights::{StoredTensor, Tensors};
 use crate::bert::{BertConfig, HeadSettings, names};
 use crate::error::{Error, Result};
@@ -105,6 +106,10 @@ pub fn remaining(tensors: &Tensors) -> f64 {
             left += tensor.values.iter().filter(|value| **value != 0.0).count();
             all += tensor.values.len();
         }
+    }
+    for tensor in tensors.compact.values() {
+        left += tensor.stored().count();
+        all += tensor.elements();
     }
     left as f64 / all.max(1) as f64
 }
@@ -208,15 +213,25 @@ impl Source {
         self.tensors.take(&names::hf_name(&path), shape)
     }
 
+    /// The same where it is not expanded.
+    fn compact(&mut self, path: &str, shape: [usize; 2]) -> Option<CompactTensor> {
+        let path: Vec<String> = path.split('.').map(str::to_string).collect();
+        let tensor = self.tensors.compact.remove(&names::hf_name(&path))?;
+        (tensor.shape == shape).then_some(tensor)
+    }
+
     fn table(&mut self, name: &str, entries: usize) -> Result<Table> {
         let path = format!("bert.embeddings.{name}.weight");
         Ok(Table { values: self.take(&path, &[entries, self.hidden])?.values })
     }
 
     fn linear(&mut self, module: &str, shape: [usize; 2]) -> Result<Linear> {
-        let weight = self.take(&format!("{module}.weight"), &shape)?.values;
-        let bias = self.take(&format!("{module}.bias"), &[shape[0]])?.values;
-        Ok(Linear { weight: Rows::dense(shape, &weight), bias })
+        let (weight, bias) = (format!("{module}.weight"), format!("{module}.bias"));
+        let weight = match self.compact(&weight, shape) {
+            Some(tensor) => Rows::new(shape, tensor.stored()),
+            None => Rows::dense(shape, &self.take(&weight, &shape)?.values),
+        };
+        Ok(Linear { weight, bias: self.take(&bias, &[shape[0]])?.values })
     }
 
     fn norm(&mut self, module: &str) -> Result<Norm> {
