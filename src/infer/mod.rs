@@ -8,5 +8,6 @@ pub mod packed;
 pub mod predictions;
 pub mod scores;
 pub mod sets;
+pub mod source;
 pub mod tokenizer;
 pub mod vectors;

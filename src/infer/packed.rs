@@ -3,17 +3,15 @@
 use super::forward::answer;
 use super::model::Model;
 use super::predictions::Predictions;
+use super::source::Source;
 use super::vectors::{Pooling, mean};
-use crate::bert::compact::CompactTensor;
-use crate::bert::weights::{StoredTensor, Tensors};
+use crate::bert::weights::Tensors;
 use crate::bert::{BertConfig, HeadSettings, names};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::glue::sample::Sample;
 use crate::glue::tsv::Label;
 use crate::metrics::scores::log_sum_exp;
-use crate::sparse::rowwise::Norm;
-use crate::sparse::weights::{Embeddings, Head, Layer, Linear, Table};
-use crate::sparse::{Builder, Engine, Instructions, Rows, Text, Wanted};
+use crate::sparse::{Builder, Engine, Instructions, Text, Wanted};
 
 /// Texts computed at a time: enough for all threads, and few enough to tell of progress.
 const WINDOW: usize = 256;
@@ -159,84 +157,11 @@ fn engine(
     outputs: Option<usize>,
     instructions: Instructions,
 ) -> Result<Engine> {
-    let hidden = bert.hidden_size;
-    let mut source = Source { tensors, hidden, epsilon: bert.layer_norm_eps as f32 };
-    let mut builder = Builder::new(
-        instructions,
-        Embeddings {
-            word: source.table("word_embeddings", bert.vocab_size)?,
-            position: source.table("position_embeddings", bert.max_position_embeddings)?,
-            segment: source.table("token_type_embeddings", bert.type_vocab_size)?,
-            norm: source.norm("bert.embeddings.layer_norm")?,
-        },
-    );
+    let mut source = Source::new(tensors, bert);
+    let mut builder = Builder::new(instructions, source.embeddings(bert)?);
     for n in 0..bert.num_hidden_layers {
-        builder.layer(layer(&mut source, bert, n)?);
+        builder.layer(source.layer(bert, n)?);
     }
-    let head = outputs.map(|outputs| {
-        let dense = source.linear("heads.0.dense", [hidden, hidden])?;
-        Ok::<_, Error>(Head { dense, output: source.linear("heads.0.output", [outputs, hidden])? })
-    });
-    Ok(builder.finish(head.transpose()?))
-}
-
-/// Takes the layer `n` out of a model's tensors.
-fn layer(source: &mut Source, bert: &BertConfig, n: usize) -> Result<Layer> {
-    let (hidden, neurons) = (bert.hidden_size, bert.intermediate_size);
-    let (heads, scale) = Layer::whole_heads(hidden, bert.num_attention_heads);
-    let module = |name: &str| format!("bert.encoder.{n}.{name}");
-    Ok(Layer {
-        heads,
-        scale,
-        query: source.linear(&module("attention.query"), [hidden, hidden])?,
-        key: source.linear(&module("attention.key"), [hidden, hidden])?,
-        value: source.linear(&module("attention.value"), [hidden, hidden])?,
-        output: source.linear(&module("attention.output"), [hidden, hidden])?,
-        attention_norm: source.norm(&module("attention.layer_norm"))?,
-        intermediate: source.linear(&module("intermediate"), [neurons, hidden])?,
-        feed_forward: source.linear(&module("output"), [hidden, neurons])?,
-        norm: source.norm(&module("layer_norm"))?,
-    })
-}
-
-/// A model's tensors, taken one by one.
-struct Source {
-    tensors: Tensors,
-    hidden: usize,
-    epsilon: f32,
-}
-
-impl Source {
-    /// The parameter with this path of fields, of this shape.
-    fn take(&mut self, path: &str, shape: &[usize]) -> Result<StoredTensor> {
-        let path: Vec<String> = path.split('.').map(str::to_string).collect();
-        self.tensors.take(&names::hf_name(&path), shape)
-    }
-
-    /// The same where it is not expanded.
-    fn compact(&mut self, path: &str, shape: [usize; 2]) -> Option<CompactTensor> {
-        let path: Vec<String> = path.split('.').map(str::to_string).collect();
-        let tensor = self.tensors.compact.remove(&names::hf_name(&path))?;
-        (tensor.shape == shape).then_some(tensor)
-    }
-
-    fn table(&mut self, name: &str, entries: usize) -> Result<Table> {
-        let path = format!("bert.embeddings.{name}.weight");
-        Ok(Table { values: self.take(&path, &[entries, self.hidden])?.values })
-    }
-
-    fn linear(&mut self, module: &str, shape: [usize; 2]) -> Result<Linear> {
-        let (weight, bias) = (format!("{module}.weight"), format!("{module}.bias"));
-        let weight = match self.compact(&weight, shape) {
-            Some(tensor) => Rows::new(shape, tensor.stored()),
-            None => Rows::dense(shape, &self.take(&weight, &shape)?.values),
-        };
-        Ok(Linear { weight, bias: self.take(&bias, &[shape[0]])?.values })
-    }
-
-    fn norm(&mut self, module: &str) -> Result<Norm> {
-        let gamma = self.take(&format!("{module}.gamma"), &[self.hidden])?.values;
-        let beta = self.take(&format!("{module}.beta"), &[self.hidden])?.values;
-        Ok(Norm { gamma, beta, epsilon: self.epsilon })
-    }
+    let head = outputs.map(|outputs| source.head(outputs)).transpose()?;
+    Ok(builder.finish(head))
 }
