@@ -21,6 +21,7 @@ mod submit;
 mod supply;
 mod train;
 mod training;
+mod windows;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

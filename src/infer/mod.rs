@@ -9,3 +9,4 @@ pub mod scores;
 pub mod sets;
 pub mod tokenizer;
 pub mod vectors;
+pub mod vectors_file;

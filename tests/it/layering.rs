@@ -20,7 +20,7 @@ const ALLOWED: [(&str, &[&str]); 25] = [
     ("bert", &["error", "files", "kernels", "seed", "torch"]),
     ("optim", &["kernels"]),
     ("pruning", &["error", "kernels"]),
-    ("infer", &["bert", "error", "glue", "kernels", "metrics", "submission"]),
+    ("infer", &["bert", "error", "files", "glue", "kernels", "metrics", "submission"]),
     (
         "run",
         &[

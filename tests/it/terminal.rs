@@ -263,6 +263,36 @@ fn the_dashboard_shows_a_run_to_its_end() {
 }
 
 #[test]
+fn a_long_input_has_a_bar_on_the_terminal_which_goes_when_it_ends() {
+    let dir = tiny();
+    dir.platon_ok("train tiny --no-tui --output-dir run --max-steps 2");
+    dir.write("texts.tsv", &"a cat sleeps\ta dog\n".repeat(10_000));
+    let program = env!("CARGO_BIN_EXE_platon");
+    for (script, rows, is_file) in [
+        // Some seconds' work on any machine.
+        (format!("'{program}' predict run --batch-size 1 --input texts.tsv"), 10_000, true),
+        (
+            format!("(cat texts.tsv; sleep 3; cat texts.tsv) | '{program}' predict run --input -"),
+            20_000,
+            false,
+        ),
+    ] {
+        let script = format!("{script} >answers");
+        let mut shell = Command::new("bash");
+        let shell = shell.args(["-c", &script]).current_dir(dir.path("."));
+        let mut terminal = Terminal::start(shell, &[]);
+        assert_eq!(terminal.wait().code(), Some(0), "{}", terminal.shown());
+        let shown = terminal.shown();
+        let (bar, end) = shown.split_at(shown.rfind(&format!("{rows} rows in ")).unwrap());
+        assert!(bar.contains(" rows, ") && bar.contains('%') == is_file, "{bar:?}");
+        assert!(end.trim_end().ends_with(" rows/s"), "{end:?}");
+        let last = bar.rsplit('\r').next().unwrap();
+        assert!(!last.contains("rows"), "the bar stays: {last:?}");
+        assert_eq!(dir.read("answers").lines().count(), rows + 1);
+    }
+}
+
+#[test]
 fn a_run_in_the_background_takes_no_terminal() {
     let dir = tiny();
     let script =
