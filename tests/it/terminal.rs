@@ -268,19 +268,26 @@ fn a_long_input_has_a_bar_on_the_terminal_which_goes_when_it_ends() {
     dir.platon_ok("train tiny --no-tui --output-dir run --max-steps 2");
     dir.write("texts.tsv", &"a cat sleeps\ta dog\n".repeat(10_000));
     let program = env!("CARGO_BIN_EXE_platon");
-    for (script, rows, is_file) in [
-        // Some seconds' work on any machine.
-        (format!("'{program}' predict run --batch-size 1 --input texts.tsv"), 10_000, true),
-        (
-            format!("(cat texts.tsv; sleep 3; cat texts.tsv) | '{program}' predict run --input -"),
-            20_000,
-            false,
-        ),
-    ] {
-        let script = format!("{script} >answers");
+    let predict = format!("exec '{program}' predict run --input");
+    for (n, (script, rows, is_file)) in [
+        (format!("{predict} texts.tsv"), 10_000, true),
+        (format!("{predict} - < <(cat texts.tsv texts.tsv)"), 20_000, false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (script, answers) = (format!("{script} >answers-{n}"), format!("answers-{n}"));
         let mut shell = Command::new("bash");
         let shell = shell.args(["-c", &script]).current_dir(dir.path("."));
         let mut terminal = Terminal::start(shell, &[]);
+        // Once it has begun it takes its time, on any machine.
+        while !std::fs::metadata(dir.path(&answers)).is_ok_and(|file| file.len() > 0) {
+            assert!(terminal.program.try_wait().unwrap().is_none(), "{}", terminal.shown());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        signal(&terminal.program, "-STOP");
+        std::thread::sleep(Duration::from_millis(2500));
+        signal(&terminal.program, "-CONT");
         assert_eq!(terminal.wait().code(), Some(0), "{}", terminal.shown());
         let shown = terminal.shown();
         let (bar, end) = shown.split_at(shown.rfind(&format!("{rows} rows in ")).unwrap());
@@ -288,7 +295,7 @@ fn a_long_input_has_a_bar_on_the_terminal_which_goes_when_it_ends() {
         assert!(end.trim_end().ends_with(" rows/s"), "{end:?}");
         let last = bar.rsplit('\r').next().unwrap();
         assert!(!last.contains("rows"), "the bar stays: {last:?}");
-        assert_eq!(dir.read("answers").lines().count(), rows + 1);
+        assert_eq!(dir.read(&answers).lines().count(), rows + 1);
     }
 }
 
