@@ -206,20 +206,36 @@ pub fn check_pointer(path: &Path, start: &[u8]) -> Result<()> {
 /// # Errors
 /// The folder cannot be made or written to, or the disk is full.
 pub fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).map_err(|e| Error::io(parent, "create", e))?;
-    }
+    write_with(path, |file| file.write_all(content))
+}
+
+/// As [`write_whole`], of a file that `content` writes.
+///
+/// # Errors
+/// As [`write_whole`], or those of `content`.
+pub fn write_with(path: &Path, content: impl FnOnce(&mut File) -> io::Result<()>) -> Result<()> {
+    make_parent(path)?;
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(format!(".{}.tmp", std::process::id()));
     let temporary = path.with_file_name(name);
     let written = create(&temporary)
-        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
+        .and_then(|mut file| content(&mut file).and_then(|()| file.sync_all()))
         .and_then(|()| fs::rename(&temporary, path));
     written.map_err(|e| {
         // Best effort: the first error is the one to report.
         let _ = fs::remove_file(&temporary);
         Error::io(path, "write", e)
     })
+}
+
+/// Makes the folder that `path` is in, if it is missing; the folder.
+///
+/// # Errors
+/// It cannot be made.
+pub fn make_parent(path: &Path) -> Result<&Path> {
+    let parent = path.parent().unwrap_or(path);
+    fs::create_dir_all(parent).map_err(|e| Error::io(parent, "create", e))?;
+    Ok(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })
 }
 
 /// Writes `value` as indented JSON, whole or not at all.

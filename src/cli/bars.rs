@@ -1,7 +1,6 @@
 //! Bars of progress.
 
 use std::collections::HashMap;
-use std::io::IsTerminal;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -69,47 +68,97 @@ impl<'a> PrepareBars<'a> {
 
 /// A bar on standard error for work that takes longer than one likes to wait.
 #[derive(Default)]
-pub struct SlowBar(Mutex<Option<Slow>>);
+pub struct SlowBar {
+    slow: Mutex<Option<Slow>>,
+    hidden: bool,
+}
 
 /// Work under way: when it was first heard of, and its bar once that is long ago.
 type Slow = (Instant, Option<ProgressBar>);
 
 impl SlowBar {
+    /// A bar for work whose results `printer` prints: where they show on a terminal, there is none.
+    pub fn beside_data(printer: &Printer) -> Self {
+        Self { hidden: printer.shows_data(), ..Self::default() }
+    }
+
     /// So many of `total` samples are done; all of them end the bar, and what is shown after that
     /// is other work, which begins then.
     pub fn show(&self, done: usize, total: usize) {
-        self.at("{wide_bar} {pos}/{len} samples  {eta}", done, Some(total));
+        let style = "{wide_bar} {pos}/{len} samples  {eta}";
+        self.draw(style, done as u64, Some(total as u64), None);
         if done >= total {
             *self.lock() = None;
         }
     }
 
-    /// So many texts are done. Where the results go to a terminal, they show it themselves.
-    pub fn count(&self, done: usize) {
-        if !std::io::stdout().is_terminal() {
-            self.at("{spinner} {pos} texts  {elapsed}", done, None);
+    /// An input is done so far, rows and bytes.
+    pub fn at(&self, reached: Reached) {
+        let Reached { rows, bytes, of } = reached;
+        match of {
+            Some(of) => {
+                let style = "{wide_bar} {percent}%  {msg}  {eta}";
+                self.draw(style, bytes.min(of), Some(of), Some(rows));
+            }
+            None => self.draw("{spinner} {msg}  {elapsed}", rows as u64, None, Some(rows)),
         }
     }
 
-    fn at(&self, style: &str, done: usize, total: Option<usize>) {
+    /// With `rows`, they and their pace are the message.
+    fn draw(&self, style: &str, done: u64, total: Option<u64>, rows: Option<usize>) {
         /// Without a sign of life.
         const PATIENCE: Duration = Duration::from_secs(2);
         let mut slow = self.lock();
         let (started, bar) = slow.get_or_insert_with(|| (Instant::now(), None));
-        if started.elapsed() < PATIENCE {
+        if self.hidden || started.elapsed() < PATIENCE {
             return;
         }
         let bar = bar.get_or_insert_with(|| {
-            let bar = total.map_or_else(ProgressBar::no_length, |n| ProgressBar::new(n as u64));
+            let bar = total.map_or_else(ProgressBar::no_length, ProgressBar::new);
             let style = ProgressStyle::with_template(style);
             bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
                 .with_elapsed(started.elapsed())
                 .with_finish(ProgressFinish::AndClear)
         });
-        bar.set_position(done as u64);
+        if let Some(rows) = rows {
+            let pace = per_second(rows, started.elapsed().as_secs_f64());
+            bar.set_message(format!("{rows} rows, {pace}"));
+        }
+        bar.set_position(done);
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Slow>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.slow.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How much of an input is done.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Reached {
+    pub rows: usize,
+    /// Of those of the input, `of`, where their number is known: not of a pipe.
+    pub bytes: u64,
+    pub of: Option<u64>,
+}
+
+/// So many rows in so many seconds, in words.
+pub fn pace(rows: usize, seconds: f64) -> String {
+    format!("{rows} rows in {seconds:.2} s, {}", per_second(rows, seconds))
+}
+
+fn per_second(rows: usize, seconds: f64) -> String {
+    let rate = if seconds > 0.0 { rows as f64 / seconds } else { 0.0 };
+    if rate < 10.0 { format!("{rate:.2} rows/s") } else { format!("{rate:.0} rows/s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pace_has_the_digits_that_tell_something() {
+        assert_eq!(pace(1_000_000, 250.0), "1000000 rows in 250.00 s, 4000 rows/s");
+        assert_eq!(pace(3, 2.0), "3 rows in 2.00 s, 1.50 rows/s");
+        assert_eq!(pace(0, 0.0), "0 rows in 0.00 s, 0.00 rows/s");
     }
 }

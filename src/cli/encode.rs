@@ -1,22 +1,24 @@
 //! `platon encode`, and `train --encode-mode`
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
 
+use super::bars::SlowBar;
 use super::inference::{EngineName, with_model};
 use super::printer::Printer;
 use super::saved::SavedArgs;
+use super::windows::Encoding;
 use crate::bert::Checkpoint;
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
-use crate::files::write_whole;
 use crate::infer::model::Load;
 use crate::infer::scores::OVERFLOW;
 use crate::infer::sets::EvalSet;
-use crate::infer::vectors::{Pooling, not_finite, vectors_file};
+use crate::infer::vectors::{Pooling, not_finite};
+use crate::infer::vectors_file::VectorsFile;
 use crate::run::RunFolder;
 use crate::train::Plan;
 
@@ -59,19 +61,24 @@ pub fn run(args: &EncodeArgs, printer: &Printer) -> Result<()> {
     }
     let bert = checkpoint.config.clone();
     let width = bert.hidden_size;
+    let input = saved.open()?;
+    let metadata = HashMap::from([("pooling".to_string(), pooling.name().to_string())]);
+    let new = |path: &PathBuf| VectorsFile::new(path, width, metadata);
+    let mut file = output.as_ref().map(new).transpose()?;
     with_model(saved.engine()?, checkpoint, Load::Encoder, printer, |model| {
-        let mut all = Vec::new();
         // A vector has any text, whatever the model's task.
-        saved.each_chunk((&encoder, &bert), None, printer, |read, samples| {
-            let rows = model.vectors(samples, saved.batch_size(), pooling);
+        let encoding = Encoding { encoder: &encoder, bert: &bert, task: None };
+        let bar = if file.is_some() { SlowBar::default() } else { SlowBar::beside_data(printer) };
+        let tally = input.each_window(encoding, (printer, &bar), |read, samples| {
+            let show = |done, of| read.show(done, of);
+            let rows = model.vectors(samples, saved.batch_size(), pooling, &show);
             if let Some((row, value)) = not_finite(&rows, width) {
                 return Err(saved
                     .wrong(read.line(row), "a vector of finite numbers", value)
                     .hint(OVERFLOW));
             }
-            if output.is_some() {
-                all.extend(rows);
-                return Ok(());
+            if let Some(file) = &mut file {
+                return file.add(&rows);
             }
             for (n, vector) in rows.chunks(width).enumerate() {
                 let index = (read.first + n).to_string();
@@ -79,9 +86,12 @@ pub fn run(args: &EncodeArgs, printer: &Printer) -> Result<()> {
             }
             Ok(())
         })?;
-        let Some(file) = output else { return Ok(()) };
-        let metadata = HashMap::from([("pooling".to_string(), pooling.name().to_string())]);
-        write(file, &all, width, metadata, printer)
+        drop(bar);
+        if let Some(file) = file {
+            finish(file, printer)?;
+        }
+        printer.log(&tally.pace());
+        Ok(())
     })
 }
 
@@ -98,26 +108,23 @@ pub fn sets(
     with_model(engine, checkpoint, Load::Encoder, printer, |model| {
         for EvalSet { about, samples } in sets {
             let batch_size = config.logging().batch_size_eval;
-            let rows = model.vectors(samples, batch_size, Pooling::First);
+            let rows = model.vectors(samples, batch_size, Pooling::First, &|_, _| ());
             if let Some((row, value)) = not_finite(&rows, width) {
                 let uid = about.uids.get(row).map_or("", String::as_str);
                 let what = format!("the vector of sample {uid} of {}", about.name);
                 return Err(Error::value(what, "finite numbers", value).hint(OVERFLOW));
             }
-            write(&folder.vectors(&about.name), &rows, width, HashMap::new(), printer)?;
+            let path = folder.vectors(&about.name);
+            let mut file = VectorsFile::new(&path, width, HashMap::new())?;
+            file.add(&rows)?;
+            finish(file, printer)?;
         }
         Ok(())
     })
 }
 
-fn write(
-    file: &Path,
-    rows: &[f32],
-    width: usize,
-    metadata: HashMap<String, String>,
-    printer: &Printer,
-) -> Result<()> {
-    write_whole(file, &vectors_file(rows, width, metadata)?)?;
-    printer.log(&format!("{}: {} vectors", file.display(), rows.len() / width.max(1)));
+fn finish(file: VectorsFile, printer: &Printer) -> Result<()> {
+    let (path, rows) = (file.path().display().to_string(), file.finish()?);
+    printer.log(&format!("{path}: {rows} vectors"));
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::bars::SlowBar;
+use super::bars::{SlowBar, pace};
 use super::inference::{EngineName, with_model};
 use super::printer::Printer;
 use super::runs::{Flags, SavedRun, no_task};
@@ -85,16 +85,20 @@ pub fn run(args: &EvaluateArgs, printer: &Printer) -> Result<()> {
         for (about, (predictions, seconds)) in about.into_iter().zip(all) {
             check(&about, &predictions)?;
             let scores = SetScores::of(task, &about, &predictions);
+            let rows = predictions.predicted.len();
             if *json {
                 let mut line = serde_json::Map::new();
                 line.insert("data_set".into(), scores.name.clone().into());
                 line.insert("loss".into(), scores.loss.into());
                 line.extend(scores.to_json());
+                line.insert("rows".into(), rows.into());
                 line.insert("seconds".into(), seconds.into());
+                line.insert("rows_per_second".into(), (rows as f64 / seconds).into());
                 printer.data(&serde_json::Value::Object(line).to_string())?;
             } else {
                 printer.data(&scores.to_string())?;
             }
+            printer.log(&format!("{}: {}", scores.name, pace(rows, seconds)));
         }
         Ok(())
     })

@@ -22,6 +22,7 @@ mod submit;
 mod supply;
 mod train;
 mod training;
+mod windows;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -7,6 +7,7 @@ use super::bars::SlowBar;
 use super::inference::with_model;
 use super::printer::Printer;
 use super::saved::SavedArgs;
+use super::windows::Encoding;
 use crate::bert::HeadSettings;
 use crate::bert::head_settings::Problem;
 use crate::error::Result;
@@ -29,15 +30,19 @@ pub fn run(args: &PredictArgs, printer: &Printer) -> Result<()> {
     checkpoint.check_weights()?;
     let encoder = saved.encoder(&checkpoint)?;
     let (bert, task) = (checkpoint.config.clone(), saved.task(&checkpoint));
+    let input = saved.open()?;
     with_model(saved.engine()?, checkpoint, Load::Classifier, printer, |model| {
         let Some(head) = model.head() else { return Ok(()) };
-        let bar = SlowBar::default();
-        if !json {
-            printer.data(&header(head))?;
-        }
-        saved.each_chunk((&encoder, &bert), task, printer, |rows, samples| {
-            bar.count(rows.first);
-            for (predictions, _) in model.predict(vec![samples], saved.batch_size(), &|_, _| ()) {
+        let begin = || if *json { Ok(()) } else { printer.data(&header(head)) };
+        let encoding = Encoding { encoder: &encoder, bert: &bert, task };
+        let bar = SlowBar::beside_data(printer);
+        let tally = input.each_window(encoding, (printer, &bar), |rows, samples| {
+            let show = |done, of| rows.show(done, of);
+            let all = model.predict(vec![samples], saved.batch_size(), &show);
+            if rows.first == 0 {
+                begin()?;
+            }
+            for (predictions, _) in all {
                 if let Some((place, logit)) = predictions.not_finite() {
                     return Err(saved
                         .wrong(rows.line(place), "finite logits", logit)
@@ -48,7 +53,13 @@ pub fn run(args: &PredictArgs, printer: &Printer) -> Result<()> {
                 }
             }
             Ok(())
-        })
+        })?;
+        if tally.rows == 0 {
+            begin()?;
+        }
+        drop(bar);
+        printer.log(&tally.pace());
+        Ok(())
     })
 }
 

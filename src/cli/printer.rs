@@ -44,6 +44,11 @@ impl Printer {
         })
     }
 
+    /// Whether data shows on a terminal.
+    pub fn shows_data(&self) -> bool {
+        self.terminal
+    }
+
     /// Prints a message.
     pub fn log(&self, text: &str) {
         let _ = writeln!(self.log.lock().unwrap_or_else(PoisonError::into_inner), "{text}");

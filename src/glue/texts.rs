@@ -32,8 +32,9 @@ pub struct Texts<R> {
     /// The task that the texts are for, if it is known.
     task: Option<&'static Task>,
     form: Option<Form>,
-    /// Lines read.
+    /// Lines read, and bytes.
     lines: usize,
+    bytes: u64,
     rows: usize,
 }
 
@@ -61,7 +62,7 @@ enum Separator {
 impl<R: BufRead> Texts<R> {
     /// The rows of `reader`; `path` is what errors call it, and its ending tells of its content.
     pub fn new(path: &Path, reader: R, task: Option<&'static Task>) -> Self {
-        Self { reader, path: path.to_path_buf(), task, form: None, lines: 0, rows: 0 }
+        Self { reader, path: path.to_path_buf(), task, form: None, lines: 0, bytes: 0, rows: 0 }
     }
 
     /// How the rows are laid out, where that is not plain lines; known once the first is read.
@@ -80,6 +81,11 @@ impl<R: BufRead> Texts<R> {
             }
             Form::Json => Some(format!("{path}: read as JSON lines")),
         }
+    }
+
+    /// How many bytes the rows so far took, with what is between them.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// The next row, with the number of its line from 1; `None` at the end.
@@ -145,7 +151,7 @@ impl<R: BufRead> Texts<R> {
         let mut line = Vec::new();
         let mut bounded = self.reader.by_ref().take(MAX_LINE_BYTES as u64 + 1);
         let failed = |e| Error::io(&self.path, "read", e);
-        bounded.read_until(b'\n', &mut line).map_err(failed)?;
+        self.bytes += bounded.read_until(b'\n', &mut line).map_err(failed)? as u64;
         if line.is_empty() {
             return Ok(None);
         }

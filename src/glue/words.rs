@@ -7,8 +7,10 @@ use crate::glue::marks::{self, Piece, Side, Template};
 use crate::glue::sample::Sample;
 use crate::glue::tsv::Row;
 
-/// Beyond so many words, which take some tens of MiB, no more are remembered.
-const MAX_WORDS: usize = 200_000;
+/// Beyond so many bytes of memory, some hundred thousand words, no more are remembered.
+const MAX_BYTES: usize = 32 << 20;
+/// Longer words, in bytes, are not: they hardly come again, and would take the room of many.
+const LONGEST_WORD: usize = 64;
 
 /// Encodes rows from the token ids of their words, each of which the tokenizer has to see once.
 ///
@@ -16,9 +18,28 @@ const MAX_WORDS: usize = 200_000;
 /// tokenizer of every BERT checkpoint does.
 #[derive(Debug)]
 pub struct Words {
-    ids: HashMap<String, Vec<u32>>,
+    ids: Memory,
     /// `None` for another kind of tokenizer, with which nothing is done here.
     templates: Option<Templates>,
+}
+
+/// Words and their token ids.
+#[derive(Debug, Default)]
+struct Memory {
+    ids: HashMap<String, Vec<u32>>,
+    /// The most that they take.
+    bytes: usize,
+}
+
+impl Memory {
+    fn add(&mut self, word: &str, ids: &[u32]) {
+        // Of a table that has just grown less than half is full.
+        let entry = 3 * size_of::<(String, Vec<u32>)>() + word.len() + size_of_val(ids);
+        if word.len() <= LONGEST_WORD && self.bytes + entry <= MAX_BYTES {
+            self.bytes += entry;
+            self.ids.insert(word.to_owned(), ids.to_vec());
+        }
+    }
 }
 
 /// What is put around one text and around two, the marks as token ids.
@@ -31,7 +52,7 @@ struct Templates {
 impl Words {
     /// An empty memory for the words of `tokenizer`.
     pub(super) fn new(tokenizer: &Tokenizer) -> Self {
-        Self { ids: HashMap::new(), templates: Templates::of(tokenizer) }
+        Self { ids: Memory::default(), templates: Templates::of(tokenizer) }
     }
 
     /// The sample of a row; `None` where `tokenizer` has to see the whole row: it is to be
@@ -63,22 +84,15 @@ impl Words {
 }
 
 /// Adds the token ids of `text` to `tokens`, and its words to the memory `known`.
-fn add(
-    known: &mut HashMap<String, Vec<u32>>,
-    tokenizer: &Tokenizer,
-    text: &str,
-    tokens: &mut Vec<u32>,
-) -> Option<()> {
+fn add(known: &mut Memory, tokenizer: &Tokenizer, text: &str, tokens: &mut Vec<u32>) -> Option<()> {
     for word in text.split(' ').filter(|word| !word.is_empty()) {
-        if let Some(ids) = known.get(word) {
+        if let Some(ids) = known.ids.get(word) {
             tokens.extend(ids);
             continue;
         }
         let encoding = tokenizer.encode_fast(word, false).ok()?;
         tokens.extend(encoding.get_ids());
-        if known.len() < MAX_WORDS {
-            known.insert(word.to_owned(), encoding.get_ids().to_vec());
-        }
+        known.add(word, encoding.get_ids());
     }
     Some(())
 }
@@ -121,5 +135,34 @@ impl Templates {
         let whole = tokenizer.encode_fast("a", true).ok()?;
         let both = tokenizer.encode_fast(("a", "b c"), true).ok()?;
         (agrees(&single, &whole) && agrees(&pair, &both)).then_some(Self { single, pair })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_memory_of_words_ends_where_its_room_does() {
+        let mut memory = Memory::default();
+        let word = |n: usize| format!("{n:064}");
+        let mut count = 0;
+        while memory.ids.len() == count {
+            memory.add(&word(count), &[7; 64]);
+            count += 1;
+        }
+        assert!(memory.bytes <= MAX_BYTES && memory.bytes > MAX_BYTES - 1000);
+        // What the entries hold, counted from them.
+        let held = |(word, ids): (&String, &Vec<u32>)| word.capacity() + 4 * ids.capacity();
+        let table = memory.ids.allocation_size();
+        assert!(memory.ids.iter().map(held).sum::<usize>() + table <= MAX_BYTES, "{table}");
+        assert_eq!(memory.ids.get(&word(0)), Some(&vec![7; 64]));
+    }
+
+    #[test]
+    fn long_words_are_not_remembered() {
+        let mut memory = Memory::default();
+        memory.add(&"x".repeat(LONGEST_WORD + 1), &[7]);
+        assert_eq!((memory.ids.len(), memory.bytes), (0, 0));
     }
 }

@@ -11,3 +11,4 @@ pub mod sets;
 pub mod source;
 pub mod tokenizer;
 pub mod vectors;
+pub mod vectors_file;

@@ -27,7 +27,14 @@ pub trait Model {
     ) -> Vec<(Predictions, f64)>;
 
     /// The last layer's vectors of `samples`, in their order: `[samples, hidden]`, row by row.
-    fn vectors(&self, samples: Vec<Sample>, batch_size: usize, pooling: Pooling) -> Vec<f32>;
+    /// `progress` is told how many of how many samples are done.
+    fn vectors(
+        &self,
+        samples: Vec<Sample>,
+        batch_size: usize,
+        pooling: Pooling,
+        progress: &dyn Fn(usize, usize),
+    ) -> Vec<f32>;
 }
 
 /// What of a checkpoint is to be loaded.
@@ -110,7 +117,13 @@ impl<B: ModelKernels> Model for BurnModel<B> {
         predict(&self.net, sets, batch_size, &self.device, progress)
     }
 
-    fn vectors(&self, samples: Vec<Sample>, batch_size: usize, pooling: Pooling) -> Vec<f32> {
-        vectors(&self.net, samples, batch_size, pooling, &self.device)
+    fn vectors(
+        &self,
+        samples: Vec<Sample>,
+        batch_size: usize,
+        pooling: Pooling,
+        progress: &dyn Fn(usize, usize),
+    ) -> Vec<f32> {
+        vectors(&self.net, samples, batch_size, pooling, &self.device, progress)
     }
 }

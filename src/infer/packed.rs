@@ -73,9 +73,15 @@ impl Model for PackedModel {
         all
     }
 
-    fn vectors(&self, samples: Vec<Sample>, _batch_size: usize, pooling: Pooling) -> Vec<f32> {
-        let width = self.engine.hidden();
-        let mut all = Vec::with_capacity(samples.len() * width);
+    fn vectors(
+        &self,
+        samples: Vec<Sample>,
+        _batch_size: usize,
+        pooling: Pooling,
+        progress: &dyn Fn(usize, usize),
+    ) -> Vec<f32> {
+        let (width, total) = (self.engine.hidden(), samples.len());
+        let mut all = Vec::with_capacity(total * width);
         for window in samples.chunks(WINDOW) {
             all.extend(with_texts(window, |texts| match pooling {
                 Pooling::First => self.engine.vectors(texts, Wanted::First),
@@ -91,6 +97,7 @@ impl Model for PackedModel {
                     pooled
                 }
             }));
+            progress(all.len() / width.max(1), total);
         }
         all
     }

@@ -1,14 +1,9 @@
 //! The encoder's vectors of texts.
 
-use std::collections::HashMap;
-
 use burn::data::dataloader::DataLoader;
-use safetensors::Dtype;
-use safetensors::tensor::TensorView;
 
 use super::forward::{filling, inputs};
 use crate::bert::{BertClassifier, Pass};
-use crate::error::{Error, Result};
 use crate::glue::batch::EvalLoader;
 use crate::glue::sample::Sample;
 use crate::kernels::{ModelKernels, Queries, Zeros};
@@ -33,14 +28,17 @@ impl Pooling {
 }
 
 /// The last layer's vectors of `samples`, in their order: `[samples, hidden]`, row by row.
+/// `progress` is told how many of how many samples are done.
 pub fn vectors<B: ModelKernels>(
     net: &BertClassifier<B>,
     samples: Vec<Sample>,
     batch_size: usize,
     pooling: Pooling,
     device: &B::Device,
+    progress: &dyn Fn(usize, usize),
 ) -> Vec<f32> {
-    let mut rows: Vec<(usize, Vec<f32>)> = Vec::with_capacity(samples.len());
+    let total = samples.len();
+    let mut rows: Vec<(usize, Vec<f32>)> = Vec::with_capacity(total);
     let loader = EvalLoader::<B>::new(vec![samples], batch_size, filling::<B>(), device.clone());
     for mut batch in loader.iter() {
         let places = std::mem::take(&mut batch.places);
@@ -58,6 +56,7 @@ pub fn vectors<B: ModelKernels>(
             mean(hidden.get(span.start * width..span.end * width).unwrap_or_default(), width)
         });
         rows.extend(places.into_iter().zip(pooled));
+        progress(rows.len(), total);
     }
     rows.sort_by_key(|(place, _)| *place);
     rows.into_iter().flat_map(|(_, row)| row).collect()
@@ -79,20 +78,4 @@ pub(super) fn mean(values: &[f32], width: usize) -> Vec<f32> {
 pub fn not_finite(values: &[f32], width: usize) -> Option<(usize, f32)> {
     let (n, value) = values.iter().copied().enumerate().find(|(_, value)| !value.is_finite())?;
     Some((n / width.max(1), value))
-}
-
-/// A safetensors file with the tensor `vectors`, `[rows, width]`.
-///
-/// # Errors
-/// The values do not fill whole rows.
-pub fn vectors_file(
-    values: &[f32],
-    width: usize,
-    metadata: HashMap<String, String>,
-) -> Result<Vec<u8>> {
-    let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-    let shape = vec![values.len() / width.max(1), width];
-    TensorView::new(Dtype::F32, shape, &bytes)
-        .and_then(|view| safetensors::serialize([("vectors", view)], Some(metadata)))
-        .map_err(|e| Error::run(format!("the vectors cannot be stored: {e}")))
 }

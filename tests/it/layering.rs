@@ -21,7 +21,7 @@ const ALLOWED: [(&str, &[&str]); 26] = [
     ("optim", &["kernels"]),
     ("pruning", &["error", "kernels"]),
     ("sparse", &[]),
-    ("infer", &["bert", "error", "glue", "kernels", "metrics", "sparse", "submission"]),
+    ("infer", &["bert", "error", "files", "glue", "kernels", "metrics", "sparse", "submission"]),
     (
         "run",
         &[

@@ -43,6 +43,8 @@ mod recipes;
 mod reduce;
 mod resume;
 #[cfg(all(unix, feature = "flex"))]
+mod streams;
+#[cfg(all(unix, feature = "flex"))]
 mod terminal;
 #[cfg(feature = "ndarray")]
 mod threshold;

@@ -263,6 +263,43 @@ fn the_dashboard_shows_a_run_to_its_end() {
 }
 
 #[test]
+fn a_long_input_has_a_bar_on_the_terminal_which_goes_when_it_ends() {
+    let dir = tiny();
+    dir.platon_ok("train tiny --no-tui --output-dir run --max-steps 2");
+    dir.write("texts.tsv", &"a cat sleeps\ta dog\n".repeat(10_000));
+    let program = env!("CARGO_BIN_EXE_platon");
+    let predict = format!("exec '{program}' predict run --input");
+    for (n, (script, rows, is_file)) in [
+        (format!("{predict} texts.tsv"), 10_000, true),
+        (format!("{predict} - < <(cat texts.tsv texts.tsv)"), 20_000, false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (script, answers) = (format!("{script} >answers-{n}"), format!("answers-{n}"));
+        let mut shell = Command::new("bash");
+        let shell = shell.args(["-c", &script]).current_dir(dir.path("."));
+        let mut terminal = Terminal::start(shell, &[]);
+        // Once it has begun it takes its time, on any machine.
+        while !std::fs::metadata(dir.path(&answers)).is_ok_and(|file| file.len() > 0) {
+            assert!(terminal.program.try_wait().unwrap().is_none(), "{}", terminal.shown());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        signal(&terminal.program, "-STOP");
+        std::thread::sleep(Duration::from_millis(2500));
+        signal(&terminal.program, "-CONT");
+        assert_eq!(terminal.wait().code(), Some(0), "{}", terminal.shown());
+        let shown = terminal.shown();
+        let (bar, end) = shown.split_at(shown.rfind(&format!("{rows} rows in ")).unwrap());
+        assert!(bar.contains(" rows, ") && bar.contains('%') == is_file, "{bar:?}");
+        assert!(end.trim_end().ends_with(" rows/s"), "{end:?}");
+        let last = bar.rsplit('\r').next().unwrap();
+        assert!(!last.contains("rows"), "the bar stays: {last:?}");
+        assert_eq!(dir.read(&answers).lines().count(), rows + 1);
+    }
+}
+
+#[test]
 fn a_run_in_the_background_takes_no_terminal() {
     let dir = tiny();
     let script =
