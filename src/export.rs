@@ -14,6 +14,9 @@ use crate::error::{Error, Result};
 use crate::files::{read_text, write_json, write_whole};
 use crate::glue::encode::Encoder;
 use crate::glue::task::{Kind, Task};
+use crate::infer::source::Source;
+use crate::sparse::weights::Layer;
+use crate::sparse::{Shrunk, shrink};
 
 /// The weights' file of a Hugging Face folder.
 pub const WEIGHTS: &str = "model.safetensors";
@@ -49,23 +52,37 @@ pub fn save_hugging_face(
     encoder.map_or(Ok(()), |encoder| encoder.save_to(dir))
 }
 
+/// What becomes of a model's shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// Every weight keeps its place and its bits.
+    Kept,
+    /// What zeros make superfluous goes, as far as a Hugging Face configuration can say so.
+    Shrunk,
+}
+
 /// What a conversion left out, and whether there is a tokenizer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Converted {
+    /// The neurons of each feed-forward layer, where there are fewer than before.
+    pub neurons: Option<usize>,
+    /// What exact shrinking leaves of each layer.
+    pub left: Vec<Shrunk>,
     /// Names of tensors that are no part of a classifier.
     pub unused: Vec<String>,
     /// Whether the folder holds a tokenizer.
     pub has_tokenizer: bool,
 }
 
-/// Writes `checkpoint`, whatever its kind, as a Hugging Face folder: every weight with the same
-/// bits. `tokenizer` names another folder with tokenizer files than the checkpoint's.
+/// Writes `checkpoint`, whatever its kind, as a Hugging Face folder. `tokenizer` names another folder
+/// with tokenizer files than the checkpoint's.
 ///
 /// # Errors
 /// `dir` is not new or empty, the checkpoint has no weights, or a file cannot be read or written.
 pub fn to_hugging_face(
     checkpoint: Checkpoint,
     tokenizer: Option<&Path>,
+    shape: Shape,
     dir: &Path,
 ) -> Result<Converted> {
     if std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
@@ -77,8 +94,18 @@ pub fn to_hugging_face(
         None if checkpoint.texts.is_empty() => tokenizer_texts(checkpoint.folder())?,
         None => checkpoint.texts.clone(),
     };
-    let (config, json) = (checkpoint.config.clone(), checkpoint.json.clone());
-    let (tensors, head) = checkpoint.into_parts()?;
+    let (mut config, mut json) = (checkpoint.config.clone(), checkpoint.json.clone());
+    let (mut tensors, head) = checkpoint.into_parts()?;
+    let (mut neurons, mut left) = (None, Vec::new());
+    if shape == Shape::Shrunk {
+        let layers = shrunk_layers(&tensors, &config)?;
+        left = layers.iter().map(|(_, left)| *left).collect();
+        tensors = tensors.expanded();
+        neurons = shrink_neurons(&mut tensors, &mut config, layers);
+        if let (Some(neurons), Value::Object(json)) = (neurons, &mut json) {
+            json.insert("intermediate_size".to_string(), neurons.into());
+        }
+    }
     let Tensors { tensors, unused, .. } = tensors.expanded();
     let json = hugging_face_config(&config, json, head.as_ref());
     weights::save(&tensors, &dir.join(WEIGHTS))?;
@@ -86,7 +113,53 @@ pub fn to_hugging_face(
     for (name, text) in &texts {
         write_whole(&dir.join(name), text.as_bytes())?;
     }
-    Ok(Converted { unused, has_tokenizer: !texts.is_empty() })
+    Ok(Converted { neurons, left, unused, has_tokenizer: !texts.is_empty() })
+}
+
+/// Every layer without what zeros make superfluous, and what is left of it.
+fn shrunk_layers(tensors: &Tensors, config: &BertConfig) -> Result<Vec<(Layer, Shrunk)>> {
+    let mut source = Source::new(tensors.clone(), config);
+    (0..config.num_hidden_layers).map(|n| Ok(shrink(source.layer(config, n)?))).collect()
+}
+
+/// Takes superfluous neurons out of the feed-forward layers: as many as the layer that needs the most
+/// of them allows, since a configuration has one number for all. That number, if there are fewer.
+fn shrink_neurons(
+    tensors: &mut Tensors,
+    config: &mut BertConfig,
+    layers: Vec<(Layer, Shrunk)>,
+) -> Option<usize> {
+    let most = layers.iter().map(|(_, left)| left.neurons.alive).max()?.max(1);
+    if most >= config.intermediate_size {
+        return None;
+    }
+    config.intermediate_size = most;
+    let hidden = config.hidden_size;
+    for (n, (Layer { intermediate, feed_forward, .. }, _)) in layers.into_iter().enumerate() {
+        let path =
+            |module: &str| ["bert", "encoder", &n.to_string(), module].map(str::to_string).to_vec();
+        let mut put = |module: &str, leaf: &str, shape: Vec<usize>, values: Vec<f32>| {
+            let name = names::hf_name(&[path(module), vec![leaf.to_string()]].concat());
+            tensors.tensors.insert(name, StoredTensor { shape, values });
+        };
+        // Places that are left over stay empty: GELU(0) is 0.
+        let padded = |mut values: Vec<f32>, length: usize| {
+            values.resize(length, 0.0);
+            values
+        };
+        let weight = padded(intermediate.weight.to_dense(), most * hidden);
+        put("intermediate", "weight", vec![most, hidden], weight);
+        put("intermediate", "bias", vec![most], padded(intermediate.bias, most));
+        let mut weight = vec![0.0; hidden * most];
+        for (row, column, value) in feed_forward.weight.elements() {
+            if let Some(place) = weight.get_mut(row * most + column) {
+                *place = value;
+            }
+        }
+        put("output", "weight", vec![hidden, most], weight);
+        put("output", "bias", vec![hidden], feed_forward.bias);
+    }
+    Some(most)
 }
 
 /// The bytes of the encoder layers' tensors, without names and shapes.
@@ -99,17 +172,23 @@ pub struct LayerBytes {
 }
 
 /// Writes `checkpoint` as one file that stores only the weights that are not zero, in `dtype`, with
-/// its configuration and its tokenizer.
+/// its configuration and its tokenizer. Gives the bytes, and what exact shrinking leaves of each layer,
+/// which is what the sparse engine computes.
 ///
 /// # Errors
 /// The checkpoint has no weights, one is too large for `dtype`, or a file cannot be read or written.
-pub fn to_sparse(checkpoint: Checkpoint, dtype: Dtype, file: &Path) -> Result<LayerBytes> {
+pub fn to_sparse(
+    checkpoint: Checkpoint,
+    dtype: Dtype,
+    file: &Path,
+) -> Result<(LayerBytes, Vec<Shrunk>)> {
     let mut texts = match checkpoint.texts.is_empty() {
         true => tokenizer_texts(checkpoint.folder())?,
         false => checkpoint.texts.clone(),
     };
     let (config, json) = (checkpoint.config.clone(), checkpoint.json.clone());
     let (tensors, head) = checkpoint.into_parts()?;
+    let left = shrunk_layers(&tensors, &config)?.into_iter().map(|(_, left)| left).collect();
     let Tensors { tensors, .. } = tensors.expanded();
     let json = hugging_face_config(&config, json, head.as_ref());
     texts.insert(CONFIG.to_string(), json.to_string());
@@ -123,7 +202,7 @@ pub fn to_sparse(checkpoint: Checkpoint, dtype: Dtype, file: &Path) -> Result<La
         layers.dense += size_of_val(tensor.values.as_slice()) as u64;
         layers.sparse += tensor_bytes.get(name).map_or(0, |bytes| *bytes as u64);
     }
-    Ok(layers)
+    Ok((layers, left))
 }
 
 /// The configuration as it is if Hugging Face's tools wrote it, with the outputs' names if it says

@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
+use super::bench::describe;
 use super::printer::Printer;
 use crate::bert::Checkpoint;
 use crate::bert::sparse::Dtype;
 use crate::error::{Error, Result, one_line};
-use crate::export::{Converted, to_hugging_face, to_sparse};
+use crate::export::{Converted, Shape, to_hugging_face, to_sparse};
 use crate::run::RunFolder;
 use crate::run::folder::model_in;
 
@@ -36,6 +37,9 @@ pub struct ExportArgs {
     /// Which model of a run.
     #[arg(long, value_enum, default_value_t = Moment::Last)]
     checkpoint: Moment,
+    /// With --format hf: keep every weight in its place, also those that zeros make superfluous.
+    #[arg(long)]
+    whole: bool,
     /// Where to; without it RUN/export-hf or RUN/model-sparse.safetensors.
     #[arg(long)]
     output: Option<PathBuf>,
@@ -79,13 +83,17 @@ impl From<Numbers> for Dtype {
 
 pub fn convert(args: &ConvertArgs, printer: &Printer) -> Result<()> {
     let checkpoint = Checkpoint::open(&model_in(&args.input))?;
-    write_folder(checkpoint, args.tokenizer.as_deref(), &args.output, printer)
+    write_folder(checkpoint, args.tokenizer.as_deref(), Shape::Kept, &args.output, printer)
 }
 
 pub fn export(args: &ExportArgs, printer: &Printer) -> Result<()> {
     if matches!(args.format, Format::Hf) && args.dtype.is_some() {
         return Err(Error::value("--dtype", "--format sparse", "--format hf")
             .hint("a Hugging Face folder keeps every weight in f32: leave --dtype away"));
+    }
+    if matches!(args.format, Format::Sparse) && args.whole {
+        return Err(Error::value("--whole", "--format hf", "--format sparse")
+            .hint("a sparse file keeps every weight in its place: leave --whole away"));
     }
     let run = RunFolder::at(&args.run);
     let model = match args.checkpoint {
@@ -106,7 +114,8 @@ pub fn export(args: &ExportArgs, printer: &Printer) -> Result<()> {
     match args.format {
         Format::Hf => {
             let folder = args.output.clone().unwrap_or_else(|| run.hugging_face());
-            write_folder(checkpoint, None, &folder, printer)
+            let shape = if args.whole { Shape::Kept } else { Shape::Shrunk };
+            write_folder(checkpoint, None, shape, &folder, printer)
         }
         Format::Sparse => {
             let file = args.output.clone().unwrap_or_else(|| run.sparse());
@@ -114,7 +123,9 @@ pub fn export(args: &ExportArgs, printer: &Printer) -> Result<()> {
                 return Err(Error::value("output", "a new file", file.display())
                     .hint("name another one, or remove this one"));
             }
-            let layers = to_sparse(checkpoint, args.dtype.map_or(Dtype::F32, Into::into), &file)?;
+            let dtype = args.dtype.map_or(Dtype::F32, Into::into);
+            let (layers, left) = to_sparse(checkpoint, dtype, &file)?;
+            describe(&left).iter().for_each(|line| printer.log(line));
             let bytes = std::fs::metadata(&file).map_err(|e| Error::io(&file, "read", e))?.len();
             let megabytes = |bytes: u64| bytes as f64 / 1e6;
             printer.log(&format!(
@@ -133,10 +144,26 @@ pub fn export(args: &ExportArgs, printer: &Printer) -> Result<()> {
 fn write_folder(
     checkpoint: Checkpoint,
     tokenizer: Option<&Path>,
+    shape: Shape,
     dir: &Path,
     printer: &Printer,
 ) -> Result<()> {
-    let Converted { unused, has_tokenizer } = to_hugging_face(checkpoint, tokenizer, dir)?;
+    let before = checkpoint.config.intermediate_size;
+    let Converted { neurons, left, unused, has_tokenizer } =
+        to_hugging_face(checkpoint, tokenizer, shape, dir)?;
+    if shape == Shape::Shrunk {
+        describe(&left).iter().for_each(|line| printer.log(line));
+        printer.log(&match neurons {
+            Some(neurons) => format!(
+                "intermediate_size {neurons} instead of {before}: a configuration has one for all \
+                 layers, and none for what is left of single heads"
+            ),
+            None => format!(
+                "nothing of this can be left out of a Hugging Face folder: a layer needs all \
+                 {before} neurons, and a configuration has one number for all"
+            ),
+        });
+    }
     if !unused.is_empty() {
         printer.log(&one_line(format!("tensors left out: {}", unused.join(", "))));
     }

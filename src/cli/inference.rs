@@ -45,7 +45,10 @@ pub fn with_model<R: Send>(
     let dense = |why: String| printer.log(&format!("engine: dense ({name}), {why}"));
     let is_sparse = match engine {
         EngineName::Sparse => true,
-        EngineName::Dense => false,
+        EngineName::Dense => {
+            dense("as asked for".to_string());
+            false
+        }
         EngineName::Auto if backend != BackendName::Flex => {
             dense("for the sparse one computes on the CPU".to_string());
             false

@@ -40,7 +40,7 @@ const ALLOWED: [(&str, &[&str]); 26] = [
     ("config", &["error", "files", "glue", "optim", "pruning", "run"]),
     ("backend", &["config", "error", "kernels", "panics"]),
     ("report", &["bert", "pruning"]),
-    ("export", &["bert", "error", "files", "glue"]),
+    ("export", &["bert", "error", "files", "glue", "infer", "sparse"]),
     (
         "train",
         &[

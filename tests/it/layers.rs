@@ -5,7 +5,7 @@ use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
 use platon::kernels::operands::{
     AddNormGradients, Dense, DenseGradients, EmbedGradients, Heads, Norm, Setup, Tables, TokenIds,
 };
-use platon::kernels::{LayerKernels, Precision, Products, Queries, Sequences};
+use platon::kernels::{LayerKernels, Precision, Products, Queries, Sequences, Zeros};
 
 use crate::backends::on_every_backend;
 use crate::kernels::{Reference, close, on, random};
@@ -22,14 +22,17 @@ on_every_backend!(
 /// Rows and width: one token, less than a vector, no multiple of one, many rows.
 const SHAPES: [[usize; 2]; 4] = [[1, 384], [3, 5], [33, 19], [512, 64]];
 
+/// Products of all weights.
+const PLAIN: Products = Products { precision: Precision::Single, zeros: Zeros::Multiply };
+
 pub fn matrix<B: Backend>(values: &[f32], shape: [usize; 2]) -> Tensor<B, 2> {
     on::<B>(values).reshape(shape)
 }
 
-fn dense<B: Backend>(weight: &[f32], bias: &[f32]) -> Dense<B> {
+fn dense<B: Backend>(weight: &[f32], bias: &[f32], products: Products) -> Dense<B> {
     let outputs = bias.len();
     let weight = matrix(weight, [weight.len() / outputs, outputs]);
-    Dense { weight, bias: on(bias), products: Products::default() }
+    Dense { weight, bias: on(bias), products }
 }
 
 fn dense_layers_equal_their_default_body<B: LayerKernels>() {
@@ -37,10 +40,11 @@ fn dense_layers_equal_their_default_body<B: LayerKernels>() {
         [x, weight, bias, grad]: [&[f32]; 4],
         [rows, inputs, outputs]: [usize; 3],
         gelu: bool,
+        products: Products,
     ) -> ([Tensor<B, 2>; 3], [Tensor<B, 1>; 1]) {
         let x = matrix::<B>(x, [rows, inputs]);
         let grad = matrix(grad, [rows, outputs]);
-        let layer = dense::<B>(weight, bias);
+        let layer = dense::<B>(weight, bias, products);
         let weight = layer.weight.clone();
         let (output, DenseGradients { x, weight, bias }) = if gelu {
             let (without, none) = B::dense_gelu_forward(x.clone(), layer.clone(), false);
@@ -48,25 +52,30 @@ fn dense_layers_equal_their_default_body<B: LayerKernels>() {
             assert!(none.is_none());
             close([without], [output.clone()], 0.0);
             let slope = slope.unwrap();
-            (output, B::dense_gelu_backward(x, weight, slope, grad, Products::default()))
+            (output, B::dense_gelu_backward(x, weight, slope, grad, products))
         } else {
             let output = B::dense_forward(x.clone(), layer);
-            (output, B::dense_backward(x, weight, grad, Products::default()))
+            (output, B::dense_backward(x, weight, grad, products))
         };
         ([output, x, weight], [bias])
     }
     for [rows, inputs] in SHAPES {
         for outputs in [1, 48] {
             let sizes = [rows * inputs, inputs * outputs, outputs, rows * outputs];
-            let values = sizes.map(|n| random(n, -1.0, 1.0));
-            let values = values.each_ref().map(Vec::as_slice);
             let shape = [rows, inputs, outputs];
-            for gelu in [false, true] {
-                let (got, want) =
-                    (run::<B>(values, shape, gelu), run::<Reference>(values, shape, gelu));
-                // Sums over up to 512 products.
-                close(got.0, want.0, 5e-5);
-                close(got.1, want.1, 5e-5);
+            let all = sizes.map(|n| random(n, -1.0, 1.0));
+            // A matrix of which little remains, whose zeros may be left out.
+            let mut few = all.clone();
+            few[1].iter_mut().enumerate().filter(|(n, _)| n % 7 != 0).for_each(|(_, v)| *v = 0.0);
+            for (values, zeros) in [(all, Zeros::Multiply), (few, Zeros::Skip)] {
+                let values = values.each_ref().map(Vec::as_slice);
+                for gelu in [false, true] {
+                    let got = run::<B>(values, shape, gelu, Products { zeros, ..PLAIN });
+                    let want = run::<Reference>(values, shape, gelu, PLAIN);
+                    // Sums over up to 512 products.
+                    close(got.0, want.0, 5e-5);
+                    close(got.1, want.1, 5e-5);
+                }
             }
         }
     }
