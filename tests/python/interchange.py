@@ -4,11 +4,11 @@
     python interchange.py --platon PROGRAM --run RUN --sentences FILE.tsv [--labels a,b,c] [--tensorboard]
 
 RUN is the folder of a finished run. FILE.tsv has no header and one row per line: a text, or two with a
-tab between them. The first 200 rows that need no truncation are used. In order:
+tab between them. The first 500 rows that need no truncation are used. In order:
 
 1. RUN/model loads in transformers without missing or unexpected weights, with the given labels.
-   Its logits there and those of `platon predict` differ by 1e-4 at most, on every row; likewise the
-   scores. The labels that platon names are those of the largest logits.
+   Its logits there and those of `platon predict` differ by 1e-4 at most, on every row, with the dense
+   engine and with the sparse one; likewise the scores. The labels that platon names are those of the largest logits.
 2. The same for a model of the same sizes that never was platon's: random weights, saved by
    transformers as safetensors; and saved by PyTorch as pytorch_model.bin and converted by
    `platon convert`.
@@ -32,7 +32,7 @@ import subprocess
 import sys
 import tempfile
 
-ROWS = 200
+ROWS = 500
 MOST_TOKENS = 128  # longer rows are left out: truncation is not what is compared
 TOLERANCE = 1e-4  # absolute, of logits and scores
 LOG_TOLERANCE = 1e-6  # relative: the logs of TensorBoard are float32
@@ -147,8 +147,9 @@ def scores_of(logits):
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def predictions(program, folder, sentences, rows):
-    lines = platon(program, "predict", folder, "--input", sentences, "--json").splitlines()
+def predictions(program, folder, sentences, rows, engine="auto"):
+    arguments = ("--input", sentences, "--json", "--engine", engine)
+    lines = platon(program, "predict", folder, *arguments).splitlines()
     if len(lines) != rows:
         raise Failure(f"platon predict {folder}: {len(lines)} lines for {rows} rows")
     parsed = []
@@ -262,9 +263,12 @@ def run_model(program, run, sentences, labels, temporary):
     rows, encoded, too_long = read_rows(sentences, tokenizer, model.config)
     used = temporary / "sentences.tsv"
     write_rows(used, rows)
-    check = "platon's model in transformers" + (f" ({too_long} long rows left out)" if too_long else "")
-    predicted = predictions(program, run, used, len(rows))
-    agreement(check, logits_of(model, tokenizer, encoded), predicted, label_names(model.config))
+    left_out = f" ({too_long} long rows left out)" if too_long else ""
+    expected = logits_of(model, tokenizer, encoded)
+    for engine in ("dense", "sparse"):
+        predicted = predictions(program, run, used, len(rows), engine)
+        check = f"platon's model, {engine}, in transformers{left_out}"
+        agreement(check, expected, predicted, label_names(model.config))
     return used, encoded
 
 
