@@ -100,8 +100,8 @@ def other_round(course, name):
     """The round of PyTorch or ONNX Runtime, its logits, and the versions."""
     onnx = {ONNX: ["--onnx", course.work / "fp32.onnx"], INT8: ["--onnx", course.work / "int8.onnx"]}.get(name, [])
     by_length = ["--sorted"] if course.o.sorted else []
-    finished = run([course.python, HERE / "answers.py", "--model", course.model, "--rows", course.rows, *onnx, *by_length,
-                    "--batch-size", BATCH, "--single-rows", SINGLE_ROWS], course.work / name.replace(" ", "-"))
+    finished = run([course.python, HERE / "answers.py", "--model", course.model, "--rows", course.rows, "--batch-size",
+                    BATCH, "--single-rows", SINGLE_ROWS, *onnx, *by_length], course.work / name.replace(" ", "-"))
     taken = parsed(finished.stdout)[0]
     shapes = {(shape["batch"], shape["tokens"]): latency(shape["seconds"]) for shape in taken["shapes"]}
     return (Round(taken["dev"], taken.get("sorted"), shapes, single=latency(taken["single"])),
