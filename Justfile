@@ -78,3 +78,7 @@ bench *FLAGS:
 # Race against PyTorch: `just race stsb --checkpoint checkpoints/bert-base-uncased`
 race *FLAGS:
     python3 benches/race.py "$@"
+
+# Race answers against PyTorch and ONNX Runtime: `just race-inference stsb --model checkpoints/runs/stsb-platon-0.1`
+race-inference *FLAGS:
+    python3 benches/race_inference.py "$@"

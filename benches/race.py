@@ -6,19 +6,13 @@ and STEPS at the final ratio. Seconds per update are medians per phase, weighted
 shares of the updates in the task's recipe. The result is Markdown on stdout, progress is on stderr.
 """
 import argparse
-import datetime
-import hashlib
 import json
 import math
 import os
 import pathlib
-import platform
 import shutil
-import signal
 import statistics
-import subprocess
 import sys
-import threading
 from typing import NamedTuple
 
 if sys.version_info < (3, 11):  # as the packages in requirements.txt
@@ -26,24 +20,13 @@ if sys.version_info < (3, 11):  # as the packages in requirements.txt
 import tomllib
 
 import race_data
+from race_common import (HERE, ROOT, TARGET, RaceError, absolute, built_platon, exit_status, machine, parsed, row, run,
+                         say, started, torch_python, unsteady)
 
-HERE = pathlib.Path(__file__).resolve().parent
-ROOT = HERE.parent
 PHASES = ("before", "falling", "final")
 PROGRAMS = ("platon", "PyTorch")
-STEADY = 1.15  # slowest round over fastest; more is remarked on in the report
 EVALUATION_BATCH = 64  # as in torch_platon.py
 SHARED_KEYS = ("learning_rate", "initial_threshold", "beta1", "beta2", "delta_t")  # of the recipe
-
-
-class RaceError(Exception):
-    """What ends the race, in one line."""
-
-
-class Finished(NamedTuple):
-    stdout: str
-    peak_rss_bytes: int
-    peak_gpu_bytes: int  # of all processes, less what was taken before; 0 where no GPU is raced on
 
 
 class Run(NamedTuple):
@@ -84,89 +67,14 @@ def options():
         p.error("--batch-size and --rounds begin at 1, --steps at one more than --discard")
     if o.keep_ratio is not None and not 0 < o.keep_ratio < 1:
         p.error("--keep-ratio must be between 0 and 1")
-    for name in ("checkpoint", "data_dir", "platon", "python", "json"):
-        if path := getattr(o, name):  # absolute, but not resolved: a venv's python is a link
-            setattr(o, name, pathlib.Path(os.path.abspath(path)))
+    absolute(o, "checkpoint", "data_dir", "platon", "python", "json")
     return o
-
-
-def say(text):
-    print(text, file=sys.stderr, flush=True)
 
 
 # Programs
 
-class GpuMemory(threading.Thread):
-    """Watches how much of the first GPU's memory is taken, five times a second."""
-
-    def __init__(self):
-        super().__init__(daemon=True)
-        self.before = self.peak = self.now()
-        self.ended = threading.Event()
-        self.start()
-
-    @staticmethod
-    def now():
-        taken = output("nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits", "--id=0")
-        return int(taken) * 2**20 if taken.isdigit() else 0
-
-    def run(self):
-        while not self.ended.wait(0.2):
-            self.peak = max(self.peak, self.now())
-
-    def end(self):
-        self.ended.set()
-        self.join()
-        return self.peak - self.before
-
-
-def run(command, log, gpu=False):
-    """Runs `command` from the repository's folder, its output in `log`.stdout and `log`.stderr. The
-    peak is the kernel's, of the process and those it waited for."""
-    memory = GpuMemory() if gpu else None
-    out, err = (log.with_name(f"{log.name}.{stream}") for stream in ("stdout", "stderr"))
-    with open(out, "wb") as stdout, open(err, "wb") as stderr:
-        try:
-            child = subprocess.Popen(list(map(str, command)), cwd=ROOT, stdin=subprocess.DEVNULL,
-                                     stdout=stdout, stderr=stderr)
-        except OSError as e:
-            raise RaceError(f"{command[0]} cannot be started: {e.strerror}") from e
-        try:
-            _, status, usage = os.wait4(child.pid, 0)
-        except BaseException:
-            end(child)
-            raise
-        child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        tail = err.read_text(errors="replace").strip().splitlines()[-5:]
-        raise RaceError(f"{log.name} failed ({child.returncode}): " + " | ".join(tail))
-    return Finished(out.read_text(), usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
-                    memory.end() if memory else 0)
-
-
-def end(child):
-    """Ends a running child, gently for the first ten seconds."""
-    child.terminate()
-    try:
-        child.wait(10)
-    finally:
-        child.kill()
-
-
-def output(*command):
-    """What a short command prints, or "unknown" where it cannot run."""
-    try:
-        return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
 def flags(settings):
     return [part for key, value in settings.items() for part in (f"--{key.replace('_', '-')}", value)]
-
-
-def parsed(text):
-    return [json.loads(line) for line in text.splitlines()]
 
 
 def updates(lines, count):
@@ -207,41 +115,12 @@ def run_torch(o, python, checkpoint, settings, work):
                trained.peak_gpu_bytes)
 
 
-def started(start, o, program, *rest):
-    """The run that `start` makes; output that is not as it should be ends the race."""
-    try:
-        return start(o, program, *rest)
-    except (KeyError, ValueError, IndexError, TypeError) as e:
-        raise RaceError(f"the output of {program} does not serve this race: {e!r}") from e
-
-
 # What must be there first
 
-def torch_python(target):
-    """The interpreter of the race's own environment, which is made when requirements.txt is new."""
-    requirements, venv = HERE / "requirements.txt", target / "venv"
-    stamp, python = venv / "stamp", venv / "bin/python"
-    key = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()
-    if not stamp.is_file() or stamp.read_text() != key:
-        say(f"installing PyTorch into {venv}, once")
-        shutil.rmtree(venv, ignore_errors=True)
-        run([sys.executable, "-m", "venv", venv], target / "venv-create")
-        run([python, "-m", "pip", "install", "-r", requirements], target / "venv-install")
-        stamp.write_text(key)
-    return python
-
-
-def built_platon(target):
-    say("building platon")
-    if subprocess.run(["cargo", "build", "--release"], cwd=ROOT, stdout=sys.stderr).returncode:
-        raise RaceError("cargo build --release failed")
-    return target.parent / "release/platon"
-
-
-def base_sized(python, checkpoint, target):
+def base_sized(python, checkpoint):
     say("writing a random model of BERT-base's size")
-    folder = target / f"base-size-{checkpoint.name}"
-    run([python, HERE / "base_model.py", checkpoint, folder], target / "base-model")
+    folder = TARGET / f"base-size-{checkpoint.name}"
+    run([python, HERE / "base_model.py", checkpoint, folder], TARGET / "base-model")
     return folder
 
 
@@ -313,26 +192,6 @@ def figures(runs, weights, o, delta_t):
 
 # The report
 
-def machine(o, binary, torch_versions):
-    """Names and values: what the figures depend on, apart from the settings."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    cpu = platform.processor() or platform.machine()
-    if (info := pathlib.Path("/proc/cpuinfo")).is_file():
-        cpu = next((line.split(": ")[1] for line in info.read_text().splitlines() if "model name" in line), cpu)
-    commit = output("git", "describe", "--always", "--dirty", "--exclude", "*")
-    gpu = output("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader") if on_gpu(o) else None
-    return {"date": f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d %H:%M} UTC",
-            "machine": f"{cpu}, {os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()} {platform.release()}",
-            "platon": f"{output(str(binary), '--version')}, commit {commit}, {output('rustc', '--version')}",
-            "PyTorch": f"torch {torch_versions['torch']}, transformers {torch_versions['transformers']}, "
-                       f"Python {torch_versions['python']}, {torch_versions['threads']} threads",
-            **({"GPU": gpu} if gpu else {})}
-
-
-def row(*cells):
-    return "| " + " | ".join(cells) + " |"
-
-
 def compared(name, a, b, unit="", scale=1.0, digits=3):
     return row(name + (f", {unit}" if unit else ""), *(f"{x * scale:.{digits}f}" for x in (a, b)),
                f"{a / b:.2f}" if b else "-")
@@ -352,36 +211,28 @@ def table(title, a, b, weights, dev_rows):
     return "\n".join(lines)
 
 
-def unsteady(name, rounds):
-    """A remark where a program's rounds differ so much that something else must have run."""
-    spread = max(rounds) / min(rounds)
-    return {f"unsteady {name}": f"the rounds differ by a factor of {spread:.2f}; repeat on an idle machine"} \
-        if spread > STEADY else {}
-
-
 def race(o):
-    target = pathlib.Path(ROOT, os.environ.get("CARGO_TARGET_DIR", "target")).resolve() / "race"
     for path in (o.checkpoint / "config.json", *(o.data_dir / race_data.TASKS[o.task].folder / f"{split}.tsv"
                                                  for split in ("train", "dev"))):
         if not path.is_file():
             raise RaceError(f"{path} is not there; --checkpoint and --data-dir name other folders")
     recipe = tomllib.loads((ROOT / "recipes" / f"{o.task}.toml").read_text())
     settings = race_settings(o, recipe)
-    work = target / o.task
+    work = TARGET / o.task
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    binary, python = o.platon or built_platon(target), o.python or torch_python(target)
-    checkpoint = base_sized(python, o.checkpoint, target) if o.base_size else o.checkpoint
+    binary, python = o.platon or built_platon(), o.python or torch_python()
+    checkpoint = base_sized(python, o.checkpoint) if o.base_size else o.checkpoint
     train_rows, dev_rows = built_data(o, binary, checkpoint, work)
     weights = phase_weights(recipe, train_rows)
     runs = {name: [] for name in PROGRAMS}
     for n in range(1, o.rounds + 1):
         for name, start, program in (("platon", run_platon, binary), ("PyTorch", run_torch, python)):
-            runs[name].append(started(start, o, program, checkpoint, settings, work))
+            runs[name].append(started(start, name, o, program, checkpoint, settings, work))
             seconds = weighted(medians(runs[name][-1:], o), weights)
             say(f"round {n} of {o.rounds}, {name}: {seconds:.3f} s per update")
     a, b = (figures(runs[name], weights, o, recipe["delta_t"]) for name in PROGRAMS)
-    facts = machine(o, binary, runs["PyTorch"][0].versions)
+    facts = machine(binary, runs["PyTorch"][0].versions, on_gpu(o))
     for name, of in zip(PROGRAMS, (a, b)):
         facts |= unsteady(name, of["rounds"])
     title = (f"### {race_data.TASKS[o.task].folder}, {checkpoint.name}, batch {o.batch_size}, "
@@ -394,19 +245,5 @@ def race(o):
             "runs": {name: [r._asdict() for r in runs[name]] for name in PROGRAMS}}, indent=1) + "\n")
 
 
-def main():
-    o = options()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        race(o)
-    except (RaceError, OSError) as e:
-        say(f"error: {e}")
-        return 1
-    except KeyboardInterrupt:
-        say("stopped")
-        return 130
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_status(race, options()))

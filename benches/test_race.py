@@ -1,11 +1,14 @@
-"""Tests of the race's arithmetic and data: `python3 benches/test_race.py`."""
+"""Tests of the races' arithmetic and data: `python3 benches/test_race.py`."""
 import argparse
+import json
+import math
 import pathlib
 import tempfile
 import unittest
 
 import race
 import race_data
+import race_inference
 
 
 class Figures(unittest.TestCase):
@@ -29,6 +32,45 @@ class Figures(unittest.TestCase):
         o = argparse.Namespace(steps=2, discard=1)
         runs = [race.Run([9, s, 9, s, 9, s], [], 0, 0.0, {}) for s in (1, 2, 6)]
         self.assertEqual(race.medians(runs, o), dict.fromkeys(race.PHASES, 2))
+
+
+class Answers(unittest.TestCase):
+    def test_quantiles_are_those_of_platon_bench(self):
+        self.assertEqual([race_inference.quantile(range(1, 21), share) for share in (0, 0.5, 0.95, 1)], [1, 10, 19, 20])
+        self.assertEqual(race_inference.latency([3, 1, 2]), (2, 3))
+
+    def test_a_difference_of_other_rows_or_of_no_numbers_is_infinite(self):
+        self.assertEqual(race_inference.difference([[1.0, 2.0], [3.0, 4.0]], [[1.5, 2.0], [3.0, 2.0]]), 2)
+        for others in ([[1.0]], [[1.0, 2.0]], [[math.nan, 2.0], [3.0, 4.0]], [[1.0], [3.0]]):
+            self.assertEqual(race_inference.difference([[1.0, 2.0], [3.0, 4.0]], others), math.inf)
+
+    def test_other_logits_end_the_race_but_int8s_do_not(self):
+        logits = {name: [[1.0]] for name in race_inference.PROGRAMS} | {race_inference.INT8: [[1.5]]}
+        self.assertEqual(race_inference.differences(logits)[race_inference.INT8], 0.5)
+        with self.assertRaisesRegex(race_inference.RaceError, "ONNX Runtime differs by 0.5"):
+            race_inference.differences(logits | {race_inference.ONNX: [[1.5]]})
+
+    def test_a_busy_machine_is_remarked_on(self):
+        self.assertEqual(race_inference.busy(0.2), {})
+        self.assertIn("8.9", race_inference.busy(8.9)["busy"])
+
+    def test_ratios_are_of_medians(self):
+        def rounds(*seconds):
+            return [race_inference.Round(s, None, {}) for s in seconds]
+        taken = dict(zip(race_inference.PROGRAMS, (rounds(1, 2, 9), rounds(1, 1, 9), rounds(4, 4, 1), rounds(2),
+                                                   rounds(1))))
+        lines = race_inference.by_rows(taken, 8, dict.fromkeys(taken, 0.0)).splitlines()[2:]
+        self.assertEqual([line.split(" | ")[1:4] for line in lines], [
+            ["4", "2.00", "2.00"], ["8", "4.00", "1.00"], ["2", "1.00", "4.00"], ["4", "2.00", "2.00"],
+            ["8", "4.00", "1.00"]])
+
+    def test_texts_are_those_of_the_prepared_file(self):
+        with tempfile.TemporaryDirectory() as folder:
+            canonical, file = pathlib.Path(folder, "dev.tsv"), pathlib.Path(folder, "texts.jsonl")
+            canonical.write_text('0\t1\ta "b"\tc\u2028\n1\t0\td\t\n')
+            race_inference.write_texts(canonical, file)
+            self.assertEqual([json.loads(line) for line in file.read_text().splitlines()], [
+                {"sentence1": 'a "b"', "sentence2": "c\u2028"}, {"sentence1": "d", "sentence2": ""}])
 
 
 class Data(unittest.TestCase):
