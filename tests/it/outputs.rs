@@ -232,7 +232,7 @@ fn a_sparse_file_comes_back_bit_for_bit() {
     }
     let size = |path: &str| std::fs::metadata(dir.path(path)).unwrap().len();
     assert!(size("small.safetensors") < size("run/model/model.safetensors"));
-    dir.platon_ok("export run --format hf --output folder");
+    dir.platon_ok("export run --format hf --whole --output folder");
     assert_eq!(values("folder/model.safetensors"), values("back/model.safetensors"));
     dir.write("texts.txt", "a cat\ta dog\n");
     let a =
@@ -385,7 +385,7 @@ fn a_finished_run_keeps_its_best_model_and_no_state() {
     assert_ne!(best, 24, "another seed is needed: the last evaluation is the best");
     assert!(ended.stderr.contains(&format!("the model after update {best}")), "{}", ended.stderr);
 
-    dir.platon_ok("export run --checkpoint best --format hf --output best");
+    dir.platon_ok("export run --checkpoint best --format hf --whole --output best");
     let points = json_lines(&dir.read("run/metrics.jsonl"));
     let at = |update: u64| points.iter().find(|p| p["step"] == update && p["split"] == "demo_dev");
     let expected = at(best).unwrap()["ACC"].as_f64().unwrap();
@@ -399,7 +399,7 @@ fn a_finished_run_keeps_its_best_model_and_no_state() {
     let right = right.filter(|(line, label)| line.split('\t').nth(1) == Some(label)).count();
     assert!((100.0 * right as f64 / 48.0 - expected).abs() < 1e-9, "{right} of 48, not {expected}");
 
-    dir.platon_ok("export run --format hf --output last");
+    dir.platon_ok("export run --format hf --whole --output last");
     assert_ne!(dir.bytes("best/model.safetensors"), dir.bytes("last/model.safetensors"));
     assert_eq!(dir.bytes("last/model.safetensors"), dir.bytes("run/model/model.safetensors"));
     std::fs::remove_file(dir.path("run/report.json")).unwrap();
