@@ -17,8 +17,10 @@ use platon::glue::tsv::{Label, Row};
 use platon::kernels::operands::{Dense, Heads, Norm, Setup, Tables, TokenIds};
 use platon::kernels::{
     AdamaxStep, Averages, Fusion, LayerKernels, Observation, Precision, Products, Queries, Scores,
-    SeededDropout, Sequences, UpdateKernels,
+    SeededDropout, Sequences, UpdateKernels, Zeros,
 };
+use platon::sparse::vector::VECTORS;
+use platon::sparse::{Instructions, Packed, Packing, Rows};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -108,6 +110,45 @@ fn dense_layer(bencher: Bencher, (inputs, outputs): (usize, usize)) {
         let output = Flex::dense_forward(x.clone(), layer.clone());
         let weight = layer.weight.clone();
         (output, Flex::dense_backward(x.clone(), weight, grad.clone(), Products::default()))
+    });
+}
+
+/// The same where a tenth of the weights remains and the others are left out: operations are counted
+/// as if they were not.
+#[divan::bench(args = [(WIDTH, WIDTH), (WIDTH, INNER), (INNER, WIDTH)], sample_count = 20)]
+fn pruned_layer(bencher: Bencher, (inputs, outputs): (usize, usize)) {
+    let (x, grad) = (random([ROWS, inputs]), random([ROWS, outputs]));
+    let products = Products { zeros: Zeros::Skip, ..Products::default() };
+    let kept = random([inputs, outputs]).greater_elem(0.8).float();
+    let mut layer = Dense { products, ..dense(inputs, outputs) };
+    layer.weight = layer.weight * kept;
+    bencher.counter(ItemsCount::new(6 * ROWS * inputs * outputs)).bench_local(|| {
+        let output = Flex::dense_forward(x.clone(), layer.clone());
+        let weight = layer.weight.clone();
+        (output, Flex::dense_backward(x.clone(), weight, grad.clone(), products))
+    });
+}
+
+/// One product of the sparse engine with a full panel, on one thread; items are the operations of the
+/// weights that are there. Where all are, the matrix is packed densely: the rate is then about what
+/// the processor's multiply-adds allow.
+#[divan::bench(
+    args = [(48, 192, 100), (384, 384, 100), (384, 384, 20), (384, 384, 10), (384, 384, 5),
+        (1536, 384, 10), (384, 1536, 10), (768, 768, 10), (3072, 768, 10), (768, 3072, 10)],
+    sample_count = 200
+)]
+fn panel_product(bencher: Bencher, (outputs, inputs, percent): (usize, usize, usize)) {
+    let instructions = Instructions::widest();
+    let width = VECTORS * instructions.lanes();
+    let keeps = |n: &usize| (n.wrapping_mul(2_654_435_761) >> 16) % 100 < percent;
+    let weight =
+        Rows::new([outputs, inputs], (0..outputs * inputs).filter(keeps).map(|n| (n, 0.5)));
+    let packing = if percent == 100 { Packing::Dense } else { Packing::Sparse { block: 256 } };
+    let packed = Packed::new(&weight, vec![0.0; outputs], packing);
+    let x = vec![0.5; inputs * width];
+    let mut y = vec![0.0; outputs * width];
+    bencher.counter(ItemsCount::new(2 * weight.stored() * width)).bench_local(|| {
+        packed.multiply(instructions, 0..outputs, &x, width, &mut y, false);
     });
 }
 
