@@ -188,36 +188,36 @@ pub struct Part {
 
 impl Part {
     /// Adds a row: its columns within the block, and their values.
-    pub fn push(&mut self, columns: impl ExactSizeIterator<Item = u16>, values: &[f32]) {
+    pub fn push(&mut self, columns: &[u16], values: &[f32]) {
         assert_eq!(columns.len(), values.len(), "a value for each column");
-        let before = self.groups.len();
-        for (n, (column, value)) in columns.zip(values).enumerate() {
-            if n.is_multiple_of(GROUP) {
-                // Places that stay empty multiply what is in the cache by zero.
-                self.groups.push(Group { columns: [column; GROUP], values: [0.0; GROUP] });
-            }
-            if let Some(group) = self.groups.last_mut() {
-                group.columns[n % GROUP] = column;
-                group.values[n % GROUP] = *value;
-            }
+        let (columns, other_columns) = columns.as_chunks::<GROUP>();
+        let (values, other_values) = values.as_chunks::<GROUP>();
+        let whole = columns.iter().zip(values);
+        self.groups
+            .extend(whole.map(|(columns, values)| Group { columns: *columns, values: *values }));
+        if let Some(first) = other_columns.first() {
+            // Places that stay empty multiply what is in the cache by zero.
+            let mut group = Group { columns: [*first; GROUP], values: [0.0; GROUP] };
+            group.columns[..other_columns.len()].copy_from_slice(other_columns);
+            group.values[..other_values.len()].copy_from_slice(other_values);
+            self.groups.push(group);
         }
-        self.counts.push((self.groups.len() - before) as u16);
+        self.counts.push((columns.len() + usize::from(!other_columns.is_empty())) as u16);
     }
 }
 
 impl Sparse {
     fn new(weight: &Rows, block: usize) -> Self {
         let block = block.clamp(1, LARGEST_BLOCK);
-        let mut parts = Vec::new();
+        let (mut parts, mut places) = (Vec::new(), Vec::new());
         for first in (0..weight.width()).step_by(block) {
             for stripe in (0..weight.height()).step_by(STRIPE) {
                 let mut part = Part::default();
                 for row in stripe..(stripe + STRIPE).min(weight.height()) {
                     let (columns, values) = weight.part(row, first..first + block);
-                    part.push(
-                        columns.iter().map(|column| (*column as usize - first) as u16),
-                        values,
-                    );
+                    places.clear();
+                    places.extend(columns.iter().map(|column| (*column as usize - first) as u16));
+                    part.push(&places, values);
                 }
                 parts.push(part);
             }

@@ -71,67 +71,94 @@ impl<'a> Stored<'a> {
     pub fn pack(self, bias: Vec<f32>) -> Packed {
         let (outputs, inputs) = (self.outputs(), self.inputs());
         let (blocks, stripes) = (inputs.div_ceil(BLOCK), outputs.div_ceil(STRIPE));
-        let part = |n: usize| {
+        let part = |rows: &mut Vec<Row>, n: usize| {
             let (first, row) = (n / stripes * BLOCK, n % stripes * STRIPE);
             let columns = first..(first + BLOCK).min(inputs);
-            self.part(row..(row + STRIPE).min(outputs), columns)
+            self.part(rows, row..(row + STRIPE).min(outputs), columns)
         };
-        let parts: Vec<Part> = (0..blocks * stripes).into_par_iter().map(part).collect();
-        Packed::of_parts([outputs, inputs], bias, BLOCK, &parts)
+        let parts =
+            (0..blocks * stripes).into_par_iter().map_init(|| vec![Row::new(); STRIPE], part);
+        Packed::of_parts([outputs, inputs], bias, BLOCK, &parts.collect::<Vec<Part>>())
     }
 
-    /// Some columns of a stripe's rows.
-    fn part(self, rows: Range<usize>, columns: Range<usize>) -> Part {
+    /// Some columns of a stripe's rows; `memory` holds a stripe.
+    fn part(self, memory: &mut [Row], rows: Range<usize>, columns: Range<usize>) -> Part {
+        let all = &mut memory[..rows.len()];
+        all.iter_mut().for_each(|row| row.count = 0);
+        if self.is_transposed {
+            // The rows stand side by side in memory.
+            for (n, column) in columns.enumerate() {
+                let values = &self.values[column * self.columns..][rows.clone()];
+                each_used(values, |row, value| all[row].push(n, value));
+            }
+        } else {
+            for (row, line) in all.iter_mut().zip(rows) {
+                let values = &self.values[line * self.columns..][columns.clone()];
+                each_used(values, |n, value| row.push(n, value));
+            }
+        }
         let mut part = Part::default();
-        if !self.is_transposed {
-            for row in rows {
-                let mut used = Row::new();
-                let values = &self.values[row * self.columns..][columns.clone()];
-                for (n, value) in values.iter().enumerate() {
-                    used.push(n, *value);
-                }
-                used.give_to(&mut part);
-            }
-            return part;
-        }
-        // The rows stand side by side in memory.
-        let mut all = [const { Row::new() }; STRIPE];
-        for (n, column) in columns.enumerate() {
-            let values = &self.values[column * self.columns..][rows.clone()];
-            for (row, value) in all.iter_mut().zip(values) {
-                row.push(n, *value);
-            }
-        }
-        for row in &all[..rows.len()] {
-            row.give_to(&mut part);
+        for row in all {
+            part.push(&row.columns[..row.count], &row.values[..row.count]);
         }
         part
     }
 }
 
+/// Calls `work` with the place and the value of each of `values` that is not zero, in order.
+#[inline(always)]
+fn each_used(values: &[f32], mut work: impl FnMut(usize, f32)) {
+    let (eights, rest) = values.as_chunks::<8>();
+    for (n, eight) in eights.iter().enumerate() {
+        let mut used = used(eight);
+        while used != 0 {
+            let place = used.trailing_zeros() as usize;
+            work(8 * n + place, eight[place]);
+            used &= used - 1;
+        }
+    }
+    for (n, value) in rest.iter().enumerate().filter(|(_, value)| **value != 0.0) {
+        work(8 * eights.len() + n, *value);
+    }
+}
+
+/// A bit for each value that is not zero, the lowest for the first.
+#[inline(always)]
+fn used(values: &[f32; 8]) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_mm_cmpneq_ps, _mm_loadu_ps, _mm_movemask_ps, _mm_setzero_ps};
+        // SAFETY: every processor of this kind has these instructions, and eight values are there.
+        let half = |n: usize| unsafe {
+            _mm_movemask_ps(_mm_cmpneq_ps(_mm_loadu_ps(values.as_ptr().add(n)), _mm_setzero_ps()))
+        };
+        (half(0) | half(4) << 4) as u32
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let bit = |(n, value): (usize, &f32)| u32::from(*value != 0.0) << n;
+        values.iter().enumerate().map(bit).sum()
+    }
+}
+
 /// The elements of one row within a block, but for zeros.
+#[derive(Clone)]
 struct Row {
-    columns: [u16; BLOCK + 1],
-    values: [f32; BLOCK + 1],
+    columns: [u16; BLOCK],
+    values: [f32; BLOCK],
     count: usize,
 }
 
 impl Row {
     const fn new() -> Self {
-        Self { columns: [0; BLOCK + 1], values: [0.0; BLOCK + 1], count: 0 }
+        Self { columns: [0; BLOCK], values: [0.0; BLOCK], count: 0 }
     }
 
-    /// Takes in a value, or nothing where it is zero: without a branch, since nobody can foresee
-    /// which it is.
     #[inline(always)]
     fn push(&mut self, column: usize, value: f32) {
         self.columns[self.count] = column as u16;
         self.values[self.count] = value;
-        self.count += usize::from(value != 0.0);
-    }
-
-    fn give_to(&self, part: &mut Part) {
-        part.push(self.columns[..self.count].iter().copied(), &self.values[..self.count]);
+        self.count += 1;
     }
 }
 
