@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::inference::{Inference, default_backend};
+use super::left::describe;
 use super::printer::Printer;
 use crate::backend::run_on;
 use crate::bert::compact::CompactTensor;
@@ -19,7 +20,7 @@ use crate::infer::model::{Load, Model};
 use crate::infer::packed::{PackedModel, remaining};
 use crate::infer::vectors::Pooling;
 use crate::run::folder::model_in;
-use crate::sparse::{Engine, Instructions, Packing, Shrunk};
+use crate::sparse::{Engine, Instructions, Packing};
 
 /// Texts of a batch, and tokens of each, that are timed.
 const BATCHES: [usize; 3] = [1, 8, 32];
@@ -241,25 +242,6 @@ fn layers(engine: &Engine, json: bool, printer: &Printer) -> Result<()> {
     }
     printer.data("")?;
     describe(engine.shrunk()).iter().try_for_each(|line| printer.data(line))
-}
-
-/// What is left of each layer, and of all: a table's lines.
-pub fn describe(shrunk: &[Shrunk]) -> Vec<String> {
-    let row = |name: &str, shrunk: &Shrunk| {
-        let left = |left: crate::sparse::Left| format!("{} of {}", left.alive, left.of);
-        format!(
-            "{name:>5}  {:>13}  {:>16}  {:>13}  {:>10}",
-            left(shrunk.neurons),
-            left(shrunk.keys),
-            left(shrunk.values),
-            left(shrunk.heads),
-        )
-    };
-    let mut lines =
-        vec!["layer        neurons  query/key dims.     value dims.       heads".to_string()];
-    lines.extend(shrunk.iter().enumerate().map(|(n, layer)| row(&n.to_string(), layer)));
-    lines.push(row("all", &shrunk.iter().copied().sum()));
-    lines
 }
 
 /// The bytes of a model's weight files, or of the one file.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use super::bench::describe;
+use super::left::describe;
 use super::printer::Printer;
 use crate::bert::Checkpoint;
 use crate::bert::sparse::Dtype;

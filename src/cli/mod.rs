@@ -8,6 +8,7 @@ mod download;
 mod encode;
 mod evaluate;
 mod inference;
+mod left;
 mod predict;
 mod prepare;
 mod printer;

@@ -11,6 +11,7 @@
 
 pub mod attention;
 pub mod choice;
+mod chunk;
 pub mod engine;
 pub mod packing;
 pub mod panels;
