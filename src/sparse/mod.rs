@@ -1,7 +1,7 @@
 //! The engine for pruned models on CPUs: what zeros make superfluous is left out, and what remains
 //! is packed so that products take time for the weights that are there.
 //!
-//! [`shrink`] leaves out, [`packing`] packs and [`product`] multiplies, [`choice`] decides by measurement how a
+//! [`mod@shrink`] leaves out, [`packing`] packs and [`product`] multiplies, [`choice`] decides by measurement how a
 //! matrix is packed, [`engine`] runs the whole model. Activations lie in [`panels`].
 
 #![allow(

@@ -3,11 +3,11 @@
 //! Weights of which few remain are packed as values with the places of their inputs: each costs one
 //! broadcast, and a load and a multiply-add for every vector of a panel. The inputs are divided into
 //! blocks whose part of the panel fits the first-level cache. Weights of which many remain are packed
-//! in tiles of [`TILE`] rows, as for ordinary matrix products.
+//! in tiles of six rows, as for ordinary matrix products.
 
 use super::rows::Rows;
 
-/// Rows of one unit of parallel work; a multiple of [`TILE`].
+/// Rows of one unit of parallel work; a multiple of a tile's.
 pub const STRIPE: usize = 48;
 
 /// Rows of one tile of a dense product: with two vectors of each, the processor's registers hold it.
@@ -168,7 +168,7 @@ impl Packed {
     }
 }
 
-/// The elements in tiles of [`TILE`] rows, each column by column; missing rows are zero.
+/// The elements in tiles of six rows, each column by column; missing rows are zero.
 fn tiles(weight: &Rows) -> Vec<f32> {
     let inputs = weight.width();
     let mut values = vec![0.0; weight.height().div_ceil(TILE) * TILE * inputs];
