@@ -63,7 +63,7 @@ pub const GAUGES: [Gauge; 6] = [
         tag: None,
     },
     Gauge {
-        name: "Learning rate",
+        name: LEARNING_RATE,
         higher_is_better: false,
         read: |point| point.learning_rate,
         format: |value| format!("{value:.2e}"),
@@ -108,6 +108,9 @@ pub const GAUGES: [Gauge; 6] = [
         tag: None,
     },
 ];
+
+/// The gauge of the learning rate.
+pub const LEARNING_RATE: &str = "Learning rate";
 
 /// The gauge of the ratio that the schedule asks for.
 pub const REMAINING: &str = "Remaining ratio";

@@ -14,6 +14,12 @@ const BLOCKS: [usize; 3] = [128, 256, 512];
 /// each weight, where a dense one takes a sixth.
 const SPARSE_BELOW: f64 = 0.6;
 
+/// The block that is taken where another is not clearly faster, so that most loads pack alike.
+const USUAL: Packing = Packing::Sparse { block: 256 };
+
+/// How much of the usual block's time another way may take to be clearly faster.
+const CLEARLY: f64 = 0.9;
+
 /// Measurements of one way of packing; the fastest counts, since whatever disturbs one only slows it.
 const ROUNDS: usize = 3;
 
@@ -48,13 +54,21 @@ impl Chooser {
     pub fn pack(&mut self, weight: &Rows, bias: Vec<f32>) -> Packed {
         let kind = kind(weight);
         let known = self.known.get(&kind).copied();
-        let packing = known.unwrap_or_else(|| {
-            let measured = measure(weight, self.instructions);
-            let best = measured.iter().min_by_key(|measured| measured.time);
-            best.map_or(Packing::Dense, |best| best.packing)
-        });
+        let packing = known.unwrap_or_else(|| best(&measure(weight, self.instructions)));
         self.known.insert(kind, packing);
         Packed::new(weight, bias, packing)
+    }
+}
+
+/// The fastest way, or the usual one where that is about as fast.
+fn best(measured: &[Measured]) -> Packing {
+    let Some(fastest) = measured.iter().min_by_key(|measured| measured.time) else {
+        return Packing::Dense;
+    };
+    let usual = measured.iter().find(|measured| measured.packing == USUAL);
+    match usual {
+        Some(usual) if fastest.time.as_secs_f64() > CLEARLY * usual.time.as_secs_f64() => USUAL,
+        _ => fastest.packing,
     }
 }
 
@@ -97,6 +111,21 @@ fn time(weight: &Rows, packing: Packing, instructions: Instructions) -> Duration
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_usual_block_is_taken_unless_another_way_is_clearly_faster() {
+        let measured = |packing, micros| Measured { packing, time: Duration::from_micros(micros) };
+        let large = Packing::Sparse { block: 512 };
+        let of = |large_micros, dense_micros| {
+            let dense = measured(Packing::Dense, dense_micros);
+            best(&[dense, measured(USUAL, 100), measured(large, large_micros)])
+        };
+        assert_eq!((of(95, 500), of(85, 500), of(95, 50)), (USUAL, large, Packing::Dense));
+        assert_eq!(
+            (of(120, 95), best(&[measured(large, 9)]), best(&[])),
+            (USUAL, large, Packing::Dense)
+        );
+    }
 
     #[test]
     fn the_fastest_is_taken_and_known_from_then_on() {

@@ -37,7 +37,10 @@ pub struct GaugeMetric {
 impl GaugeMetric {
     /// All that the dashboard shows of an update of a run to the remaining ratio `ratio`.
     pub fn all(ratio: Option<f64>) -> impl Iterator<Item = Self> {
-        GAUGES.into_iter().map(move |gauge| {
+        // A terminal of 24 rows shows the first two.
+        let mut gauges = GAUGES;
+        gauges.sort_by_key(|gauge| gauge.name == point::LEARNING_RATE);
+        gauges.into_iter().map(move |gauge| {
             let name = Arc::new(gauge.name.to_string());
             let target = ratio.filter(|_| gauge.name == point::REMAINING);
             Self { name, gauge, target, value: 0.0 }

@@ -262,8 +262,10 @@ fn output_that_nobody_takes_is_no_error_and_a_full_disk_is_one() {
         let ended = shell(&format!("'{program}' predict run --input texts.txt >/dev/full"));
         let text = String::from_utf8_lossy(&ended.stderr).into_owned();
         assert_eq!(ended.status.code(), Some(1), "{text}");
-        assert!(text.starts_with("error: standard output: cannot write: "), "{text}");
-        assert_eq!(text.lines().count(), 1);
+        let (said, error) = text.split_once('\n').unwrap();
+        assert!(said.starts_with("engine: "), "{text}");
+        assert!(error.starts_with("error: standard output: cannot write: "), "{text}");
+        assert_eq!(error.lines().count(), 1);
     }
 }
 

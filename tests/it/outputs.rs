@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::Read;
 
 use crate::dir::Dir;
-use crate::fixtures::{fixture, read};
+use crate::fixtures::{distance, fixture, read};
 
 /// A finished run of the tiny demo in `run`.
 fn finished(flags: &str) -> Dir {
@@ -185,7 +185,8 @@ fn vectors_of_texts_are_one_per_row() {
         let printed: Vec<f32> =
             line["vector"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap() as f32).collect();
         let stored: Vec<f32> = first.row(n).iter().map(|v| *v as f32).collect();
-        assert_eq!(printed, stored);
+        // How matrices are packed is measured anew each time, and sums are rounded accordingly.
+        assert!(distance(&printed, &stored) < 1e-5, "{printed:?}, not {stored:?}");
     }
     assert_ne!(first.values, mean.values);
     let line = dir.platon_refuses("encode run --input texts.txt --output first.safetensors");
