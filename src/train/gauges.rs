@@ -253,9 +253,9 @@ mod tests {
     fn gauges_show_their_part_of_a_point() {
         let point = Point { loss: 0.25, learning_rate: 0.5, ratio: 0.75, ..Point::default() };
         let shown: Vec<String> = GaugeMetric::all(Some(0.2))
-            .take(3)
             .map(|mut gauge| gauge.update(&Shown(point.clone()), &metadata()).formatted)
             .collect();
-        assert_eq!(shown, ["0.2500", "5.00e-1", "0.7500 to 0.2"]);
+        assert_eq!(shown[..2], ["0.2500", "0.7500 to 0.2"]);
+        assert_eq!(shown.last().unwrap(), "5.00e-1");
     }
 }

@@ -257,7 +257,7 @@ fn the_dashboard_shows_a_run_to_its_end() {
     assert_eq!(terminal.wait().code(), Some(0), "{}", terminal.shown());
     let shown = terminal.shown();
     // Word by word: blanks are not drawn.
-    for part in ["\u{1b}[?1049h", "Update", "Phase", "Remaining", "H0.2\u{1b}", "all layers"] {
+    for part in ["\u{1b}[?1049h", "Update", "Phase", "Remaining", " to 0.2", "all layers"] {
         assert!(shown.contains(part), "{part} is not in {shown}");
     }
 }
