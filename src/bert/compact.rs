@@ -43,12 +43,6 @@ impl CompactTensor {
 
     /// The tensor with every element.
     pub fn expand(&self) -> StoredTensor {
-        let mut values = vec![0.0; self.elements()];
-        for (place, value) in self.stored() {
-            if let Some(element) = values.get_mut(place) {
-                *element = value;
-            }
-        }
-        StoredTensor { shape: self.shape.clone(), values }
+        StoredTensor::scattered(self.shape.clone(), self.elements(), self.stored())
     }
 }

@@ -307,6 +307,23 @@ pub struct StoredTensor {
     pub values: Vec<f32>,
 }
 
+impl StoredTensor {
+    /// A tensor that is zero but for the `stored` elements, at their places.
+    pub(super) fn scattered(
+        shape: Vec<usize>,
+        elements: usize,
+        stored: impl Iterator<Item = (usize, f32)>,
+    ) -> Self {
+        let mut values = vec![0.0; elements];
+        for (place, value) in stored {
+            if let Some(element) = values.get_mut(place) {
+                *element = value;
+            }
+        }
+        Self { shape, values }
+    }
+}
+
 /// All parameters of `model` under their Hugging Face names, sorted.
 ///
 /// # Errors

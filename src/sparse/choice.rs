@@ -52,10 +52,9 @@ impl Chooser {
     /// Packs `weight` with its `bias` in the way that was fastest for the first matrix of its shape
     /// and about its density.
     pub fn pack(&mut self, weight: &Rows, bias: Vec<f32>) -> Packed {
-        let kind = kind(weight);
-        let known = self.known.get(&kind).copied();
-        let packing = known.unwrap_or_else(|| best(&measure(weight, self.instructions)));
-        self.known.insert(kind, packing);
+        let instructions = self.instructions;
+        let known = self.known.entry(kind(weight));
+        let packing = *known.or_insert_with(|| best(&measure(weight, instructions)));
         Packed::new(weight, bias, packing)
     }
 }

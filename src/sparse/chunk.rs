@@ -110,7 +110,7 @@ impl Chunk<'_> {
     ) -> (Vec<f32>, Panels) {
         let (engine, instructions) = (self.engine, self.engine.instructions);
         let features = engine.hidden;
-        let (mut asking, asked) = match wanted {
+        let (asking, asked) = match wanted {
             Wanted::All => (None, panels),
             Wanted::First => {
                 let (values, firsts) = self.firsts(&hidden, panels);
@@ -123,7 +123,7 @@ impl Chunk<'_> {
         self.linear(&layer.key, &hidden, panels, &mut memory.key);
         self.linear(&layer.value, &hidden, panels, &mut memory.value);
         self.attend(layer, panels, asked, wanted, &mut memory);
-        let mut values = asking.take().unwrap_or(hidden);
+        let mut values = asking.unwrap_or(hidden);
         let (contexts, neurons) = (layer.output.inputs(), layer.intermediate.outputs());
         for n in 0..asked.count() {
             let width = asked.width(n);

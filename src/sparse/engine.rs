@@ -128,11 +128,6 @@ impl Engine {
         self.hidden
     }
 
-    /// Outputs of the head; 0 without one.
-    pub fn outputs(&self) -> usize {
-        self.head.as_ref().map_or(0, |(_, output)| output.outputs())
-    }
-
     /// What is left of each layer.
     pub fn shrunk(&self) -> &[Shrunk] {
         &self.shrunk

@@ -52,13 +52,7 @@ impl<'a> Form<'a> {
         if self.is_dense() {
             return StoredTensor { values: self.values.iter().collect(), shape: self.shape };
         }
-        let mut values = vec![0.0; self.elements];
-        for (place, value) in self.stored() {
-            if let Some(element) = values.get_mut(place) {
-                *element = value;
-            }
-        }
-        StoredTensor { shape: self.shape, values }
+        StoredTensor::scattered(self.shape.clone(), self.elements, self.stored())
     }
 }
 
