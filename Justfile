@@ -11,6 +11,16 @@ default:
 train TASK *FLAGS:
     cargo run --release -- train "$@"
 
+# Train with N processes on this machine: `just train-nodes 4 mnli`
+train-nodes N TASK *FLAGS:
+    #!/bin/sh
+    set -eu
+    # Ranks divide the cores themselves; Ctrl-C leaves them time to save.
+    n=$1; shift
+    cargo build --release --features mpi
+    exec mpirun --quiet --bind-to none --mca odls_base_sigkill_timeout 120 -n "$n" \
+        "${CARGO_TARGET_DIR:-target}/release/platon" train "$@"
+
 # Go on with a run that was stopped or killed: `just resume checkpoints/runs/mnli-platon-0.2`
 resume RUN *FLAGS:
     cargo run --release -- resume "$@"

@@ -8,6 +8,7 @@ use crate::config::BackendName;
 use crate::error::{Error, Result};
 use crate::kernels::TrainingBackend;
 use crate::panics;
+use crate::world::Launch;
 
 /// Work that is generic over the backend.
 pub trait Job: Send {
@@ -71,11 +72,22 @@ fn keep_kernels() {
 
 /// Starts rayon's threads with as much stack as a main thread has, since [`run_on`] works on one of
 /// them. To be called before anything runs in parallel.
-pub fn start_threads() {
+///
+/// Processes of one `launch` divide the cores of their machine, unless RAYON_NUM_THREADS says how
+/// many threads each has.
+pub fn start_threads(launch: Option<Launch>) {
     /// Bytes.
     const STACK: usize = 8 << 20;
+    let threads = rayon::ThreadPoolBuilder::new().stack_size(STACK);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = match launch {
+        Some(launch) if std::env::var_os("RAYON_NUM_THREADS").is_none() => {
+            threads.num_threads(launch.threads(cores))
+        }
+        _ => threads,
+    };
     // An error says that they run already, as in a program that uses this library.
-    let _ = rayon::ThreadPoolBuilder::new().stack_size(STACK).build_global();
+    let _ = threads.build_global();
 }
 
 /// Runs `work` on one of rayon's threads, so that parallel loops inside it begin at once instead of
@@ -90,12 +102,16 @@ fn start<B: TrainingBackend, J: Job>(name: BackendName, job: J) -> Result<J::Out
     on_a_worker(|| job.run::<B>(device))
 }
 
-/// All devices that can work beside `device`, it or its like being the first; `device` alone where
-/// there is one only.
+/// The devices that are to work on a run that begins with `device`: it, or with `all` those that can
+/// work beside it, it or its like being the first. Processes of one launch divide the machine's.
 ///
 /// # Errors
 /// One of them is there but does not work.
-pub fn devices<B: TrainingBackend>(device: &B::Device) -> Result<Vec<B::Device>> {
+pub fn devices<B: TrainingBackend>(device: &B::Device, all: bool) -> Result<Vec<B::Device>> {
+    let launch = Launch::found();
+    if !all && launch.is_none() {
+        return Ok(vec![device.clone()]);
+    }
     // Those of burn's first type: with CUDA there is no other, with wgpu they are the GPUs with
     // memory of their own.
     const TYPE: u16 = 0;
@@ -104,7 +120,10 @@ pub fn devices<B: TrainingBackend>(device: &B::Device) -> Result<Vec<B::Device>>
         return Ok(vec![device.clone()]);
     }
     let device = |n| B::Device::from_id(DeviceId::new(TYPE, n));
-    let devices = (0..count).map(|n| {
+    let (place, of) = launch.map_or((0, 1), |launch| (launch.local_rank, launch.local_size));
+    let mut numbers = shared_out(usize::from(count), place, of);
+    numbers.truncate(if all { numbers.len() } else { 1 });
+    let devices = numbers.into_iter().filter_map(|n| u16::try_from(n).ok()).map(|n| {
         let name = format!("device {n}");
         let first = device(0);
         let tried = tried::<B>(&name, || device(n), B::HAS_PEERS.then_some(&first));
@@ -117,6 +136,13 @@ pub fn devices<B: TrainingBackend>(device: &B::Device) -> Result<Vec<B::Device>>
         })
     });
     devices.collect()
+}
+
+/// Those of `count` devices that the process `place` of `of` on a machine has; where there are fewer
+/// devices than processes, they share them.
+fn shared_out(count: usize, place: usize, of: usize) -> Vec<usize> {
+    let own: Vec<usize> = (0..count).filter(|n| n % of == place).collect();
+    if own.is_empty() { vec![place % count.max(1)] } else { own }
 }
 
 /// Tries a device before it is used, and copies from `beside` and back: a backend without its
@@ -144,4 +170,16 @@ fn tried<B: Backend>(
     let cause = cause.split(" - ").next().unwrap_or_default();
     Err(Error::run(format!("{name}: no usable device or driver: {cause}"))
         .hint("check the driver (`nvidia-smi`, `vulkaninfo`); the backend flex needs none"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shared_out;
+
+    #[test]
+    fn processes_of_a_machine_divide_its_devices() {
+        assert_eq!([0, 1].map(|place| shared_out(4, place, 2)), [vec![0, 2], vec![1, 3]]);
+        assert_eq!([0, 1, 2].map(|place| shared_out(2, place, 3)), [vec![0], vec![1], vec![0]]);
+        assert_eq!(shared_out(3, 0, 1), [0, 1, 2]);
+    }
 }

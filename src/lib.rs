@@ -37,4 +37,5 @@ pub mod submission;
 pub mod tensorboard;
 pub mod torch;
 pub mod train;
+pub mod world;
 pub mod zipped;

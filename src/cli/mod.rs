@@ -34,6 +34,7 @@ use self::printer::Printer;
 use crate::backend::start_threads;
 use crate::error::{Error, Result};
 use crate::panics;
+use crate::world::{self, Launch};
 
 /// Prunes BERT on the GLUE benchmark while it is fine-tuned, with PLATON.
 #[derive(Parser)]
@@ -75,16 +76,24 @@ enum Command {
 
 /// Parses the process's arguments, runs the command, prints its error.
 pub fn main() -> ExitCode {
+    let code = command_line();
+    // Of other processes that do the same command's work.
+    world::leave(code);
+    ExitCode::from(code)
+}
+
+fn command_line() -> u8 {
     panics::keep_quiet();
     signals::fail_writes_instead_of_dying();
-    start_threads();
+    let launch = Launch::found();
+    start_threads(launch);
     let printer = Printer::new();
     let arguments = std::env::args_os().map(accept_underscores).collect();
     let arguments = match refused::sift(arguments, &train_flags()) {
         Ok(arguments) => arguments,
         Err(error) => {
             printer.log(&format!("error: {error}"));
-            return ExitCode::from(2);
+            return 2;
         }
     };
     let matches = Cli::command().try_get_matches_from(arguments);
@@ -93,7 +102,7 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Help and version go to stdout with code 0, usage errors to stderr with code 2.
             let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+            return u8::try_from(error.exit_code()).unwrap_or(2);
         }
     };
     let result = panics::catch(|| run(cli.command, &printer));
@@ -102,15 +111,19 @@ pub fn main() -> ExitCode {
     });
     match result {
         Ok(code) => code,
-        Err(Error::Closed) => ExitCode::SUCCESS,
+        Err(Error::Closed) => 0,
         Err(error) => {
             printer.log(&format!("error: {error}"));
-            ExitCode::FAILURE
+            1
         }
     }
 }
 
-fn run(command: Command, printer: &Printer) -> Result<ExitCode> {
+/// Runs the command; the exit code.
+fn run(command: Command, printer: &Printer) -> Result<u8> {
+    if !matches!(command, Command::Train(_) | Command::Resume(_)) {
+        world::refuse_many()?;
+    }
     match command {
         Command::Train(args) => return train::run(&args, printer),
         Command::Resume(args) => return resume::run(&args, printer),
@@ -126,7 +139,7 @@ fn run(command: Command, printer: &Printer) -> Result<ExitCode> {
         Command::Download(args) => download::run(&args, printer),
         Command::DemoData(args) => demo_data::run(&args, printer),
     }
-    .map(|()| ExitCode::SUCCESS)
+    .map(|()| 0)
 }
 
 /// The names of the flags of `train`, without the hyphens before them.

@@ -4,10 +4,11 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 
 use crate::error::{Error, Result};
+use crate::world;
 
 type Stream = Mutex<Box<dyn Write + Send>>;
 
-/// Where a command prints.
+/// Where a command prints. Of many processes that do one command's work, one prints.
 pub struct Printer {
     data: Stream,
     log: Stream,
@@ -35,6 +36,9 @@ impl Printer {
     /// [`Error::Closed`] where the reader has seen enough (`| head`) or the terminal was closed;
     /// output that cannot be written otherwise, as to a full disk.
     pub fn data(&self, text: &str) -> Result<()> {
+        if !world::speaks() {
+            return Ok(());
+        }
         let mut data = self.data.lock().unwrap_or_else(PoisonError::into_inner);
         let written = writeln!(data, "{}", text.trim_end_matches('\n')).and_then(|()| data.flush());
         written.map_err(|e| match (e.kind(), e.raw_os_error()) {
@@ -51,6 +55,9 @@ impl Printer {
 
     /// Prints a message.
     pub fn log(&self, text: &str) {
+        if !world::speaks() {
+            return;
+        }
         let _ = writeln!(self.log.lock().unwrap_or_else(PoisonError::into_inner), "{text}");
     }
 }

@@ -22,7 +22,8 @@ const fn unless(name: &'static str, harmless: &'static str, instead: &'static st
 
 const PADDING: &str =
     "leave it out: padding is never computed on CPUs, and is the shortest possible on GPUs";
-const DISTRIBUTED: &str = "leave it out: one process does it all; --multi-gpu-on gives it all GPUs";
+const DISTRIBUTED: &str = "leave it out: `mpirun -n 4 platon train TASK` starts four processes, of a \
+     platon built with `--features mpi`; --multi-gpu-on gives one process all GPUs";
 const LATER: &str = "this is not there yet; leave it out";
 const HEAD: &str = "leave it out: the head is the original's default one";
 const MASKED: &str = "leave it out: platon fine-tunes on GLUE's tasks and learns no language model";

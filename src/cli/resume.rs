@@ -1,15 +1,14 @@
 //! `platon resume`
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::Args;
 use toml::Table;
 
 use super::printer::Printer;
-use super::runs::begun;
 use super::training::go_on;
 use crate::error::{Error, Result};
+use crate::world::{At, World};
 
 #[derive(Args)]
 pub struct ResumeArgs {
@@ -32,7 +31,7 @@ pub struct ResumeArgs {
     no_tui: bool,
 }
 
-pub fn run(args: &ResumeArgs, printer: &Printer) -> Result<ExitCode> {
+pub fn run(args: &ResumeArgs, printer: &Printer) -> Result<u8> {
     let mut moved = Table::new();
     for (name, path) in [
         ("data_dir", &args.data_dir),
@@ -46,6 +45,7 @@ pub fn run(args: &ResumeArgs, printer: &Printer) -> Result<ExitCode> {
         })?;
         moved.insert(name.to_string(), text.into());
     }
-    let (config, folder) = begun(&args.run, moved)?;
-    go_on(&config, &folder, args.no_tui, printer)
+    let world = World::start()?;
+    let result = go_on(&args.run, &moved, &|_| Ok(()), args.no_tui, &world, printer);
+    world.agree(At::End, result)
 }

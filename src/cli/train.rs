@@ -1,16 +1,15 @@
 //! `platon train`
 
 use std::path::Path;
-use std::process::ExitCode;
 
 use clap::{ArgAction, Args};
 
 use super::encode;
 use super::printer::Printer;
-use super::runs::{begun, check_same};
+use super::runs::check_same;
 use super::settings::Settings;
 use super::supply::{supply, supply_demo};
-use super::training::{go_on, plan, start};
+use super::training::{Place, go_on, plan, start};
 use crate::backend::{Job, run_on};
 use crate::config::recipes::{recipe, recipe_keeping};
 use crate::config::{Layer, RunConfig};
@@ -19,6 +18,7 @@ use crate::glue::task_def;
 use crate::kernels::TrainingBackend;
 use crate::run::RunFolder;
 use crate::train::plan::{task_of, with_own_name};
+use crate::world::{At, World};
 
 const RUNS: &str = "checkpoints/runs";
 
@@ -49,28 +49,39 @@ pub struct TrainArgs {
     dry_run: bool,
 }
 
-pub fn run(args: &TrainArgs, printer: &Printer) -> Result<ExitCode> {
+pub fn run(args: &TrainArgs, printer: &Printer) -> Result<u8> {
+    let world = World::start()?;
+    let result = train(args, &world, printer);
+    world.agree(At::End, result)
+}
+
+fn train(args: &TrainArgs, world: &World, printer: &Printer) -> Result<u8> {
+    if !world.is_alone() && (args.dry_run || args.encode_mode) {
+        let (by, expected) = ("mpirun", "one process for --dry-run and --encode-mode");
+        return Err(Error::value(by, expected, world.size()));
+    }
     let config = settings(args)?;
     if args.resume && config.model().model_ckpt.is_none() {
         let dir = config.run().output_dir.as_deref().ok_or_else(|| {
             Error::value("output-dir", "the folder of the run to go on with", "none")
         })?;
-        let (going_on, folder) = begun(dir, toml::Table::new())?;
-        check_same(&going_on, &config)?;
         if args.dry_run || args.encode_mode {
             let expected = "neither --dry-run nor --encode-mode";
             return Err(Error::value("resume", expected, "one of them"));
         }
-        return go_on(&going_on, &folder, args.no_tui, printer);
+        let same = |begun: &RunConfig| check_same(begun, &config);
+        return go_on(dir, &toml::Table::new(), &same, args.no_tui, world, printer);
     }
     if args.dry_run {
         run_on(config.run().backend, DryRun { config: &config, printer })?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(0);
     }
-    let folder = run_folder(&config)?;
+    let place = Place::of(world)?;
+    let folder = place.folder(|| run_folder(&config));
+    let folder = world.agree(At::Ready, folder)?;
     let path = folder.path().to_string_lossy().into_owned();
     let config = config.with([("output_dir", path.into())])?;
-    let begun = begin(&config, &folder, args, printer);
+    let begun = begin(&config, &folder, args, world, printer);
     // A run that could not even start leaves no empty folder; a filled one stays.
     begun.inspect_err(|_| folder.remove_if_empty())
 }
@@ -99,14 +110,15 @@ fn begin(
     config: &RunConfig,
     folder: &RunFolder,
     args: &TrainArgs,
+    world: &World,
     printer: &Printer,
-) -> Result<ExitCode> {
-    supply(config, printer)?;
+) -> Result<u8> {
+    world.in_turn(|| supply(config, printer))?;
     if args.encode_mode {
         encode::sets(config, folder, plan(config, true, printer)?, printer)?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(0);
     }
-    start(config, folder, args.no_tui, printer)
+    start(config, folder, args.no_tui, world, printer)
 }
 
 /// `--train-datasets` as a setting.

@@ -1,37 +1,89 @@
 //! A run at work: the job behind `train` and `resume`, and what stops it.
 
 use std::io::IsTerminal;
-use std::process::ExitCode;
+use std::path::Path;
 
 use burn_train::Interrupter;
+use toml::Table;
 
 use super::bars::{PrepareBars, SlowBar};
 use super::printer::Printer;
+use super::runs::begun;
 use super::signals::stop_on_signals;
 use crate::backend::{Job, devices, run_on};
 use crate::bert::Checkpoint;
 use crate::config::RunConfig;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::files::write_whole;
 use crate::kernels::TrainingBackend;
 use crate::run::{Outcome, RunFolder, StoppedBy};
 use crate::train::terminal;
 use crate::train::{Console, Plan, Start, train};
+use crate::world::{At, World};
 
-/// Goes on with a run.
+/// Where one of a run's processes keeps its books: the first one in the run folder, which is the
+/// user's, the others in folders of their own, which go with them.
+pub struct Place(Option<tempfile::TempDir>);
+
+impl Place {
+    /// Of this process.
+    ///
+    /// # Errors
+    /// A folder cannot be made.
+    pub fn of(world: &World) -> Result<Self> {
+        if world.is_first() {
+            return Ok(Self(None));
+        }
+        let folder = tempfile::Builder::new().prefix("platon-rank-").tempdir();
+        let folder = folder.map_err(|e| Error::io(std::env::temp_dir(), "create", e));
+        Ok(Self(Some(folder?)))
+    }
+
+    /// The user's folder, or this process's own.
+    ///
+    /// # Errors
+    /// Those of `users`; a folder cannot be made.
+    pub fn folder(&self, users: impl FnOnce() -> Result<RunFolder>) -> Result<RunFolder> {
+        match &self.0 {
+            None => users(),
+            Some(own) => RunFolder::new_at(&own.path().join("run")),
+        }
+    }
+}
+
+/// Goes on with the run in the folder `dir`, if `same` accepts its settings; `moved` are settings
+/// that lie elsewhere now.
 pub fn go_on(
-    config: &RunConfig,
-    folder: &RunFolder,
+    dir: &Path,
+    moved: &Table,
+    same: &dyn Fn(&RunConfig) -> Result<()>,
     no_tui: bool,
+    world: &World,
     printer: &Printer,
-) -> Result<ExitCode> {
-    if folder.is_finished() {
-        printer.log(&format!("{}: this run is finished", folder.path().display()));
-        return Ok(ExitCode::SUCCESS);
+) -> Result<u8> {
+    let place = Place::of(world)?;
+    let folder = place.folder(|| Ok(RunFolder::at(dir)))?;
+    let settings = || begun(folder.path(), moved.clone()).and_then(|(c, _)| same(&c).map(|()| c));
+    let config = if world.is_first() { Some(settings()?) } else { None };
+    let config = if world.is_alone() {
+        config
+    } else {
+        world.share_files(folder.path(), &[folder.config()])?;
+        Some(settings()?)
+    };
+    let Some(config) = config else { return Ok(0) };
+    let finished = world.gather(At::Ready, &folder.is_finished())?;
+    if finished.first() == Some(&true) {
+        printer.log(&format!("{}: this run is finished", dir.display()));
+        return Ok(0);
     }
     let lock = folder.lock()?;
-    let start = Start::find(folder, &lock, config, true)?;
-    work(config, folder, no_tui, start, printer)
+    let find = || Start::find(&folder, &lock, &config, true);
+    let start = if world.is_first() { Some(find()?) } else { None };
+    let files = start.as_ref().map_or_else(|| Ok(Vec::new()), Start::files)?;
+    world.share_files(folder.path(), &files)?;
+    let start = start.map_or_else(find, Ok)?;
+    work(&config, &folder, no_tui, start, world, printer)
 }
 
 /// Starts a run.
@@ -39,14 +91,15 @@ pub fn start(
     config: &RunConfig,
     folder: &RunFolder,
     no_tui: bool,
+    world: &World,
     printer: &Printer,
-) -> Result<ExitCode> {
+) -> Result<u8> {
     let lock = folder.lock()?;
     // First of all, so that the run can be gone on with from now on, wherever that is.
     let written = config.absolute()?.to_table()?.to_string();
     write_whole(&folder.config(), written.as_bytes())?;
     let start = Start::find(folder, &lock, config, false)?;
-    work(config, folder, no_tui, start, printer).inspect_err(|_| {
+    work(config, folder, no_tui, start, world, printer).inspect_err(|_| {
         if !folder.has_begun() {
             folder.remove_unbegun();
         }
@@ -58,13 +111,15 @@ fn work(
     folder: &RunFolder,
     no_tui: bool,
     start: Start,
+    world: &World,
     printer: &Printer,
-) -> Result<ExitCode> {
+) -> Result<u8> {
     let dashboard = cfg!(feature = "tui")
         && !no_tui
+        && world.is_first()
         && std::io::stdout().is_terminal()
         && terminal::in_foreground();
-    run_on(config.run().backend, TrainJob { config, folder, dashboard, start, printer })
+    run_on(config.run().backend, TrainJob { config, folder, dashboard, start, world, printer })
 }
 
 /// Reads and checks what the run needs, preparing data with progress bars.
@@ -82,30 +137,33 @@ struct TrainJob<'a> {
     folder: &'a RunFolder,
     dashboard: bool,
     start: Start,
+    world: &'a World,
     printer: &'a Printer,
 }
 
 impl Job for TrainJob<'_> {
-    type Output = ExitCode;
+    type Output = u8;
 
-    fn run<B: TrainingBackend>(self, device: B::Device) -> Result<ExitCode> {
-        let Self { config, folder, dashboard, start, printer } = self;
-        let planned = plan(config, start.needs_weights(), printer)?;
+    fn run<B: TrainingBackend>(self, device: B::Device) -> Result<u8> {
+        let Self { config, folder, dashboard, start, world, printer } = self;
+        let planned = world.in_turn(|| plan(config, start.needs_weights(), printer))?;
         let interrupter = Interrupter::new();
         stop_on_signals(&interrupter, dashboard)?;
         let lines = Printer::new();
         let lines = Box::new(move |line: &str| lines.log(line));
         let bar = SlowBar::default();
         let evaluated = Box::new(move |done, of| bar.show(done, of));
-        let console = Console { lines, evaluated, dashboard, interrupter };
-        let devices = if config.run().multi_gpu_on { devices::<B>(&device)? } else { vec![device] };
+        let world = world.clone();
+        let console = Console { lines, evaluated, dashboard, interrupter, world };
+        let devices = devices::<B>(&device, config.run().multi_gpu_on)?;
         let dir = folder.path().display();
         match train::<B>(config, folder, planned, &devices, console, start)? {
             Outcome::Finished(report) => {
                 printer.data(&report.table())?;
                 printer.data(&format!("{:<11} {dir}", "run"))?;
-                Ok(ExitCode::SUCCESS)
+                Ok(0)
             }
+            Outcome::Shared => Ok(0),
             Outcome::Stopped { step, of, by } => {
                 printer.log(&format!(
                     "stopped by {} after update {step} of {of}; go on with: platon resume {dir}",
@@ -113,7 +171,7 @@ impl Job for TrainJob<'_> {
                 ));
                 Ok(match by {
                     StoppedBy::Signal(number) => exit_code(number),
-                    StoppedBy::Dashboard => ExitCode::SUCCESS,
+                    StoppedBy::Dashboard => 0,
                 })
             }
         }
@@ -121,6 +179,6 @@ impl Job for TrainJob<'_> {
 }
 
 /// As shells have it: 130 for Ctrl-C, 143 for SIGTERM.
-fn exit_code(signal: i32) -> ExitCode {
-    u8::try_from(128 + signal).map_or(ExitCode::FAILURE, ExitCode::from)
+fn exit_code(signal: i32) -> u8 {
+    u8::try_from(128 + signal).unwrap_or(1)
 }

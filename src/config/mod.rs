@@ -113,6 +113,18 @@ impl RunConfig {
         Ok(table)
     }
 
+    /// All settings but those that are paths, which may differ from machine to machine.
+    ///
+    /// # Errors
+    /// As [`to_table`](Self::to_table).
+    pub fn without_paths(&self) -> Result<Table> {
+        let mut table = self.to_table()?;
+        for setting in SETTINGS.iter().filter(|setting| setting.kind == Kind::Path) {
+            table.remove(setting.name);
+        }
+        Ok(table)
+    }
+
     /// The same with paths that hold in any working directory.
     ///
     /// # Errors

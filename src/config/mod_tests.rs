@@ -121,6 +121,7 @@ fn a_file_of_an_earlier_version_means_what_it_meant() {
     let mut written = config.to_table().unwrap();
     // What has been added since has its default.
     assert_eq!(written.remove("keep_state"), Some(false.into()));
+    assert_eq!(written.remove("peer_timeout"), Some(60.into()));
     assert_eq!(written, layer(old).settings);
 }
 

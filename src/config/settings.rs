@@ -146,13 +146,15 @@ settings! {
         fp16: Any<bool> = false;
         /// Stop after so many updates, the schedules being those of the full run; 0 for never.
         max_steps: ZeroIsNone = 0;
+        /// Seconds that the ranks of a run (see `mpirun`) wait for one that does not answer.
+        peer_timeout: AtLeast1 = 60;
     }
 }
 
 /// The settings that may differ where a run goes on from a checkpoint. They say where it reads and
 /// writes and what it reports, but decide no weight; what those of the paths lead to is compared
 /// instead. A checkpoint is bound to all others.
-pub const FREE: [&str; 16] = [
+pub const FREE: [&str; 17] = [
     "data_dir",
     "task_def",
     "init_checkpoint",
@@ -169,6 +171,7 @@ pub const FREE: [&str; 16] = [
     "tensorboard",
     "tensorboard_logdir",
     "output_dir",
+    "peer_timeout",
 ];
 
 /// All groups.

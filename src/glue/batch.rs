@@ -21,8 +21,11 @@ pub struct UpdateBatch<B: Backend> {
     pub update: usize,
     /// When its assembly began, where no update before it led here: the first of each chunk.
     pub started: Option<Instant>,
-    /// Its samples in one or several batches for each device, whose gradients add up.
+    /// Its samples in one or several batches for each device, whose gradients add up; of many
+    /// processes each has its own share of them, which may be none.
     pub shares: Vec<Vec<Batch<B>>>,
+    /// The number of the first of these batches among those of all processes.
+    pub offset: usize,
     /// The loss is the sum over the samples divided by this: by their number, or, where batches are
     /// of several sizes, by what an update of the largest would have.
     pub divisor: usize,
@@ -49,6 +52,20 @@ pub struct Batch<B: Backend> {
     pub places: Vec<usize>,
     /// The labels, on the host.
     pub labels: Vec<Label>,
+}
+
+/// The part of each batch that one of several processes takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Portion {
+    /// The process, from 0.
+    pub rank: usize,
+    /// How many there are.
+    pub of: usize,
+}
+
+impl Portion {
+    /// All of it.
+    pub const WHOLE: Self = Self { rank: 0, of: 1 };
 }
 
 /// How samples of different lengths share a batch.
@@ -118,6 +135,7 @@ pub struct TrainLoader<B: Backend> {
     start: usize,
     next_chunk: Arc<AtomicUsize>,
     devices: Vec<B::Device>,
+    portion: Portion,
 }
 
 impl<B: Backend> TrainLoader<B> {
@@ -133,7 +151,14 @@ impl<B: Backend> TrainLoader<B> {
     ) -> Self {
         let done = updates.chunks().iter().filter(|chunk| chunk.end <= start).count();
         let next_chunk = Arc::new(AtomicUsize::new(done));
-        Self { samples, updates, filling, divisor, start, next_chunk, devices }
+        let portion = Portion::WHOLE;
+        Self { samples, updates, filling, divisor, start, next_chunk, devices, portion }
+    }
+
+    /// The same, of whose batches a process takes its `portion`, and divides that.
+    #[must_use]
+    pub fn of(self, portion: Portion) -> Self {
+        Self { portion, ..self }
     }
 }
 
@@ -176,7 +201,8 @@ impl<B: Backend> Iterator for TrainIterator<'_, B> {
             return None;
         }
         let started = (self.next == self.updates.start).then(Instant::now);
-        let TrainLoader { samples, updates, filling, divisor, devices, .. } = self.loader;
+        let TrainLoader { samples, updates, filling, divisor, devices, portion, .. } = self.loader;
+        let Portion { rank, of } = *portion;
         let mut shares = vec![Vec::new(); devices.len()];
         let mut count = 0;
         for (epoch, place) in updates.batches_of(self.next) {
@@ -185,15 +211,17 @@ impl<B: Backend> Iterator for TrainIterator<'_, B> {
             let batch = batches.get(place)?;
             let picked: Vec<Sample> = batch.iter().filter_map(|n| samples.get(*n)).collect();
             count += picked.len();
-            let size = picked.len().div_ceil(devices.len().max(1)).max(1);
-            for (part, (share, device)) in picked.chunks(size).zip(shares.iter_mut().zip(devices)) {
+            let size = picked.len().div_ceil((of * devices.len()).max(1)).max(1);
+            let own = picked.chunks(size).skip(rank * devices.len());
+            for (part, (share, device)) in own.zip(shares.iter_mut().zip(devices)) {
                 share.push(Batch::new(part.iter(), *filling, device));
             }
         }
         shares.retain(|share| !share.is_empty());
         let divisor = divisor.unwrap_or(count);
+        let offset = rank * devices.len() * updates.batches_of(self.next).count();
         self.next += 1;
-        Some(UpdateBatch { update: self.next, started, shares, divisor })
+        Some(UpdateBatch { update: self.next, started, shares, offset, divisor })
     }
 }
 
@@ -214,6 +242,7 @@ pub struct EvalLoader<B: Backend> {
     batch_size: usize,
     filling: Filling,
     device: B::Device,
+    portion: Portion,
 }
 
 impl<B: Backend> EvalLoader<B> {
@@ -230,19 +259,28 @@ impl<B: Backend> EvalLoader<B> {
             set
         };
         let sets = Arc::new(sets.into_iter().map(sorted).collect());
-        Self { sets, batch_size, filling, device }
+        Self { sets, batch_size, filling, device, portion: Portion::WHOLE }
+    }
+
+    /// The same, for a process that takes its `portion` of windows of as many batches as there are
+    /// processes. Where nothing is left for it, it gets the window's first sample, without a place:
+    /// the answer is nobody's.
+    #[must_use]
+    pub fn of(self, portion: Portion) -> Self {
+        Self { portion, ..self }
     }
 }
 
 impl<B: Backend> DataLoader<B, Batch<B>> for EvalLoader<B> {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<Batch<B>> + 'a> {
         let chunks = self.sets.iter().enumerate().flat_map(|(n, set)| {
-            set.chunks(self.batch_size.max(1)).map(move |samples| (n, samples))
+            set.chunks((self.portion.of * self.batch_size).max(1)).map(move |samples| (n, samples))
         });
         Box::new(EvalIterator {
             chunks: Box::new(chunks),
             filling: self.filling,
             device: &self.device,
+            portion: self.portion,
             progress: Progress::new(0, self.num_items()),
         })
     }
@@ -266,6 +304,7 @@ struct EvalIterator<'a, B: Backend> {
     chunks: Box<dyn Iterator<Item = (usize, &'a [Placed])> + 'a>,
     filling: Filling,
     device: &'a B::Device,
+    portion: Portion,
     progress: Progress,
 }
 
@@ -273,12 +312,15 @@ impl<B: Backend> Iterator for EvalIterator<'_, B> {
     type Item = Batch<B>;
 
     fn next(&mut self) -> Option<Batch<B>> {
-        let (set, samples) = self.chunks.next()?;
-        self.progress.items_processed += samples.len();
+        let (set, window) = self.chunks.next()?;
+        self.progress.items_processed += window.len();
+        let Portion { rank, of } = self.portion;
+        let own = window.chunks(window.len().div_ceil(of).max(1)).nth(rank);
+        let samples = own.or(window.get(..1)).unwrap_or_default();
         let (places, samples): (Vec<_>, Vec<_>) = samples.iter().map(|(n, s)| (*n, s)).unzip();
         let mut batch = Batch::new(samples.into_iter(), self.filling, self.device);
         batch.set = set;
-        batch.places = places;
+        batch.places = if own.is_some() { places } else { Vec::new() };
         Some(batch)
     }
 }

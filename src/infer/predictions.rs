@@ -1,7 +1,9 @@
 //! What a model answered, and what was right.
 
+use serde::{Deserialize, Serialize};
+
 /// Predictions of one batch of an evaluation set, or of a whole one.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Predictions {
     /// Which of the evaluation sets.
     pub set: usize,
@@ -25,6 +27,14 @@ impl Predictions {
         self.predicted.extend(&other.predicted);
         self.expected.extend(&other.expected);
         self.loss_sum += other.loss_sum;
+    }
+
+    /// The predictions of all `parts` of a window of one set; those without places are nobody's.
+    pub fn joined(parts: Vec<Self>) -> Self {
+        let set = parts.first().map_or(0, |part| part.set);
+        let mut all = Self { set, ..Self::default() };
+        parts.iter().filter(|part| !part.places.is_empty()).for_each(|part| all.extend(part));
+        all
     }
 
     /// Puts the predictions into the order of the samples in their set.

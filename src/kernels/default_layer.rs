@@ -79,12 +79,26 @@ pub fn dense_backward<B: Backend>(
     grad: Tensor<B, 2>,
     products: Products,
 ) -> DenseGradients<B> {
-    let [_, outputs] = grad.dims();
     DenseGradients {
         x: product(grad.clone(), weight.transpose(), products.precision),
         weight: product(x.transpose(), grad.clone(), products.precision),
-        bias: grad.sum_dim(0).reshape([outputs]),
+        bias: sum_of_rows(grad),
     }
+}
+
+/// The sum of all rows, in two stages: burn's kernel for a sum over rows gives each column to one
+/// thread, which leaves most of a GPU idle (2,000 x 768 on an H100: 105 us, in stages 30).
+///
+/// # Shapes
+/// - `x`: `[rows, width]`
+/// - output: `[width]`
+fn sum_of_rows<B: Backend>(x: Tensor<B, 2>) -> Tensor<B, 1> {
+    /// Sums of the first stage, at most.
+    const PARTIAL: usize = 64;
+    let [rows, width] = x.dims();
+    let partial = (1..=PARTIAL).rev().find(|n| rows % n == 0).unwrap_or(1);
+    let sums = x.reshape([partial, rows / partial, width]).sum_dim(1);
+    sums.reshape([partial, width]).sum_dim(0).reshape([width])
 }
 
 /// The exact GELU and its slope.
@@ -125,13 +139,12 @@ pub fn norm_backward<B: Backend>(
     grad: Tensor<B, 2>,
 ) -> (Tensor<B, 2>, Tensor<B, 1>, Tensor<B, 1>) {
     let NormSaved { normalized, inverse_deviation } = saved;
-    let [_, width] = grad.dims();
     let scaled = grad.clone() * gamma.unsqueeze();
     let mean = scaled.clone().mean_dim(1);
     let along = (scaled.clone() * normalized.clone()).mean_dim(1);
     let input = (scaled - mean - normalized.clone() * along) * inverse_deviation;
-    let gamma = (grad.clone() * normalized).sum_dim(0).reshape([width]);
-    (input, gamma, grad.sum_dim(0).reshape([width]))
+    let gamma = sum_of_rows(grad.clone() * normalized);
+    (input, gamma, sum_of_rows(grad))
 }
 
 /// Adds each row of `grad` to the rows of the tables that the ids name.

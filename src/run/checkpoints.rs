@@ -263,6 +263,16 @@ impl Whole {
     pub fn part(&self, name: &str) -> PathBuf {
         part_in(&self.folder, name)
     }
+
+    /// All its files.
+    ///
+    /// # Errors
+    /// Its folder cannot be read.
+    pub fn files(&self) -> Result<Vec<PathBuf>> {
+        let failed = |e| Error::io(&self.folder, "read", e);
+        let entries = fs::read_dir(&self.folder).map_err(failed)?;
+        entries.map(|entry| Ok(entry.map_err(failed)?.path())).collect()
+    }
 }
 
 /// A checkpoint whose parts are being written.

@@ -7,6 +7,8 @@ use crate::report::Report;
 pub enum Outcome {
     /// All updates were done; the run folder is complete.
     Finished(Box<Report>),
+    /// All updates were done; another rank has the run folder.
+    Shared,
     /// It was stopped before the end.
     Stopped {
         /// The last update done.
@@ -29,12 +31,15 @@ pub enum StoppedBy {
 
 impl StoppedBy {
     /// The signals that stop a run, with the reasons to give to the interrupter. SIGXCPU comes
-    /// where the processor time allowed is nearly used up.
-    pub const SIGNALS: [(i32, &str); 4] = [
+    /// where the processor time allowed is nearly used up, the
+    /// last two are what a cluster's batch system can be told to send before the time is up.
+    pub const SIGNALS: [(i32, &str); 6] = [
         (libc::SIGINT, "Ctrl-C"),
         (libc::SIGTERM, "SIGTERM"),
         (libc::SIGHUP, "SIGHUP"),
         (libc::SIGXCPU, "SIGXCPU"),
+        (libc::SIGUSR1, "SIGUSR1"),
+        (libc::SIGUSR2, "SIGUSR2"),
     ];
 
     /// Who gave this reason to the interrupter.

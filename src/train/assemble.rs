@@ -8,6 +8,7 @@ use burn_train::Interrupter;
 
 use super::checkpointer::read;
 use super::clock::Clock;
+use super::digest::digest_of;
 use super::loss_scale::LossScale;
 use super::plan::{Plan, scope_of};
 use super::start::Start;
@@ -27,6 +28,7 @@ use crate::run::journal::{Lines, Setup};
 use crate::run::outputs::{Outputs, remove_events};
 use crate::run::{Journal, RunFolder};
 use crate::seed::mix;
+use crate::world::World;
 
 /// The optimizer of every run.
 pub(super) type RunOptimizer<B> =
@@ -50,6 +52,7 @@ pub(super) struct Surroundings<'a> {
     pub config: &'a RunConfig,
     pub folder: &'a RunFolder,
     pub interrupter: &'a Interrupter,
+    pub world: &'a World,
     /// Receives the journal's lines.
     pub lines: Option<Lines>,
 }
@@ -66,13 +69,16 @@ pub(super) fn assemble<B: TrainingBackend>(
     start: &Start,
     devices: &[B::Device],
 ) -> Result<Assembled<B>> {
-    let Surroundings { config, folder, interrupter, lines } = surroundings;
+    let Surroundings { config, folder, interrupter, world, lines } = surroundings;
     let device = devices.first().cloned().unwrap_or_default();
     let loss_scale = loss_scale::<B>(config, devices)?;
     if let (Some(scale), Some(record)) = (&loss_scale, start.record.loss_scale) {
         scale.resume(record);
     }
     let Loaded { model: net, unused } = model::<B>(config, plan, checkpoint, start, &device)?;
+    if !world.is_alone() && start.whole.is_none() {
+        world.same("weights in --init-checkpoint", &digest_of(&net))?;
+    }
     let scope = scope_of(&net).within("net");
     let clock = Clock::default();
     let optimizer = optimizer::<B>(config, plan, scope.clone());
@@ -102,6 +108,7 @@ pub(super) fn assemble<B: TrainingBackend>(
         clock,
         journal: Some(journal.clone()),
         loss_scale: loss_scale.clone(),
+        world: world.clone(),
     };
     let trainee = Trainee::new(net, context);
     let rate = WarmupSchedule {

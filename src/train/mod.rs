@@ -7,6 +7,7 @@ pub mod clock;
 #[cfg(feature = "tui")]
 mod dashboard;
 mod describe;
+mod digest;
 mod finish;
 mod gauges;
 #[doc(hidden)]

@@ -1,6 +1,7 @@
 //! A whole run: its parts, its training, and how it ends.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use burn_dataset::InMemDataset;
 use burn_train::renderer::MetricsRenderer;
@@ -16,13 +17,15 @@ use super::update_loop::UpdateLoop;
 use crate::bert::{BertClassifier, Checkpoint};
 use crate::config::{BackendName, RunConfig};
 use crate::error::{Error, Result, one_line};
-use crate::glue::batch::{EvalLoader, TrainLoader};
+use crate::glue::batch::{EvalLoader, Portion, TrainLoader};
 use crate::infer::forward::filling;
 use crate::kernels::TrainingBackend;
 use crate::panics;
 use crate::run::journal::Lines;
 use crate::run::record::Binding;
 use crate::run::{Journal, Outcome, RunFolder, StoppedBy};
+use crate::sparse::Instructions;
+use crate::world::{Costs, World};
 
 /// How a run talks to its user.
 pub struct Console {
@@ -34,6 +37,8 @@ pub struct Console {
     pub dashboard: bool,
     /// Stops the run after the update it is at.
     pub interrupter: Interrupter,
+    /// Those that do this run together; the first has the run folder and the user.
+    pub world: World,
 }
 
 /// Trains as `config` says and fills the run folder, which must exist. A run that was begun goes on
@@ -52,12 +57,14 @@ pub fn train<B: TrainingBackend>(
     console: Console,
     start: Start,
 ) -> Result<Outcome> {
-    let Console { lines, evaluated, dashboard, interrupter } = console;
+    let Console { lines, evaluated, dashboard, interrupter, world } = console;
     let binding = start.bind(config, &plan)?;
     start.keep_paths(config, folder)?;
     let notes = notes(config, &plan, devices.len());
     let lines = (!dashboard).then_some(lines);
-    let surroundings = Surroundings { config, folder, interrupter: &interrupter, lines };
+    agree_on_start(&world, config, &binding)?;
+    let surroundings =
+        Surroundings { config, folder, interrupter: &interrupter, world: &world, lines };
     let parts = assemble::<B>(surroundings, &plan, checkpoint, &start, devices)?;
     let journal = parts.journal.clone();
     journal.line(&format!("run folder {}", folder.path().display()));
@@ -78,16 +85,39 @@ pub fn train<B: TrainingBackend>(
     for note in notes {
         journal.line(&note);
     }
+    if !world.is_first() {
+        // What the first rank has sent of a checkpoint is loaded.
+        start.checkpoints.remove()?;
+    }
+    if !world.is_alone() {
+        let asked = interrupter.clone();
+        world.begin(Duration::from_secs(config.run().peer_timeout as u64), move || {
+            asked.get_message()
+        });
+        world.describe().iter().for_each(|line| journal.line(line));
+    }
 
-    let course = Course { config, folder, start, binding, dashboard, interrupter: &interrupter };
+    let course = Course {
+        config,
+        folder,
+        start,
+        binding,
+        dashboard,
+        interrupter: &interrupter,
+        world: &world,
+    };
     let net = course.launch(parts, &mut plan, devices, evaluated)?;
     let (step, of) = (journal.step(), plan.updates.last());
+    world.costs().and_then(Costs::line).iter().for_each(|line| journal.line(line));
     if let Some(reason) = interrupter.get_message() {
         journal.line(&format!("stopped after update {step} of {of}: {reason}"));
         // Nothing was left to stop once the last evaluation was in.
         if journal.evaluated_at() != of {
             return Ok(Outcome::Stopped { step, of, by: StoppedBy::of(&reason) });
         }
+    }
+    if !world.is_first() {
+        return Ok(Outcome::Shared);
     }
     let Plan { task, bert, encoder, .. } = &plan;
     let finished = Finished { config, task, bert, encoder: encoder.as_ref(), folder };
@@ -108,6 +138,7 @@ struct Course<'a> {
     binding: Binding,
     dashboard: bool,
     interrupter: &'a Interrupter,
+    world: &'a World,
 }
 
 /// The model after its training, without autodiff.
@@ -122,11 +153,12 @@ impl Course<'_> {
         devices: &[B::Device],
         told: Evaluated,
     ) -> Result<Trained<B>> {
-        let Self { config, folder, start, binding, dashboard, interrupter } = self;
+        let Self { config, folder, start, binding, dashboard, interrupter, world } = self;
         let Assembled { trainee, optimizer, rate, journal, loss_scale, .. } = parts;
         let (device, updates) = (devices.first().cloned().unwrap_or_default(), &plan.updates);
         let (sets, evaluated): (Vec<_>, Vec<_>) =
             std::mem::take(&mut plan.sets).into_iter().map(|set| (set.about, set.samples)).unzip();
+        let portion = Portion { rank: world.rank(), of: world.size() };
         let train_loader = TrainLoader::<B>::new(
             Arc::new(InMemDataset::new(std::mem::take(&mut plan.samples))),
             updates.clone(),
@@ -134,13 +166,15 @@ impl Course<'_> {
             config.loss_divisor(),
             start.update(),
             devices.to_vec(),
-        );
+        )
+        .of(portion);
         let valid_loader = EvalLoader::<B::InnerBackend>::new(
             evaluated,
             config.logging().batch_size_eval,
             filling::<B>(),
             device.clone(),
-        );
+        )
+        .of(portion);
         let renderer = Renderer::new(
             journal.clone(),
             dashboard.then(|| shown(config, plan, start.update(), &journal, interrupter)).flatten(),
@@ -154,6 +188,7 @@ impl Course<'_> {
             loss_scale,
             binding,
             lock: start.lock,
+            world: world.clone(),
             device,
         };
         let mut training =
@@ -190,6 +225,18 @@ impl Course<'_> {
             None => net.map_err(|cause| ended_abnormally(&cause, &journal, folder)),
         }
     }
+}
+
+/// Makes sure that all ranks begin the same run.
+fn agree_on_start(world: &World, config: &RunConfig, binding: &Binding) -> Result<()> {
+    if world.is_alone() {
+        return Ok(());
+    }
+    world.same("versions of platon", env!("CARGO_PKG_VERSION").as_bytes())?;
+    world.same("settings", config.without_paths()?.to_string().as_bytes())?;
+    world.same("training or evaluation data", binding.data.as_bytes())?;
+    // What is computed from the same sums must not differ in its rounding.
+    world.same("vector instructions", Instructions::widest().name().as_bytes())
 }
 
 /// The dashboard, where it was built in.

@@ -1,5 +1,7 @@
 //! Where a run begins: anew, or with the newest whole checkpoint.
 
+use std::path::PathBuf;
+
 use toml::{Table, Value};
 
 use super::plan::Plan;
@@ -59,6 +61,14 @@ impl Start {
             None => {}
         }
         Ok(Self { lock: lock.clone(), resumed: resume, checkpoints, whole, skipped, record })
+    }
+
+    /// The files of the checkpoint to go on from; none without one.
+    ///
+    /// # Errors
+    /// Its folder cannot be read.
+    pub fn files(&self) -> Result<Vec<PathBuf>> {
+        self.whole.as_ref().map_or_else(|| Ok(Vec::new()), Whole::files)
     }
 
     /// Whether the run begins with the weights that its settings name, and not with its own.

@@ -13,14 +13,17 @@ use super::loss_scale::LossScale;
 use super::objective;
 use super::replicas::{carried, gathered, replica};
 use crate::bert::{BertClassifier, Training};
+use crate::error::Error;
 use crate::glue::batch::{Batch, UpdateBatch};
 use crate::infer::forward::{Answers, infer};
 use crate::infer::loss::first;
+use crate::infer::predictions::Predictions;
 use crate::kernels::{ModelKernels, Precision, TrainingBackend, Zeros};
 use crate::pruning::PruningMonitor;
 use crate::pruning::visit::{self, norm_of_all};
 use crate::run::{Journal, Point};
 use crate::seed::mix;
+use crate::world::{At, World};
 
 /// The classifier with what its training step needs besides the batch.
 #[derive(Module, Debug)]
@@ -45,11 +48,26 @@ pub struct StepContext {
     /// Updates compute their products in half precision and scale their losses by it; `None` for
     /// single precision.
     pub loss_scale: Option<LossScale>,
+    /// Those that each do a share of every update.
+    pub world: World,
 }
 
 impl StepContext {
     fn precision(&self) -> Precision {
         if self.loss_scale.is_some() { Precision::Half } else { Precision::Single }
+    }
+}
+
+impl StepContext {
+    /// Ends the run.
+    fn failed(&self, error: Error) {
+        if let Some(journal) = &self.journal {
+            journal.fail(error);
+        }
+    }
+
+    fn has_failed(&self) -> bool {
+        self.journal.as_ref().is_some_and(Journal::has_failed)
     }
 }
 
@@ -64,22 +82,47 @@ impl<B: Backend> Trainee<B> {
 type Learned<B> = (Tensor<<B as AutodiffBackend>::InnerBackend, 1>, GradientsParams);
 
 impl<B: TrainingBackend> Trainee<B> {
+    /// Learns, together with the other ranks. Where one of them fails, so does the run, and what is
+    /// learned here is of no use.
+    fn learn_together(
+        &self,
+        update: usize,
+        portion: (Vec<Vec<Batch<B>>>, usize, usize),
+        factor: f64,
+    ) -> Learned<B> {
+        let (loss, grads) = self.learn(update, portion, factor);
+        let world = &self.context.world;
+        if world.is_alone() {
+            return (loss, grads);
+        }
+        let unknown = loss.zeros_like();
+        world.sum::<B, _>(self, loss, grads).unwrap_or_else(|error| {
+            self.context.failed(error);
+            (unknown, GradientsParams::new())
+        })
+    }
+
     /// Learns with the largest loss scale that keeps the gradients finite, if there is one.
     fn learn_scaled(
         &self,
         update: usize,
-        (shares, divisor): (&[Vec<Batch<B>>], usize),
+        (shares, offset, divisor): (&[Vec<Batch<B>>], usize, usize),
         scale: &LossScale,
     ) -> Learned<B> {
         loop {
             let factor = scale.factor();
-            let (loss, grads) = self.learn(update, (shares.to_vec(), divisor), factor);
+            let (loss, grads) =
+                self.learn_together(update, (shares.to_vec(), offset, divisor), factor);
             let finite = norm_of_all::<B, _>(self, &grads).is_finite();
             if finite {
                 scale.held();
             }
             // A loss that is not finite itself is so at any scale.
-            let hopeless = || !first(&loss.to_data()).is_finite() || !scale.overflowed();
+            let hopeless = || {
+                self.context.has_failed()
+                    || !first(&loss.to_data()).is_finite()
+                    || !scale.overflowed()
+            };
             if finite || hopeless() {
                 return (loss, visit::scale::<B, _>(self, grads, 1.0 / factor));
             }
@@ -92,12 +135,11 @@ impl<B: TrainingBackend> Trainee<B> {
     fn learn(
         &self,
         update: usize,
-        (shares, divisor): (Vec<Vec<Batch<B>>>, usize),
+        (shares, mut offset, divisor): (Vec<Vec<Batch<B>>>, usize, usize),
         factor: f64,
     ) -> Learned<B> {
         // Dropout depends on seed and update alone, whatever was drawn before.
         let noise = mix(self.context.seed, update as u64);
-        let mut offset = 0;
         let mut learned = Vec::with_capacity(shares.len());
         for parts in shares {
             let Some(device) = parts.first().map(|part| part.token_ids.device()) else { continue };
@@ -164,11 +206,11 @@ impl<B: TrainingBackend> TrainStep for Trainee<B> {
 
     fn step(&self, batch: UpdateBatch<B>) -> TrainOutput<Self::Output> {
         let context = self.context.clone();
-        let UpdateBatch { update: step, started, shares, divisor } = batch;
+        let UpdateBatch { update: step, started, shares, offset, divisor } = batch;
         context.clock.start(started);
         let (loss, grads) = match &context.loss_scale {
-            None => self.learn(step, (shares, divisor), 1.0),
-            Some(scale) => self.learn_scaled(step, (&shares, divisor), scale),
+            None => self.learn_together(step, (shares, offset, divisor), 1.0),
+            Some(scale) => self.learn_scaled(step, (&shares, offset, divisor), scale),
         };
         TrainOutput { grads, item: StepOutput { step, loss, context } }
     }
@@ -226,24 +268,42 @@ impl<B: ModelKernels> InferenceStep for Trainee<B> {
     type Output = EvalOutput<B>;
 
     fn step(&self, batch: Batch<B>) -> EvalOutput<B> {
-        EvalOutput {
-            answers: infer(&self.net, batch, Zeros::Skip),
-            journal: self.context.journal.clone(),
-        }
+        let context = &self.context;
+        let answers = infer(&self.net, batch, Zeros::Skip);
+        let answers = if context.world.is_alone() {
+            Given::OnDevice(answers)
+        } else {
+            let all = context.world.gather(At::Answers, &answers.read());
+            let parts = all.unwrap_or_else(|error| {
+                context.failed(error);
+                Vec::new()
+            });
+            Given::OnHost(Predictions::joined(parts))
+        };
+        EvalOutput { answers, journal: context.journal.clone() }
     }
 }
 
 /// What one batch of an evaluation leaves for journal and dashboard.
 pub struct EvalOutput<B: Backend> {
-    answers: Answers<B>,
+    answers: Given<B>,
     journal: Option<Journal>,
+}
+
+/// Answers, still on their device or brought together from all ranks.
+enum Given<B: Backend> {
+    OnDevice(Answers<B>),
+    OnHost(Predictions),
 }
 
 impl<B: Backend> ItemLazy for EvalOutput<B> {
     type ItemSync = Answered;
 
     fn sync(self) -> Answered {
-        let predictions = self.answers.read();
+        let predictions = match self.answers {
+            Given::OnDevice(answers) => answers.read(),
+            Given::OnHost(predictions) => predictions,
+        };
         if let Some(journal) = &self.journal {
             journal.predicted(&predictions);
         }

@@ -17,12 +17,14 @@ use burn_train::{
 };
 
 use super::checkpointer::Writing;
+use super::digest::digest_of;
 use super::loss_scale::LossScale;
 use crate::error::Result;
 use crate::glue::updates::Updates;
 use crate::run::checkpoints::{Checkpoints, PARTS};
 use crate::run::record::Binding;
 use crate::run::{Journal, RunLock};
+use crate::world::{At, World};
 
 /// The updates of a run; the loader's batches may lie on several devices.
 pub struct UpdateLoop<LC: LearningComponentsTypes> {
@@ -40,6 +42,8 @@ pub struct UpdateLoop<LC: LearningComponentsTypes> {
     pub binding: Binding,
     /// Keeps other processes from the run folder.
     pub lock: RunLock,
+    /// Those that do these updates together.
+    pub world: World,
     /// Where the weights are.
     pub device: Device<TrainingBackend<LC>>,
 }
@@ -127,11 +131,7 @@ impl<LC: LearningComponentsTypes> Work<'_, LC> {
                 self.train(train, &global);
             }
             let mut known = journal.wait_for(self.update, false);
-            if known
-                && evaluates
-                && !self.interrupter.should_stop()
-                && self.evaluate(valid, &global)
-            {
+            if known && evaluates && !self.stops() && self.evaluate(valid, &global) {
                 known = journal.wait_for(self.update, true);
             }
             // Whoever looks at updates has died: nobody knows what the weights are worth.
@@ -139,11 +139,25 @@ impl<LC: LearningComponentsTypes> Work<'_, LC> {
                 break;
             }
             self.save(store)?;
-            if self.interrupter.should_stop() {
+            if self.stops() {
                 break;
             }
         }
         Ok(())
+    }
+
+    /// Whether the run is to stop here. Of many ranks, all stop at the same place: where all know of
+    /// it. One that has failed stops at once, and tells the others when it ends.
+    fn stops(&self) -> bool {
+        let UpdateLoop { world, journal, .. } = self.plan;
+        if world.is_alone() {
+            return self.interrupter.should_stop();
+        }
+        let stop = world.stop();
+        if let (Some(reason), false) = (&stop, self.interrupter.should_stop()) {
+            self.interrupter.stop(Some(reason));
+        }
+        stop.is_some() || journal.has_failed()
     }
 
     /// Updates to the end of the chunk, or until a stop is asked for.
@@ -161,7 +175,7 @@ impl<LC: LearningComponentsTypes> Work<'_, LC> {
             let item =
                 TrainingItem::new(output.item, progress, global.clone(), Some(iteration), rate);
             self.processor.process_train(LearnerEvent::ProcessedItem(item));
-            if self.interrupter.should_stop() {
+            if self.stops() {
                 break;
             }
         }
@@ -179,7 +193,7 @@ impl<LC: LearningComponentsTypes> Work<'_, LC> {
             let item = model.step(item);
             let item = TrainingItem::new(item, progress, global.clone(), Some(iteration), None);
             self.processor.process_valid(LearnerEvent::ProcessedItem(item));
-            if self.interrupter.should_stop() {
+            if self.stops() {
                 break;
             }
         }
@@ -190,10 +204,20 @@ impl<LC: LearningComponentsTypes> Work<'_, LC> {
 
     /// Saves a checkpoint, unless the run has failed: what it would hold is of no use.
     fn save(&mut self, store: &EventStoreClient) -> Result<()> {
-        let UpdateLoop { journal, checkpoints, loss_scale, binding, lock, .. } = self.plan;
+        let UpdateLoop { journal, world, .. } = self.plan;
         if journal.has_failed() {
             return Ok(());
         }
+        if world.is_alone() {
+            return self.write(store);
+        }
+        world.same_weights(self.update, &digest_of(&self.learner.model()))?;
+        let written = if world.is_first() { self.write(store) } else { Ok(()) };
+        world.agree(At::Saved, written)
+    }
+
+    fn write(&mut self, store: &EventStoreClient) -> Result<()> {
+        let UpdateLoop { journal, checkpoints, loss_scale, binding, lock, .. } = self.plan;
         let unfinished = checkpoints.begin(self.update, lock)?;
         self.writing.begin(&unfinished);
         self.saver.checkpoint(&self.learner, self.update, store);

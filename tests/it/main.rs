@@ -39,6 +39,8 @@ mod parity;
 #[cfg(feature = "ndarray")]
 mod precision;
 mod prune;
+#[cfg(feature = "mpi")]
+mod ranks;
 mod reached;
 mod recipes;
 mod reduce;

@@ -18,6 +18,7 @@ use platon::pruning::{PlatonOptimizer, PruningConfig};
 use platon::train::clock::Clock;
 use platon::train::loss_scale::LossScale;
 use platon::train::step::{StepContext, Trainee};
+use platon::world::World;
 
 use crate::backends::{allowed, alone_with_random_numbers, on_every_backend};
 use crate::dir::Dir;
@@ -73,6 +74,7 @@ where
         clock: Clock::default(),
         journal: None,
         loss_scale,
+        world: World::alone(),
     };
     let trainee = Trainee::new(net, context);
     let sample = |n: usize| Sample {
@@ -89,7 +91,7 @@ where
     };
     let shares = samples.chunks(size * parts).zip(devices.iter().cycle()).map(share).collect();
     let divisor = samples.len();
-    let output = trainee.step(UpdateBatch { update: 1, started: None, shares, divisor });
+    let output = trainee.step(UpdateBatch { update: 1, started: None, shares, offset: 0, divisor });
     let mut flat = Flat(&output.grads, Vec::new());
     burn::module::Module::visit(&trainee, &mut flat);
     (output.item.sync().0.loss, flat.1)

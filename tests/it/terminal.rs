@@ -339,6 +339,7 @@ fn a_panic_where_nobody_looks_ends_the_run_with_its_cause() {
         evaluated: Box::new(|_, _| ()),
         dashboard: false,
         interrupter: Interrupter::new(),
+        world: platon::world::World::alone(),
     };
     let before = std::panic::take_hook();
     panics::keep_quiet();
