@@ -20,7 +20,8 @@ use crate::kernels::TrainingBackend;
 use crate::run::RunFolder;
 use crate::train::plan::{task_of, with_own_name};
 
-const RUNS: &str = "checkpoints/runs";
+/// The folder of runs whose own folder was not named.
+pub const RUNS: &str = "checkpoints/runs";
 
 #[derive(Args)]
 pub struct TrainArgs {

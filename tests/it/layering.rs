@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// What each top-level module may use of the crate. `main` uses `cli` alone.
-const ALLOWED: [(&str, &[&str]); 26] = [
+const ALLOWED: [(&str, &[&str]); 27] = [
     ("seed", &[]),
     ("error", &[]),
     ("panics", &[]),
@@ -39,6 +39,7 @@ const ALLOWED: [(&str, &[&str]); 26] = [
     ),
     ("config", &["error", "files", "glue", "optim", "pruning", "run"]),
     ("backend", &["config", "error", "kernels", "panics"]),
+    ("machine", &["backend", "config", "error", "kernels", "panics", "sparse"]),
     ("report", &["bert", "pruning"]),
     ("export", &["bert", "error", "files", "glue", "infer", "sparse"]),
     (
@@ -61,6 +62,7 @@ const ALLOWED: [(&str, &[&str]); 26] = [
             "glue",
             "infer",
             "kernels",
+            "machine",
             "metrics",
             "panics",
             "report",
