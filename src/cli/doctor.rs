@@ -190,7 +190,7 @@ fn problems(host: &HostFacts, backends: &[BackendFacts], folders: &[FolderFacts]
 fn lines(findings: &Findings) -> String {
     let Findings { version, system, host, backends, mpi, folders, problems } = findings;
     let mut lines = Vec::new();
-    let mut line = |name: &str, text: String| lines.push(format!("{name:<16}  {}", one_line(text)));
+    let mut line = |name: &str, text: String| lines.push(format!("{name:<18}  {}", one_line(text)));
     line("platon", format!("{version}, {system}"));
     let HostFacts { processor, cores, instructions, threads, .. } = host;
     line("processor", format!("{processor}, {cores} cores, vector instructions: {instructions}"));

@@ -98,9 +98,9 @@ impl RunConfig {
             // A file of another version is that, whatever else is wrong with it.
             let format = layer.settings.get_key_value("format");
             format.map_or(Ok(()), |(key, value)| check(&layer.origin, key, value))?;
-            for (key, value) in &layer.settings {
-                check(&layer.origin, key, value)?;
-                merged.insert(key.clone(), value.clone());
+            for (key, value) in layer.renamed()? {
+                check(&layer.origin, &key, &value)?;
+                merged.insert(key, value);
             }
         }
         let config = Self(Groups::read(&merged)?);

@@ -37,7 +37,7 @@ const ALLOWED: [(&str, &[&str]); 27] = [
             "tensorboard",
         ],
     ),
-    ("config", &["error", "files", "glue", "optim", "pruning", "run"]),
+    ("config", &["error", "files", "glue", "kernels", "optim", "pruning", "run"]),
     ("backend", &["config", "error", "kernels", "panics"]),
     ("machine", &["backend", "config", "error", "kernels", "panics", "sparse"]),
     ("report", &["bert", "pruning"]),
