@@ -25,6 +25,7 @@ from race_common import (HERE, ROOT, TARGET, RaceError, absolute, built_platon, 
 
 PHASES = ("before", "falling", "final")
 PROGRAMS = ("platon", "PyTorch")
+PRECISIONS = ("f32", "f16", "bf16")
 EVALUATION_BATCH = 64  # as in torch_platon.py
 SHARED_KEYS = ("learning_rate", "initial_threshold", "beta1", "beta2", "delta_t")  # of the recipe
 
@@ -36,7 +37,7 @@ class Run(NamedTuple):
     peak_rss_bytes: int
     evaluation_seconds: float
     versions: dict
-    peak_gpu_bytes: int = 0
+    gpu_bytes: tuple = ()  # as race_common has it
 
 
 def options():
@@ -60,7 +61,8 @@ def options():
                    "[a virtual environment made in cargo's target folder]")
     p.add_argument("--backend", default="flex", metavar="NAME",
                    help="platon's; with `cuda` PyTorch runs on the GPU as well, with TF32 [%(default)s]")
-    p.add_argument("--fp16", action="store_true", help="products with 16-bit factors, in both programs")
+    p.add_argument("--precision", choices=PRECISIONS, default="f32",
+                   help="of products, in both programs: f32 (TF32 on a GPU), f16 with a loss scale, bf16 [%(default)s]")
     p.add_argument("--json", type=pathlib.Path, metavar="FILE", help="save every update's figures here")
     o = p.parse_args()
     if min(o.batch_size, o.rounds) < 1 or not 0 <= o.discard < o.steps:
@@ -95,24 +97,24 @@ def run_platon(o, binary, checkpoint, settings, work):
     data = ["--data-dir", work / "data"]
     trained = run([binary, "train", o.task, *data, "--init-checkpoint", checkpoint, "--output-dir", folder,
                    "--pruner", "platon", "--batch-size-eval", EVALUATION_BATCH, "--eval-per-updates", 0,
-                   "--log-per-updates", 1, "--no-tui", "--backend", o.backend, *(["--fp16"] if o.fp16 else []),
+                   "--log-per-updates", 1, "--no-tui", "--backend", o.backend, "--precision", o.precision,
                    *flags(settings)], work / "platon-train", on_gpu(o))
     lines = [line for line in parsed((folder / "metrics.jsonl").read_text()) if line["split"] == "train"]
     evaluated = run([binary, "evaluate", folder, *data, "--json", "--backend", o.backend], work / "platon-evaluate")
     shutil.rmtree(folder)
     return Run(*updates(lines, 3 * o.steps), trained.peak_rss_bytes, parsed(evaluated.stdout)[0]["seconds"], {},
-               trained.peak_gpu_bytes)
+               trained.gpu_bytes)
 
 
 def run_torch(o, python, checkpoint, settings, work):
     trained = run([python, HERE / "torch_platon.py", "--task", o.task, "--data", work / "data", "--checkpoint",
-                   checkpoint, "--device", "cuda" if on_gpu(o) else "cpu", "--precision",
-                   "fp16" if o.fp16 else "f32", *flags(settings)], work / "torch", on_gpu(o))
+                   checkpoint, "--device", "cuda" if on_gpu(o) else "cpu", "--precision", o.precision,
+                   *flags(settings)], work / "torch", on_gpu(o))
     *lines, last = parsed(trained.stdout)
     versions = {key: last[key] for key in ("torch", "transformers", "python", "threads")}
     # Its own figure, taken before the packages of the scores are loaded.
     return Run(*updates(lines, 3 * o.steps), last["peak_rss_bytes"], last["evaluation_seconds"], versions,
-               trained.peak_gpu_bytes)
+               trained.gpu_bytes)
 
 
 # What must be there first
@@ -185,7 +187,7 @@ def figures(runs, weights, o, delta_t):
     return {**by_phase, "weighted": weighted(by_phase, weights), "pruning": pruning,
             "pruning_share": pruning / weighted(means(runs, "seconds", o, delta_t), weights),
             "peak": statistics.median(r.peak_rss_bytes for r in runs),
-            "gpu_peak": statistics.median(r.peak_gpu_bytes for r in runs),
+            "gpu_peak": statistics.median(max(r.gpu_bytes, default=0) for r in runs),
             "evaluation": statistics.median(r.evaluation_seconds for r in runs),
             "rounds": [weighted(medians([r], o), weights) for r in runs]}
 
@@ -205,6 +207,8 @@ def table(title, a, b, weights, dev_rows):
               compared("of it pruning", a["pruning"], b["pruning"], "ms per update", 1e3, 1),
               compared("pruning's share", a["pruning_share"], b["pruning_share"], "%", 100, 1),
               compared("peak memory", a["peak"], b["peak"], "MiB", 2**-20, 0),
+              *([compared("peak memory of the GPU", a["gpu_peak"], b["gpu_peak"], "MiB", 2**-20, 0)] if a["gpu_peak"]
+                else []),
               compared(f"evaluation of {dev_rows} samples", a["evaluation"], b["evaluation"], "s", 1, 2)]
     lines += ["", row("round", *PROGRAMS, "ratio"), "|---|---|---|---|"]
     lines += [compared(str(n), x, y) for n, (x, y) in enumerate(zip(a["rounds"], b["rounds"]), 1)]
@@ -235,8 +239,8 @@ def race(o):
     facts = machine(binary, runs["PyTorch"][0].versions, on_gpu(o))
     for name, of in zip(PROGRAMS, (a, b)):
         facts |= unsteady(name, of["rounds"])
-    title = (f"### {race_data.TASKS[o.task].folder}, {checkpoint.name}, batch {o.batch_size}, "
-             f"{settings['final_threshold']:.0%} kept{', fp16' if o.fp16 else ''}; {o.rounds} rounds of 3 x {o.steps - o.discard} counted updates")
+    title = (f"### {race_data.TASKS[o.task].folder}, {checkpoint.name}, batch {o.batch_size}, {o.precision}, "
+             f"{settings['final_threshold']:.0%} kept; {o.rounds} rounds of 3 x {o.steps - o.discard} counted updates")
     print(table(title, a, b, weights, dev_rows), "", *(f"- {k}: {v}" for k, v in facts.items()), sep="\n")
     if o.json:
         o.json.write_text(json.dumps({

@@ -26,8 +26,8 @@ class RaceError(Exception):
 class Finished(NamedTuple):
     stdout: str
     peak_rss_bytes: int
-    peak_gpu_bytes: int  # of all processes, less what was taken before; 0 where no GPU is raced on
     seconds: float  # of the whole process
+    gpu_bytes: tuple  # of all processes, less what was taken before, five times a second; () without a GPU
 
 
 def say(text):
@@ -39,7 +39,7 @@ class GpuMemory(threading.Thread):
 
     def __init__(self):
         super().__init__(daemon=True)
-        self.before = self.peak = self.now()
+        self.taken = [self.now()]
         self.ended = threading.Event()
         self.start()
 
@@ -50,12 +50,13 @@ class GpuMemory(threading.Thread):
 
     def run(self):
         while not self.ended.wait(0.2):
-            self.peak = max(self.peak, self.now())
+            self.taken.append(self.now())
 
     def end(self):
+        """All that was taken, less what was taken before."""
         self.ended.set()
         self.join()
-        return self.peak - self.before
+        return tuple(taken - self.taken[0] for taken in self.taken)
 
 
 def run(command, log, gpu=False):
@@ -80,8 +81,9 @@ def run(command, log, gpu=False):
     if child.returncode:
         tail = err.read_text(errors="replace").strip().splitlines()[-5:]
         raise RaceError(f"{log.name} failed ({child.returncode}): " + " | ".join(tail))
+    gpu_bytes = memory.end() if memory else ()
     return Finished(out.read_text(), usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
-                    memory.end() if memory else 0, seconds)
+                    seconds, gpu_bytes)
 
 
 def end(child):

@@ -55,8 +55,8 @@ def options():
     p.add_argument("--epochs", type=int, default=6)
     p.add_argument("--seed", type=int, default=7)
     p.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    p.add_argument("--precision", choices=("f32", "fp16", "bf16"), default="f32",
-                   help="of the products of updates: f32 (TF32 on a GPU), or autocast's, fp16 with a loss scale")
+    p.add_argument("--precision", choices=("f32", "f16", "bf16"), default="f32",
+                   help="of the products of updates: f32 (TF32 on a GPU), or autocast's, f16 with a loss scale")
     return p.parse_args()
 
 
@@ -196,8 +196,8 @@ def train(o, net, data, label_type):
     schedule = RatioSchedule(o, total)
     optimizer = Adamax(net, o.learning_rate, total, o.warmup_schedule)
     pruning = None if o.pruner == "none" else Pruning(net, o, schedule)
-    half = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(o.precision)
-    scaler = torch.amp.GradScaler(o.device, enabled=o.precision == "fp16")
+    half = {"f16": torch.float16, "bf16": torch.bfloat16}.get(o.precision)
+    scaler = torch.amp.GradScaler(o.device, enabled=o.precision == "f16")
     step = 0
     for _ in range(o.epochs):
         order = np.random.permutation(len(data))

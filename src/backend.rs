@@ -1,5 +1,7 @@
 //! Runs a job on the backend chosen at run time.
 
+use std::path::PathBuf;
+
 use burn::prelude::DeviceOps;
 use burn::tensor::Tensor;
 use burn::tensor::backend::{Backend, DeviceId};
@@ -52,16 +54,20 @@ pub fn run_on<J: Job>(name: BackendName, job: J) -> Result<J::Output> {
     }
 }
 
-/// Keeps compiled kernels from run to run, in the user's cache, unless a `cubecl.toml` says
-/// otherwise: compiling them takes half a minute.
+/// Where compiled kernels are kept from run to run: in the user's cache, if there is one.
+pub fn kernel_cache() -> Option<PathBuf> {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
+    Some(cache.filter(|path| path.is_absolute()).or_else(home)?.join("platon"))
+}
+
+/// Keeps compiled kernels in the [`kernel_cache`], unless a `cubecl.toml` says otherwise: compiling
+/// them takes half a minute.
 #[cfg(feature = "cuda")]
 fn keep_kernels() {
     use cubecl_runtime::config::cache::CacheConfig;
     use cubecl_runtime::config::{CubeClRuntimeConfig as Config, RuntimeConfig};
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(std::path::PathBuf::from);
-    let home = || Some(std::path::PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
-    let Some(folder) = cache.filter(|path| path.is_absolute()).or_else(home) else { return };
-    let folder = folder.join("platon");
+    let Some(folder) = kernel_cache() else { return };
     if Config::storage().lock().is_some() || std::fs::create_dir_all(&folder).is_err() {
         return;
     }

@@ -25,6 +25,7 @@ pub mod files;
 pub mod glue;
 pub mod infer;
 pub mod kernels;
+pub mod machine;
 pub mod metrics;
 pub mod optim;
 pub mod panics;

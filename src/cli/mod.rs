@@ -4,6 +4,7 @@ mod bars;
 mod bench;
 mod convert;
 mod demo_data;
+mod doctor;
 mod download;
 mod encode;
 mod evaluate;
@@ -70,6 +71,8 @@ enum Command {
     Convert(convert::ConvertArgs),
     /// Bring GLUE's official files, and models from Hugging Face.
     Download(download::DownloadArgs),
+    /// Tell what this machine and this build can do, and what is in the way of a run.
+    Doctor(doctor::DoctorArgs),
     /// Make the demo's data set anew.
     DemoData(demo_data::DemoDataArgs),
 }
@@ -121,12 +124,17 @@ fn command_line() -> u8 {
 
 /// Runs the command; the exit code.
 fn run(command: Command, printer: &Printer) -> Result<u8> {
-    if !matches!(command, Command::Train(_) | Command::Resume(_)) {
-        world::refuse_many()?;
+    match command {
+        // They divide their work.
+        Command::Train(_) | Command::Resume(_) => {}
+        // Tells how many processes there are.
+        Command::Doctor(_) => drop(world::speak_as_one()),
+        _ => world::refuse_many()?,
     }
     match command {
         Command::Train(args) => return train::run(&args, printer),
         Command::Resume(args) => return resume::run(&args, printer),
+        Command::Doctor(args) => return doctor::run(&args, printer),
         Command::Recipe(args) => recipe::run(&args, printer),
         Command::Prepare(args) => prepare::run(&args, printer),
         Command::Evaluate(args) => evaluate::run(&args, printer),

@@ -20,7 +20,8 @@ use crate::run::RunFolder;
 use crate::train::plan::{task_of, with_own_name};
 use crate::world::{At, World};
 
-const RUNS: &str = "checkpoints/runs";
+/// The folder of runs whose own folder was not named.
+pub const RUNS: &str = "checkpoints/runs";
 
 #[derive(Args)]
 pub struct TrainArgs {
@@ -35,6 +36,10 @@ pub struct TrainArgs {
     keep_ratio: Option<f64>,
     #[command(flatten)]
     settings: Settings,
+    /// The original's name for --precision f16.
+    #[arg(long, help_heading = "Run", conflicts_with = "precision", num_args = 0..=1,
+        require_equals = true, default_missing_value = "true", hide_possible_values = true)]
+    fp16: Option<bool>,
     /// Go on with the run in --output-dir; with --model-ckpt, start a new one with its weights.
     #[arg(long, help_heading = "Run")]
     resume: bool,
@@ -96,6 +101,7 @@ fn settings(args: &TrainArgs) -> Result<RunConfig> {
         });
     }
     layers.push(args.settings.layer());
+    layers.extend(args.fp16.map(|is_half| one("fp16", is_half.into())));
     layers.extend(learned_task(&args.train_datasets)?);
     let config = with_own_name(RunConfig::resolve(&layers)?)?;
     let Some(table) = &config.data().task_def else { return Ok(config) };
@@ -131,8 +137,12 @@ fn learned_task(names: &[String]) -> Result<Option<Layer>> {
                 .hint("learning several tasks at once is not there yet"));
         }
     };
-    let settings = toml::Table::from_iter([("task".to_string(), name.clone().into())]);
-    Ok(Some(Layer::command_line(settings)))
+    Ok(Some(one("task", name.clone().into())))
+}
+
+/// One setting of the command line.
+fn one(name: &str, value: toml::Value) -> Layer {
+    Layer::command_line(toml::Table::from_iter([(name.to_string(), value)]))
 }
 
 /// The folder of a new run; where none was named, one under `checkpoints/runs`.

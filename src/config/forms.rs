@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::BackendName;
+use crate::kernels::Precision;
 use crate::optim::{OptimizerName, Schedule};
 use crate::pruning::Pruner;
 
@@ -42,7 +43,7 @@ macro_rules! written {
 }
 
 written! {
-    Text: String, BackendName, OptimizerName, Pruner, Schedule;
+    Text: String, BackendName, OptimizerName, Precision, Pruner, Schedule;
     Path: PathBuf;
     Whole: usize, u64;
     Signed: i64;

@@ -2,11 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use toml::Table;
+use toml::{Table, Value};
 
 use crate::error::{Error, Result};
 use crate::files;
+use crate::kernels::Precision;
 
+/// The original's name for half precision.
+const FP16: &str = "fp16";
 /// A thousand times what all settings take.
 const MAX_BYTES: u64 = 1 << 20;
 
@@ -39,6 +42,27 @@ impl Layer {
             Error::content(origin, line, "TOML", e.message())
         })?;
         Ok(Self { origin: origin.to_path_buf(), settings })
+    }
+
+    /// The settings by the names that they have here: `fp16`, which the original has and runs of
+    /// older versions were saved with, is `precision` `f16`, or `f32` where it is false.
+    ///
+    /// # Errors
+    /// `fp16` is neither true nor false, or stands beside `precision`.
+    pub fn renamed(&self) -> Result<Table> {
+        let mut settings = self.settings.clone();
+        let Some(value) = settings.remove(FP16) else { return Ok(settings) };
+        let Some(is_half) = value.as_bool() else {
+            return Err(Error::content(&self.origin, None, "a valid fp16: true or false", value));
+        };
+        let precision = if is_half { Precision::Half } else { Precision::Single };
+        let name = Value::from(precision.name());
+        if let Some(other) = settings.insert("precision".into(), name) {
+            let found = format!("fp16 = {is_half}, precision = {other}");
+            return Err(Error::content(&self.origin, None, "precision or fp16, not both", found)
+                .hint("fp16 is the original's name for precision = \"f16\""));
+        }
+        Ok(settings)
     }
 
     /// What was given on the command line.

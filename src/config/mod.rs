@@ -39,6 +39,31 @@ pub enum BackendName {
     Wgpu,
 }
 
+impl BackendName {
+    /// All of them, whether or not they are built in.
+    pub const ALL: [Self; 4] = [Self::Flex, Self::Ndarray, Self::Cuda, Self::Wgpu];
+
+    /// As settings, flags and cargo features have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Flex => "flex",
+            Self::Ndarray => "ndarray",
+            Self::Cuda => "cuda",
+            Self::Wgpu => "wgpu",
+        }
+    }
+
+    /// Whether this program was built with it.
+    pub fn is_built_in(self) -> bool {
+        match self {
+            Self::Flex => cfg!(feature = "flex"),
+            Self::Ndarray => cfg!(feature = "ndarray"),
+            Self::Cuda => cfg!(feature = "cuda"),
+            Self::Wgpu => cfg!(feature = "wgpu"),
+        }
+    }
+}
+
 impl Default for BackendName {
     /// The first backend this program was built with, in the order of preference on a plain machine.
     fn default() -> Self {
@@ -73,9 +98,9 @@ impl RunConfig {
             // A file of another version is that, whatever else is wrong with it.
             let format = layer.settings.get_key_value("format");
             format.map_or(Ok(()), |(key, value)| check(&layer.origin, key, value))?;
-            for (key, value) in &layer.settings {
-                check(&layer.origin, key, value)?;
-                merged.insert(key.clone(), value.clone());
+            for (key, value) in layer.renamed()? {
+                check(&layer.origin, &key, &value)?;
+                merged.insert(key, value);
             }
         }
         let config = Self(Groups::read(&merged)?);

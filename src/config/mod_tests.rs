@@ -1,4 +1,5 @@
 use super::*;
+use crate::kernels::Precision;
 
 fn layer(text: &str) -> Layer {
     Layer { origin: "recipe.toml".into(), settings: text.parse().unwrap() }
@@ -114,6 +115,7 @@ fn a_file_of_an_earlier_version_means_what_it_meant() {
         (&None, &None, &None)
     );
     assert_eq!((model.num_hidden_layers, config.run().max_steps), (None, None));
+    assert_eq!(config.run().precision, Precision::Single);
     assert_eq!((config.logging().eval_per_updates, config.logging().save_every()), (None, None));
     assert_eq!((optimisation.global_grad_clipping, optimisation.grad_clipping), (Some(1.0), None));
     assert_eq!(config.run().output_dir.as_deref(), Some(std::path::Path::new("run")));
@@ -122,7 +124,33 @@ fn a_file_of_an_earlier_version_means_what_it_meant() {
     // What has been added since has its default.
     assert_eq!(written.remove("keep_state"), Some(false.into()));
     assert_eq!(written.remove("peer_timeout"), Some(60.into()));
-    assert_eq!(written, layer(old).settings);
+    assert_eq!(written, layer(old).renamed().unwrap());
+}
+
+#[test]
+fn fp16_is_the_original_s_name_for_a_precision() {
+    let precision = |texts: &[&str]| {
+        let layers: Vec<Layer> = texts.iter().map(|text| layer(text)).collect();
+        RunConfig::resolve(&layers).map(|config| config.run().precision)
+    };
+    for (text, expected) in [
+        ("fp16 = true", Precision::Half),
+        ("fp16 = false", Precision::Single),
+        ("precision = \"bf16\"", Precision::Bf16),
+        ("", Precision::Single),
+    ] {
+        assert_eq!(precision(&[text]).unwrap(), expected, "{text}");
+    }
+    // The later one counts, whatever it is called.
+    let layers = ["fp16 = true", "precision = \"bf16\""];
+    assert_eq!(precision(&layers).unwrap(), Precision::Bf16);
+    assert_eq!(precision(&[layers[1], layers[0]]).unwrap(), Precision::Half);
+    let text = refused("fp16 = true\nprecision = \"f16\"");
+    let expected = "recipe.toml: expected precision or fp16, not both, found fp16 = true, \
+                    precision = \"f16\" (hint: ";
+    assert!(text.starts_with(expected), "{text}");
+    assert!(refused("fp16 = 1").starts_with("recipe.toml: expected a valid fp16"));
+    assert!(refused("precision = \"f64\"").contains("expected a valid precision"));
 }
 
 #[test]
@@ -181,7 +209,7 @@ fn a_checkpoint_is_bound_to_what_decides_the_weights() {
          final_threshold warmup_steps initial_warmup final_warmup beta1 beta2 delta_t optimizer \
          batch_size grad_accumulation_step epochs learning_rate warmup warmup_schedule \
          weight_decay adam_eps momentum global_grad_clipping grad_clipping seed glue_format_on \
-         backend multi_gpu_on fp16 max_steps"
+         backend multi_gpu_on precision max_steps"
     );
     for name in FREE {
         assert!(SETTINGS.iter().any(|setting| setting.name == name), "{name} is a setting");

@@ -12,6 +12,7 @@ use super::forms::{
     ZeroIsNone,
 };
 use crate::error::Result;
+use crate::kernels::Precision;
 use crate::optim::{OptimizerName, Schedule};
 use crate::pruning::Pruner;
 
@@ -142,8 +143,9 @@ settings! {
         backend: Any<BackendName> = BackendName::default();
         /// Divide each update among all GPUs of the backend.
         multi_gpu_on: Any<bool> = false;
-        /// Compute the matrix products of updates in half precision, with loss scaling (for GPUs).
-        fp16: Any<bool> = false;
+        /// What the matrix products of updates take their factors in: f32, or, for GPUs, f16 with
+        /// loss scaling (the original's --fp16) or bf16.
+        precision: Any<Precision> = Precision::Single;
         /// Stop after so many updates, the schedules being those of the full run; 0 for never.
         max_steps: ZeroIsNone = 0;
         /// Seconds that the ranks of a run (see `mpirun`) wait for one that does not answer.

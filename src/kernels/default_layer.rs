@@ -58,13 +58,9 @@ fn product<B: Backend, const D: usize>(
     if a.dims().iter().nth_back(1) == Some(&1) {
         return (b * a.transpose()).sum_dim(D - 2);
     }
-    match precision {
-        Precision::Single => a.matmul(b),
-        Precision::Half => {
-            let [a, b] = [a, b].map(|factor| factor.cast(FloatDType::F16));
-            a.matmul(b).cast(FloatDType::F32)
-        }
-    }
+    let Some(kind) = precision.factors() else { return a.matmul(b) };
+    let [a, b] = [a, b].map(|factor| factor.cast(kind));
+    a.matmul(b).cast(FloatDType::F32)
 }
 
 /// The gradients of [`dense_forward`].

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use burn::tensor::backend::Backend;
-use burn::tensor::{Bool, Int, Tensor};
+use burn::tensor::{Bool, FloatDType, Int, Tensor};
+use serde::{Deserialize, Serialize};
 
 use super::sequences::Queries;
 
@@ -18,13 +19,40 @@ pub struct SeededDropout {
 
 /// What matrix products inside the model are computed in. Weights, gradients and everything else
 /// stay in single precision.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Precision {
     /// 32 bits.
     #[default]
+    #[serde(rename = "f32")]
     Single,
-    /// Factors of 16 bits (IEEE binary16, up to 65504); results are widened to 32 bits.
+    /// Factors of 16 bits (IEEE binary16: 11 bits precision, up to 65504); results are widened to
+    /// 32 bits.
+    #[serde(rename = "f16")]
     Half,
+    /// Factors of 16 bits with the range of 32 (bfloat16: 8 bits precision); results are widened to
+    /// 32 bits.
+    #[serde(rename = "bf16")]
+    Bf16,
+}
+
+impl Precision {
+    /// As settings have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Single => "f32",
+            Self::Half => "f16",
+            Self::Bf16 => "bf16",
+        }
+    }
+
+    /// What factors are rounded to, if they are.
+    pub fn factors(self) -> Option<FloatDType> {
+        match self {
+            Self::Single => None,
+            Self::Half => Some(FloatDType::F16),
+            Self::Bf16 => Some(FloatDType::BF16),
+        }
+    }
 }
 
 /// Whether products with weights that are mostly zero may leave the zeros out, where that is faster.

@@ -164,7 +164,7 @@ impl State {
     fn diverged(&mut self, what: &str) {
         let error = Error::run(format!("{what} is not a finite number: the training diverged"));
         self.files.check(Err(error.hint(
-            "train anew with a lower --learning-rate, with --global-grad-clipping 1, or without --fp16",
+            "train anew with a lower --learning-rate, with --global-grad-clipping 1, or with --precision f32",
         )));
     }
 

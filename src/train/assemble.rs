@@ -18,7 +18,7 @@ use crate::bert::{BertClassifier, Checkpoint};
 use crate::config::{Pruning, RunConfig};
 use crate::error::{Error, Result};
 use crate::infer::model::classifier_for;
-use crate::kernels::TrainingBackend;
+use crate::kernels::{Precision, TrainingBackend};
 use crate::optim::{AnyOptimizer, OptimizerConfig, WarmupSchedule};
 use crate::pruning::{
     AnyCriterion, Counting, CriterionConfig, PlatonOptimizer, PruningConfig, Scope, Smoothing,
@@ -61,7 +61,7 @@ pub(super) struct Surroundings<'a> {
 ///
 /// # Errors
 /// A model or a record that cannot be loaded, before anything is written; a file that cannot be
-/// written; devices without half precision where the settings want it.
+/// written; devices without products of the precision that the settings want.
 pub(super) fn assemble<B: TrainingBackend>(
     surroundings: Surroundings,
     plan: &Plan,
@@ -71,7 +71,9 @@ pub(super) fn assemble<B: TrainingBackend>(
 ) -> Result<Assembled<B>> {
     let Surroundings { config, folder, interrupter, world, lines } = surroundings;
     let device = devices.first().cloned().unwrap_or_default();
-    let loss_scale = loss_scale::<B>(config, devices)?;
+    check_precision::<B>(config, devices)?;
+    let precision = config.run().precision;
+    let loss_scale = (precision == Precision::Half).then(LossScale::default);
     if let (Some(scale), Some(record)) = (&loss_scale, start.record.loss_scale) {
         scale.resume(record);
     }
@@ -107,6 +109,7 @@ pub(super) fn assemble<B: TrainingBackend>(
         monitor,
         clock,
         journal: Some(journal.clone()),
+        precision,
         loss_scale: loss_scale.clone(),
         world: world.clone(),
     };
@@ -141,17 +144,17 @@ impl<B: TrainingBackend> Assembled<B> {
     }
 }
 
-/// What a run in half precision scales its losses by.
-fn loss_scale<B: Backend>(config: &RunConfig, devices: &[B::Device]) -> Result<Option<LossScale>> {
-    let fp16 = config.run().fp16;
-    if fp16 && !devices.iter().all(|device| B::supports_dtype(device, DType::F16)) {
-        let expected = "a backend and device that compute in half precision";
-        let found = format!("{:?}", config.run().backend).to_lowercase();
-        return Err(Error::value("fp16", expected, found).hint(
-            "an NVIDIA GPU with the backend cuda does; a run begun without fp16 needs none",
-        ));
+/// Refuses products that the devices do not compute.
+fn check_precision<B: Backend>(config: &RunConfig, devices: &[B::Device]) -> Result<()> {
+    let precision = config.run().precision;
+    let Some(kind) = precision.factors() else { return Ok(()) };
+    if devices.iter().all(|device| B::supports_dtype(device, DType::from(kind))) {
+        return Ok(());
     }
-    Ok(fp16.then(LossScale::default))
+    let expected = format!("a backend and device that compute in {}", precision.name());
+    let found = config.run().backend.name();
+    Err(Error::value("precision", expected, found)
+        .hint("`platon doctor` tells what each backend computes in; f32 is what all do"))
 }
 
 /// The model as the run begins, or one of its sizes for a record to be loaded into.

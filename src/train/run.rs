@@ -15,11 +15,11 @@ use super::renderer::{Evaluated, NoMetricFiles, Renderer};
 use super::start::Start;
 use super::update_loop::UpdateLoop;
 use crate::bert::{BertClassifier, Checkpoint};
-use crate::config::{BackendName, RunConfig};
+use crate::config::{BackendName, Run, RunConfig};
 use crate::error::{Error, Result, one_line};
 use crate::glue::batch::{EvalLoader, Portion, TrainLoader};
 use crate::infer::forward::filling;
-use crate::kernels::TrainingBackend;
+use crate::kernels::{Precision, TrainingBackend};
 use crate::panics;
 use crate::run::journal::Lines;
 use crate::run::record::Binding;
@@ -277,8 +277,10 @@ fn notes(config: &RunConfig, plan: &Plan, devices: usize) -> Vec<String> {
             n => format!("each update is divided among {n} devices"),
         });
     }
-    if config.run().fp16 && config.run().backend == BackendName::Flex {
-        notes.push("--fp16 is for GPUs: processors take longer with it".to_string());
+    let Run { precision, backend, .. } = *config.run();
+    if precision != Precision::Single && backend == BackendName::Flex {
+        let name = precision.name();
+        notes.push(format!("--precision {name} is for GPUs: processors take longer with it"));
     }
     let settings = config.optimisation();
     notes.push(format!(

@@ -51,7 +51,8 @@ impl Start {
         let record = whole.as_ref().map(|whole| whole.record.clone()).unwrap_or_default();
         match &record.binding {
             Some(begun) => {
-                check_settings(&begun.settings, &config.bound()?, folder, record.update)?;
+                let begun = Layer { origin: folder.config(), settings: begun.settings.clone() };
+                check_settings(&begun.renamed()?, &config.bound()?, folder, record.update)?;
             }
             None if whole.is_some() => {
                 let expected = format!("update-{} bound to settings and data", record.update);
@@ -160,6 +161,17 @@ fn check_settings(begun: &Table, own: &Table, folder: &RunFolder, update: usize)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn checkpoints_that_were_bound_to_the_old_name_of_a_precision_still_serve() {
+        let folder = RunFolder::at("run".as_ref());
+        for (old, new) in [("true", "f16"), ("false", "f32")] {
+            let settings = format!("seed = 7\nfp16 = {old}").parse().unwrap();
+            let begun = Layer { origin: folder.config(), settings }.renamed().unwrap();
+            let own = format!("seed = 7\nprecision = \"{new}\"").parse().unwrap();
+            check_settings(&begun, &own, &folder, 30).unwrap();
+        }
+    }
 
     #[test]
     fn all_settings_that_differ_are_named() {

@@ -45,17 +45,12 @@ pub struct StepContext {
     pub clock: Clock,
     /// Is told of updates and evaluations; `None` where nobody wants to know.
     pub journal: Option<Journal>,
-    /// Updates compute their products in half precision and scale their losses by it; `None` for
-    /// single precision.
+    /// Of the products of updates.
+    pub precision: Precision,
+    /// Updates scale their losses by it, as those of small range must; `None` for no scale.
     pub loss_scale: Option<LossScale>,
     /// Those that each do a share of every update.
     pub world: World,
-}
-
-impl StepContext {
-    fn precision(&self) -> Precision {
-        if self.loss_scale.is_some() { Precision::Half } else { Precision::Single }
-    }
 }
 
 impl StepContext {
@@ -177,7 +172,7 @@ impl<B: TrainingBackend> Trainee<B> {
         for (n, part) in (offset..).zip(parts) {
             // The first part of an update draws what an undivided one would.
             let noise = if n == 0 { noise } else { mix(noise, u64::MAX - n as u64) };
-            let training = Training { noise, precision: self.context.precision() };
+            let training = Training { noise, precision: self.context.precision };
             let weight = part.labels.len() as f64 / divisor as f64;
             let loss = objective::loss(&self.net, part, training).mul_scalar(weight);
             let value = loss.clone().inner();

@@ -23,7 +23,7 @@ use sha2::{Digest, Sha256};
 
 pub use launch::Launch;
 use link::{Link, Lost};
-pub use start::{leave, refuse_many, speaks};
+pub use start::{leave, mpi_library, refuse_many, speak_as_one, speaks};
 pub use word::At;
 use word::Word;
 

@@ -21,8 +21,7 @@ impl World {
     /// # Errors
     /// This program was built without MPI, or knows of no others.
     pub fn start() -> Result<Self> {
-        let Some(launch) = Launch::found() else { return Ok(Self::alone()) };
-        SPEAKS.store(launch.rank == 0, Ordering::SeqCst);
+        let Some(launch) = speak_as_one() else { return Ok(Self::alone()) };
         #[cfg(feature = "mpi")]
         {
             let link = super::mpi::Mpi::connect()?;
@@ -47,13 +46,30 @@ impl World {
     }
 }
 
+/// Name and version of the MPI library, in one line; `None` in a build without one.
+pub fn mpi_library() -> Option<String> {
+    #[cfg(feature = "mpi")]
+    {
+        let version = super::mpi::version();
+        Some(version.split([',', '\n']).next().unwrap_or_default().to_string())
+    }
+    #[cfg(not(feature = "mpi"))]
+    None
+}
+
+/// Lets one process speak for all that a launcher has started, where each does the same.
+pub fn speak_as_one() -> Option<Launch> {
+    let launch = Launch::found();
+    SPEAKS.store(launch.is_none_or(|launch| launch.rank == 0), Ordering::SeqCst);
+    launch
+}
+
 /// Refuses to do the same many times over.
 ///
 /// # Errors
 /// A launcher has started more than one process.
 pub fn refuse_many() -> Result<()> {
-    let Some(Launch { by, size, rank, .. }) = Launch::found() else { return Ok(()) };
-    SPEAKS.store(rank == 0, Ordering::SeqCst);
+    let Some(Launch { by, size, .. }) = speak_as_one() else { return Ok(()) };
     let found = format!("{size} of them");
     Err(Error::value(by, "one process for this command", found)
         .hint("only `train` and `resume` divide their work among processes"))

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// What each top-level module may use of the crate. `main` uses `cli` alone.
-const ALLOWED: [(&str, &[&str]); 27] = [
+const ALLOWED: [(&str, &[&str]); 28] = [
     ("seed", &[]),
     ("error", &[]),
     ("panics", &[]),
@@ -37,8 +37,9 @@ const ALLOWED: [(&str, &[&str]); 27] = [
             "tensorboard",
         ],
     ),
-    ("config", &["error", "files", "glue", "optim", "pruning", "run"]),
+    ("config", &["error", "files", "glue", "kernels", "optim", "pruning", "run"]),
     ("backend", &["config", "error", "kernels", "panics", "world"]),
+    ("machine", &["backend", "config", "error", "kernels", "panics", "sparse", "world"]),
     ("report", &["bert", "pruning"]),
     ("export", &["bert", "error", "files", "glue", "infer", "sparse"]),
     (
@@ -61,6 +62,7 @@ const ALLOWED: [(&str, &[&str]); 27] = [
             "glue",
             "infer",
             "kernels",
+            "machine",
             "metrics",
             "panics",
             "report",

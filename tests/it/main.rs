@@ -16,6 +16,7 @@ mod corpus;
 mod crash;
 mod criterion;
 mod dir;
+mod doctor;
 mod engine;
 mod fixtures;
 mod glue;

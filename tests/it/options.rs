@@ -13,7 +13,7 @@ use platon::bert::{Checkpoint, ClassifierConfig, HeadConfig};
 use platon::glue::batch::{Batch, Filling, UpdateBatch};
 use platon::glue::sample::Sample;
 use platon::glue::tsv::Label;
-use platon::kernels::{LayerKernels, ModelKernels, UpdateKernels};
+use platon::kernels::{LayerKernels, ModelKernels, Precision, UpdateKernels};
 use platon::pruning::{PlatonOptimizer, PruningConfig};
 use platon::train::clock::Clock;
 use platon::train::loss_scale::LossScale;
@@ -40,13 +40,19 @@ impl<B: Backend> ModuleVisitor<Autodiff<B>> for Flat<'_> {
     }
 }
 
+/// The precision of an update's products, and its loss scale.
+pub type Arithmetic = (Precision, Option<LossScale>);
+
+/// As updates are computed unless something else is asked for.
+pub const SINGLE: Arithmetic = (Precision::Single, None);
+
 /// Loss and gradients of one update of a tiny model without dropout, its samples in parts of the
 /// given size, as many parts for each share.
-pub fn learned<B>(size: usize, parts: usize, loss_scale: Option<LossScale>) -> (f64, Vec<f32>)
+pub fn learned<B>(size: usize, parts: usize, arithmetic: Arithmetic) -> (f64, Vec<f32>)
 where
     B: LayerKernels + ModelKernels + UpdateKernels,
 {
-    learned_on::<B>(&[B::Device::default()], size, parts, loss_scale)
+    learned_on::<B>(&[B::Device::default()], size, parts, arithmetic)
 }
 
 /// The same, the shares being dealt out to `devices`.
@@ -54,29 +60,55 @@ fn learned_on<B>(
     devices: &[B::Device],
     size: usize,
     parts: usize,
-    loss_scale: Option<LossScale>,
+    arithmetic: Arithmetic,
 ) -> (f64, Vec<f32>)
 where
     B: LayerKernels + ModelKernels + UpdateKernels,
 {
-    let device = devices[0].clone();
+    let trainee = trainee::<B>(&devices[0], arithmetic);
+    let shares = shares(devices, size, parts);
+    let divisor = SAMPLES;
+    let output = trainee.step(UpdateBatch { update: 1, started: None, shares, offset: 0, divisor });
+    let mut flat = Flat(&output.grads, Vec::new());
+    burn::module::Module::visit(&trainee, &mut flat);
+    (output.item.sync().0.loss, flat.1)
+}
+
+/// A tiny model without dropout, ready to learn.
+pub fn trainee<B>(device: &B::Device, (precision, loss_scale): Arithmetic) -> Trainee<Autodiff<B>>
+where
+    B: LayerKernels + ModelKernels + UpdateKernels,
+{
     let bert = Checkpoint::open(&fixture("tiny_bert")).unwrap().config;
     let heads = vec![HeadConfig { outputs: 3, dropout: 0.0 }];
     let config = ClassifierConfig { bert, bert_dropout: 0.0, heads };
     let net = {
         let _alone = alone_with_random_numbers();
-        B::seed(&device, 5);
-        config.init::<Autodiff<B>>(&device)
+        B::seed(device, 5);
+        config.init::<Autodiff<B>>(device)
     };
     let context = StepContext {
         seed: 1,
         monitor: Default::default(),
         clock: Clock::default(),
         journal: None,
+        precision,
         loss_scale,
         world: World::alone(),
     };
-    let trainee = Trainee::new(net, context);
+    Trainee::new(net, context)
+}
+
+/// Samples of [`shares`].
+pub const SAMPLES: usize = 8;
+
+/// Some samples of an update, in parts of `size`, `parts` of them for each share; the shares are
+/// dealt out to `devices`.
+pub fn shares<B: LayerKernels>(
+    devices: &[B::Device],
+    size: usize,
+    parts: usize,
+) -> Vec<Vec<Batch<Autodiff<B>>>> {
     let sample = |n: usize| Sample {
         uid: n.to_string(),
         label: Label::Class(n % 3),
@@ -84,28 +116,23 @@ where
         type_id: vec![0; 3 + n],
         attention_mask: vec![1; 3 + n],
     };
-    let samples: Vec<Sample> = (0..8).map(sample).collect();
+    let samples: Vec<Sample> = (0..SAMPLES).map(sample).collect();
     let filling = if <B as LayerKernels>::PACKS { Filling::Packed } else { Filling::Padded };
     let share = |(share, device): (&[Sample], &B::Device)| {
         share.chunks(size).map(|part| Batch::new(part.iter(), filling, device)).collect()
     };
-    let shares = samples.chunks(size * parts).zip(devices.iter().cycle()).map(share).collect();
-    let divisor = samples.len();
-    let output = trainee.step(UpdateBatch { update: 1, started: None, shares, offset: 0, divisor });
-    let mut flat = Flat(&output.grads, Vec::new());
-    burn::module::Module::visit(&trainee, &mut flat);
-    (output.item.sync().0.loss, flat.1)
+    samples.chunks(size * parts).zip(devices.iter().cycle()).map(share).collect()
 }
 
 fn parts_of_an_update_give_the_gradients_of_the_whole<B>()
 where
     B: LayerKernels + ModelKernels + UpdateKernels,
 {
-    let (loss, whole) = learned::<B>(8, 1, None);
+    let (loss, whole) = learned::<B>(8, 1, SINGLE);
     let largest = whole.iter().fold(0.0, |m: f32, g| m.max(g.abs()));
     // The last three in shares, as for several devices.
     for (size, parts) in [(4, 2), (3, 3), (1, 8), (4, 1), (1, 3), (3, 1)] {
-        let (sum, gradients) = learned::<B>(size, parts, None);
+        let (sum, gradients) = learned::<B>(size, parts, SINGLE);
         assert!(
             distance(&gradients, &whole) < allowed::<B>(2e-6) * largest.max(1.0),
             "{parts} of {size}"
@@ -121,10 +148,10 @@ where
 fn wgpu_two_devices_give_the_gradients_of_one() {
     use burn_wgpu::{Wgpu, WgpuDevice};
     let devices = [WgpuDevice::DefaultDevice, WgpuDevice::Cpu];
-    let (loss, whole) = learned::<Wgpu<f32, i32>>(8, 1, None);
+    let (loss, whole) = learned::<Wgpu<f32, i32>>(8, 1, SINGLE);
     let largest = whole.iter().fold(0.0, |m: f32, g| m.max(g.abs()));
     for (size, parts) in [(4, 1), (2, 2), (3, 1)] {
-        let (sum, gradients) = learned_on::<Wgpu<f32, i32>>(&devices, size, parts, None);
+        let (sum, gradients) = learned_on::<Wgpu<f32, i32>>(&devices, size, parts, SINGLE);
         assert!(distance(&gradients, &whole) < 2e-6 * largest.max(1.0), "{parts} of {size}");
         assert!((sum - loss).abs() < 1e-6, "{sum} instead of {loss}");
     }

@@ -1,4 +1,4 @@
-//! The fused operations inside the model. Products in half precision, which processors do no faster,
+//! The fused operations inside the model. Products of 16-bit factors, which processors do no faster,
 //! are left to the default bodies.
 
 use burn::tensor::Tensor;
@@ -39,7 +39,7 @@ impl LayerKernels for Flex {
     fn dense_forward(x: Matrix, dense: Dense<Flex>) -> Matrix {
         match dense.products.precision {
             Precision::Single => linear::forward(x, dense),
-            Precision::Half => default::dense_forward(x, dense),
+            Precision::Half | Precision::Bf16 => default::dense_forward(x, dense),
         }
     }
 
@@ -51,7 +51,7 @@ impl LayerKernels for Flex {
     ) -> DenseGradients<Flex> {
         match products.precision {
             Precision::Single => linear::backward(x, weight, &take(grad), products.zeros),
-            Precision::Half => default::dense_backward(x, weight, grad, products),
+            Precision::Half | Precision::Bf16 => default::dense_backward(x, weight, grad, products),
         }
     }
 
@@ -121,7 +121,7 @@ impl LayerKernels for Flex {
     ) -> (Matrix, Option<Vector>) {
         match setup.precision {
             Precision::Single => attention::forward(inputs, sequences, setup, keep),
-            Precision::Half => composed_attention(inputs, sequences, setup, keep),
+            Precision::Half | Precision::Bf16 => composed_attention(inputs, sequences, setup, keep),
         }
     }
 
@@ -134,7 +134,7 @@ impl LayerKernels for Flex {
     ) -> Heads<Flex> {
         let backward = match setup.precision {
             Precision::Single => attention::backward,
-            Precision::Half => composed_attention_backward,
+            Precision::Half | Precision::Bf16 => composed_attention_backward,
         };
         backward(inputs, probabilities, grad, sequences, setup)
     }
