@@ -41,6 +41,8 @@ mod parity;
 mod precision;
 mod prune;
 mod reached;
+#[cfg(all(feature = "tracing", any(feature = "cuda", feature = "wgpu")))]
+mod reads;
 mod recipes;
 mod reduce;
 mod resume;
