@@ -89,6 +89,10 @@ bench *FLAGS:
 race *FLAGS:
     python3 benches/race.py "$@"
 
+# See what works on a machine with an NVIDIA GPU, and how fast: `just gpu-check --data-dir glue-data`
+gpu-check *FLAGS:
+    python3 benches/gpu_check.py "$@"
+
 # Race answers against PyTorch and ONNX Runtime: `just race-inference stsb --model checkpoints/runs/stsb-platon-0.1`
 race-inference *FLAGS:
     python3 benches/race_inference.py "$@"

@@ -4,8 +4,11 @@ import json
 import math
 import pathlib
 import tempfile
+import time
 import unittest
+import unittest.mock
 
+import gpu_check
 import race
 import race_data
 import race_inference
@@ -32,6 +35,73 @@ class Figures(unittest.TestCase):
         o = argparse.Namespace(steps=2, discard=1)
         runs = [race.Run([9, s, 9, s, 9, s], [], 0, 0.0, {}) for s in (1, 2, 6)]
         self.assertEqual(race.medians(runs, o), dict.fromkeys(race.PHASES, 2))
+
+
+class GpuCheck(unittest.TestCase):
+    def test_a_threshold_is_what_masking_updates_take_more_in_the_falling_phase(self):
+        # Phases of 20: updates 23 to 40 count, of which 30 and 40 mask.
+        pruning = [5.0 if step % 10 == 0 else 2.0 for step in range(1, 61)]
+        pruning[19] = pruning[49] = 1000.0
+        self.assertEqual(gpu_check.threshold_seconds(pruning, 20, 2, 10), 3.0)
+        self.assertIsNone(gpu_check.threshold_seconds(pruning[:12], 4, 0, 10))
+
+    def test_tenths_begin_and_end_with_the_samples(self):
+        self.assertEqual(gpu_check.tenths(range(101)), list(range(0, 101, 10)))
+        self.assertEqual(gpu_check.tenths([7]), [7] * 11)
+        self.assertEqual(gpu_check.tenths(()), [])
+
+    def test_updates_are_divided_into_three_phases(self):
+        steps = [gpu_check.phase_steps(argparse.Namespace(steps=n)) for n in (6, 36, 200)]
+        self.assertEqual(steps, [(2, 0), (12, 3), (67, 10)])
+
+    def test_failed_tests_are_named(self):
+        text = ("test a::cuda::x ... ok\ntest a::cuda::y ... FAILED\n\nfailures:\n\n---- a::cuda::y stdout ----\n"
+                "    left: 1\n\n\nfailures:\n    a::cuda::y\n\ntest result: FAILED. 1 passed; 1 failed; 0 ignored\n")
+        self.assertEqual(gpu_check.counted_tests(text), (1, 1, ["a::cuda::y"]))
+        self.assertEqual(gpu_check.counted_tests("test result: ok. 3 passed; 0 failed;\n"), (3, 0, []))
+        self.assertEqual(gpu_check.counted_tests("Segmentation fault"), (0, 0, []))
+
+    def test_one_part_that_fails_leaves_the_others(self):
+        def fails(*_):
+            raise gpu_check.Failed("broken | pipe", ["what it had"])
+
+        def left_out(*_):
+            raise gpu_check.LeftOut("no GPU")
+        parts = {"a": fails, "b": left_out, "c": lambda *_: ["fine"], "d": lambda *_: {}["x"]}
+        with unittest.mock.patch.object(gpu_check, "PARTS", parts):
+            o = argparse.Namespace(deadline=time.monotonic() + 60)
+            results = [gpu_check.tried(part, o, {}) for part in parts]
+        self.assertEqual([r.verdict for r in results], ["failed", "left out", "passed", "failed"])
+        text = gpu_check.report(results, {"GPU": "none"})
+        self.assertIn("| a | failed | 0 | broken / pipe |", text)
+        for line in ("### a: failed", "what it had", "no GPU", "fine"):
+            self.assertIn(f"\n{line}", text)
+
+    def test_a_program_that_does_not_end_in_time_is_ended(self):
+        with tempfile.TemporaryDirectory() as folder, \
+                unittest.mock.patch.object(gpu_check, "WORK", pathlib.Path(folder)):
+            o = argparse.Namespace(until=time.monotonic() + 0.2)
+            with self.assertRaisesRegex(gpu_check.Failed, "sleep was not done in 0 s"):
+                gpu_check.ran(o, "sleep", ["sleep", "60"])
+            with self.assertRaisesRegex(gpu_check.LeftOut, "is over"):
+                gpu_check.ran(o, "true", ["true"])
+            o.until += 60
+            with self.assertRaisesRegex(gpu_check.Failed, "ended with 3: why"):
+                gpu_check.ran(o, "sh", ["sh", "-c", "echo why >&2; exit 3"])
+
+    def test_a_part_has_half_of_the_time_and_the_last_one_all(self):
+        o = argparse.Namespace(deadline=time.monotonic() + 60)
+        with unittest.mock.patch.object(gpu_check, "PARTS", {"a": lambda o, _: [o.until - time.monotonic()]}):
+            lines = [gpu_check.tried("a", o, {}, is_last).lines[0] for is_last in (False, True)]
+        self.assertEqual([round(seconds) for seconds in lines], [30, 60])
+
+    def test_programs_are_those_that_cargo_has_made(self):
+        def message(name, kind, test, path):
+            return json.dumps({"target": {"name": name, "kind": [kind]}, "profile": {"test": test}, "executable": path})
+        text = "\n".join([message("platon", "bin", False, "/release/platon"), message("platon", "bin", True, "/deps/p"),
+                          message("platon", "lib", True, "/deps/l"), message("it", "test", True, "/deps/it"), "{}"])
+        self.assertEqual({name: str(path) for name, path in gpu_check.executables(text).items()},
+                         {"platon": "/release/platon", "it": "/deps/it"})
 
 
 class Answers(unittest.TestCase):

@@ -233,3 +233,13 @@ fn absolute_paths_hold_anywhere() {
     );
     assert_eq!(absolute.absolute().unwrap(), absolute);
 }
+
+#[test]
+fn backends_and_precisions_are_called_as_they_are_written() {
+    for backend in BackendName::ALL {
+        assert_eq!(Value::try_from(backend).unwrap(), Value::from(backend.name()));
+    }
+    for precision in [Precision::Single, Precision::Half, Precision::Bf16] {
+        assert_eq!(Value::try_from(precision).unwrap(), Value::from(precision.name()));
+    }
+}

@@ -7,7 +7,14 @@ use std::path::{Path, PathBuf};
 use safetensors::{Dtype, SafeTensors};
 
 pub fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+    repository().join("tests/fixtures").join(name)
+}
+
+/// The repository: where the tests were built, or where `cargo` or somebody who has carried them
+/// elsewhere says.
+pub fn repository() -> PathBuf {
+    let named = std::env::var_os("CARGO_MANIFEST_DIR");
+    named.map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from)
 }
 
 /// The folder that an environment variable names, or `None` after saying that `test` is skipped.
@@ -21,8 +28,13 @@ pub fn external(variable: &str, test: &str) -> Option<PathBuf> {
 
 /// Says that `test` does not run, and why.
 pub fn skipped(test: &str, why: &str) {
+    say(&format!("skipped {test}: {why}"));
+}
+
+/// Says something although the test passes.
+pub fn say(line: &str) {
     // Written directly, because the test runner hides what passing tests print.
-    std::io::stderr().write_all(format!("skipped {test}: {why}\n").as_bytes()).unwrap();
+    std::io::stderr().write_all(format!("{line}\n").as_bytes()).unwrap();
 }
 
 /// One tensor with its values as f64, whatever type they are stored in.

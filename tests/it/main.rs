@@ -43,6 +43,8 @@ mod prune;
 #[cfg(feature = "mpi")]
 mod ranks;
 mod reached;
+#[cfg(all(feature = "tracing", any(feature = "cuda", feature = "wgpu")))]
+mod reads;
 mod recipes;
 mod reduce;
 mod resume;
