@@ -264,7 +264,8 @@ def reads(o, _):
         raise Failed("more is read back than should be: " + " | ".join(panics[:2]), lines)
     if not passed:
         raise LeftOut("the tests were built without the feature `tracing`")
-    return [*lines, "", "Two are the norm of all gradients and the loss; more are for a threshold, once for a count."]
+    return [*lines, "", "Those are for a threshold, and once for a count. burn-train's metrics read two more of every update, the norm of its "
+            "gradients and its loss, on a thread of their own."]
 
 
 PARTS = {"doctor": doctor, "tests": tests, "demo": demo, "f32": raced("f32"), "bf16": raced("bf16"),

@@ -12,6 +12,9 @@ use super::{default_update as default, reduce};
 /// Operations over whole parameters, flattened to `[n]`. States are taken by value, so that a
 /// backend can write to them in place.
 pub trait UpdateKernels: Backend {
+    /// Whether work is put in a queue, so that reading a number waits for all that is before it.
+    const QUEUES: bool = true;
+
     /// The sum of the squares of all elements of all `values` together.
     ///
     /// # Shapes

@@ -1,6 +1,7 @@
 //! PLATON (Zhang et al., ICML 2022): schedule, scores, threshold, and the optimizer decorator that
 //! applies them. Generic over the criterion, the module and the inner optimizer.
 
+mod clip;
 pub mod criterion;
 mod decision;
 pub mod monitor;
@@ -12,6 +13,7 @@ pub mod threshold;
 mod update;
 pub mod visit;
 
+pub use clip::GradNorm;
 pub use criterion::Criterion;
 pub use criterion::any::{AnyCriterion, CriterionConfig, Pruner};
 pub use criterion::platon::Smoothing;

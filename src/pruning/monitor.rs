@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::clip::GradNorm;
+
 /// Metrics are computed on another thread, at most a few updates behind.
 const KEPT: usize = 64;
 
@@ -21,7 +23,7 @@ pub struct PruningStatus {
     /// Learning rate of the update.
     pub learning_rate: f64,
     /// Global gradient norm before clipping.
-    pub grad_norm: f64,
+    pub grad_norm: GradNorm,
     /// Seconds spent on scores, threshold and masks, this update's and those before it.
     pub pruning_seconds: f64,
     /// How many weights of each parameter of the scope are not zero, in its order, at updates where

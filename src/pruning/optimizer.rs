@@ -12,6 +12,7 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
 use hashbrown::{HashMap, HashSet};
 
+use super::clip::{GradNorm, clip};
 use super::criterion::Criterion;
 use super::decision::{Decision, Due};
 use super::monitor::{Counting, PruningMonitor, PruningStatus};
@@ -20,7 +21,7 @@ use super::schedule::{RatioSchedule, Target};
 use super::scope::Scope;
 use super::threshold;
 use super::update::{Masking, Update, Weights};
-use super::visit::{Gather, clip};
+use super::visit::Gather;
 use crate::error::{Error, Result};
 use crate::kernels::{InnerOptimizer, Scores, UpdateKernels};
 
@@ -154,7 +155,7 @@ where
     /// Notes how update `self.step` ended.
     fn report(
         &self,
-        (learning_rate, grad_norm): (LearningRate, f64),
+        (learning_rate, grad_norm): (LearningRate, GradNorm),
         ratio: f64,
         pruning: Duration,
         remaining: Option<Arc<[usize]>>,

@@ -9,9 +9,10 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
 use hashbrown::{HashMap, HashSet};
 
+use super::clip::{Scale, clip_factor};
 use super::criterion::{Criterion, Parameter};
 use super::decision::Masks;
-use super::visit::{clip_factor, flat, norm_of};
+use super::visit::{flat, norm_of};
 use crate::kernels::{Fusion, InnerOptimizer, Stepped, UpdateKernels};
 
 /// The weights of the scope's parameters, `[n]` each, in the module's order.
@@ -28,7 +29,7 @@ where
     pub step: usize,
     pub lr: LearningRate,
     pub grads: GradientsParams,
-    pub grad_scale: f64,
+    pub grad_scale: Scale<B>,
     pub max_tensor_norm: Option<f64>,
     pub inner: &'a O,
     pub records: &'a mut HashMap<ParamId, AdaptorRecord<O, B>>,
@@ -60,7 +61,11 @@ where
         let requires_grad = tensor.is_require_grad();
         let weight = tensor.inner();
         let (n, device) = (weight.shape().num_elements(), weight.device());
-        let mut grad_scale = self.grad_scale;
+        let mut grad_scale = self.grad_scale.host;
+        let grad = match &self.grad_scale.device {
+            Some(factor) => grad * factor.clone().reshape([1; D]),
+            None => grad,
+        };
         if let Some(max) = self.max_tensor_norm {
             let norm = grad_scale * norm_of(grad.clone());
             grad_scale *= clip_factor(norm, max);

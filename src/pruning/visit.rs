@@ -12,9 +12,17 @@ pub fn norm_of_all<B: AutodiffBackend<InnerBackend: UpdateKernels>, M: AutodiffM
     module: &M,
     grads: &GradientsParams,
 ) -> f64 {
+    norm(all_of::<B, M>(module, grads))
+}
+
+/// All gradients, `[n]` each.
+pub(super) fn all_of<B: AutodiffBackend, M: AutodiffModule<B>>(
+    module: &M,
+    grads: &GradientsParams,
+) -> Vec<Tensor<B::InnerBackend, 1>> {
     let mut all = Flatten::<B> { grads, all: Vec::new() };
     module.visit(&mut all);
-    norm(all.all)
+    all.all
 }
 
 /// Multiplies every gradient by `factor`.
@@ -41,22 +49,6 @@ impl<B: AutodiffBackend> ModuleVisitor<B> for Scale {
     }
 }
 
-/// The norm of all gradients together, and the factor min(1, max / (norm + 1e-6)) that clips them,
-/// 1 without a maximum.
-pub(super) fn clip<B: AutodiffBackend<InnerBackend: UpdateKernels>, M: AutodiffModule<B>>(
-    module: &M,
-    grads: &GradientsParams,
-    max: Option<f64>,
-) -> (f64, f64) {
-    let norm = norm_of_all::<B, M>(module, grads);
-    (norm, max.map_or(1.0, |max| clip_factor(norm, max)))
-}
-
-/// The factor that scales gradients of norm `norm` to the norm `max`, if they exceed it.
-pub(super) fn clip_factor(norm: f64, max: f64) -> f64 {
-    (max / (norm + 1e-6)).min(1.0)
-}
-
 /// The norm of one tensor of any shape.
 pub(super) fn norm_of<B: UpdateKernels, const D: usize>(tensor: Tensor<B, D>) -> f64 {
     norm(vec![flat(tensor)])
@@ -65,8 +57,12 @@ pub(super) fn norm_of<B: UpdateKernels, const D: usize>(tensor: Tensor<B, D>) ->
 /// The norm of all `parts` together, `[n]` each.
 fn norm<B: UpdateKernels>(parts: Vec<Tensor<B, 1>>) -> f64 {
     let Some(device) = parts.first().map(Tensor::device) else { return 0.0 };
-    let squares = B::sum_of_squares(parts, &device).into_data();
-    squares.iter::<f64>().next().unwrap_or(0.0).sqrt()
+    norm_from(B::sum_of_squares(parts, &device))
+}
+
+/// The norm, from the sum of squares, `[1]`, which is read.
+pub(super) fn norm_from<B: Backend>(squares: Tensor<B, 1>) -> f64 {
+    squares.into_data().iter::<f64>().next().unwrap_or(0.0).sqrt()
 }
 
 struct Flatten<'a, B: AutodiffBackend> {

@@ -245,7 +245,7 @@ impl<B: Backend> ItemLazy for StepOutput<B> {
             sparsity: status.as_ref().map_or(0.0, |s| s.sparsity),
             threshold: status.as_ref().and_then(|s| s.threshold).map_or(0.0, f64::from),
             learning_rate: status.as_ref().map_or(0.0, |s| s.learning_rate),
-            grad_norm: status.as_ref().map_or(0.0, |s| s.grad_norm),
+            grad_norm: status.as_ref().map_or(0.0, |s| s.grad_norm.value()),
             speed: if recent > 0.0 { 1.0 / recent } else { 0.0 },
             seconds: context.clock.total_at(step).unwrap_or(f64::NAN),
             pruning_seconds: status.as_ref().map_or(f64::NAN, |s| s.pruning_seconds),

@@ -204,6 +204,8 @@ fn sum_of_squares(values: &FlexTensor) -> f64 {
 }
 
 impl UpdateKernels for Flex {
+    const QUEUES: bool = false;
+
     fn sum_of_squares(values: Vec<Flat>, device: &Self::Device) -> Flat {
         let sums = values.into_iter().map(|values| sum_of_squares(&take(values)) as f32);
         Tensor::from_floats([sums.sum::<f32>()], device)
