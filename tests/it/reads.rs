@@ -103,7 +103,7 @@ where
     let criterion = CriterionConfig { pruner: Pruner::Platon, smoothing, window: 4 };
     let config = PruningConfig::<AnyCriterion> {
         criterion: criterion.init(),
-        // Falls from update 5 on, and is at its end from update 13 on.
+        // Falls from update 5 on, and is at its end from update 12 on.
         schedule: RatioSchedule::new((1.0, 0.5), 4, 1, 1, 4, 16).unwrap(),
         max_grad_norm: Some(1.0),
         max_tensor_norm: None,
@@ -129,8 +129,8 @@ where
         match update {
             // It is counted once what remains.
             1 => assert_eq!(count, NORM_AND_LOSS + 1, "update {update}"),
-            // The ends of windows, and the first update with the final ratio.
-            8 | 12 | 13 | 16 => {
+            // The ends of windows: a new threshold. Between them the final phase has its masks.
+            8 | 12 | 16 => {
                 let more = NORM_AND_LOSS + 1..=NORM_AND_LOSS + BITS;
                 assert!(more.contains(&count), "update {update}: {count}");
             }
