@@ -79,8 +79,8 @@ def options():
     o = p.parse_args()
     if unknown := [name for name in o.parts if name not in PARTS]:
         p.error(f"--parts: there is no {unknown[0]}; there are {', '.join(PARTS)}")
-    if o.batch_size < 1 or o.steps < 6 or o.minutes <= 0:
-        p.error("--batch-size begins at 1, --steps at 6, --minutes above 0")
+    if o.batch_size < 1 or o.steps < 10 or o.minutes <= 0:
+        p.error("--batch-size begins at 1, --steps at 10 (a window of the scores), --minutes above 0")
     absolute(o, "checkpoint", "data_dir", "platon", "tests", "python")
     o.deadline = time.monotonic() + 60 * o.minutes
     return o

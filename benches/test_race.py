@@ -51,8 +51,8 @@ class GpuCheck(unittest.TestCase):
         self.assertEqual(gpu_check.tenths(()), [])
 
     def test_updates_are_divided_into_three_phases(self):
-        steps = [gpu_check.phase_steps(argparse.Namespace(steps=n)) for n in (6, 36, 200)]
-        self.assertEqual(steps, [(2, 0), (12, 3), (67, 10)])
+        steps = [gpu_check.phase_steps(argparse.Namespace(steps=n)) for n in (10, 36, 200)]
+        self.assertEqual(steps, [(4, 1), (12, 3), (67, 10)])
 
     def test_failed_tests_are_named(self):
         text = ("test a::cuda::x ... ok\ntest a::cuda::y ... FAILED\n\nfailures:\n\n---- a::cuda::y stdout ----\n"
