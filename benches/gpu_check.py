@@ -106,7 +106,9 @@ def ran(o, name, command, codes=(0,)):
             code = child.wait(left)
         except subprocess.TimeoutExpired:
             end(child)
-            raise Failed(f"{name} was not done in {left:.0f} s, all that it had; --minutes gives more") from None
+            said = err.read_text(errors="replace").strip().splitlines()[-TAIL:]  # what is known by then
+            raise Failed(f"{name} was not done in {left:.0f} s, all that it had; --minutes gives more",
+                         fenced("\n".join(said))) from None
         except BaseException:
             end(child)
             raise

@@ -91,8 +91,11 @@ def end(child):
     child.terminate()
     try:
         child.wait(10)
+    except subprocess.TimeoutExpired:
+        pass  # it may itself wait for a child that saves what it has
     finally:
         child.kill()
+        child.wait()
 
 
 def output(*command):

@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# Two ranks on two "machines": network namespaces joined by a cable, which is pulled in the middle of a
+# run. Shows that both ranks and mpirun end, and that `resume` ends in the bits of an undisturbed run.
+#
+# usage: cut_off.sh PLATON     (root; Open MPI; a platon built with --features mpi; some two minutes)
+#
+# Where the kernel has netem, the undisturbed run also goes over 20 ms of delay and 1 % of loss.
+set -euo pipefail
+platon=$(realpath "$1")
+repository=$(realpath "$(dirname "${BASH_SOURCE[0]}")/../..")
+work=$(mktemp -d)
+cleanup() {
+    ip netns del platon1 2>/dev/null || true
+    ip netns del platon2 2>/dev/null || true
+    rm -rf "$work"
+}
+trap cleanup EXIT
+cp -r "$repository/glue-data" "$repository/recipes" "$work"
+cd "$work"
+
+ip netns add platon1
+ip netns add platon2
+ip link add cable netns platon1 type veth peer name cable netns platon2
+for n in 1 2; do
+    ip -n platon$n addr add 10.9.0.$n/24 dev cable
+    ip -n platon$n link set lo up
+    ip -n platon$n link set cable up
+done
+
+# What mpirun starts its daemon on the other machine with: HOST COMMAND...
+cat >agent <<'A'
+#!/bin/sh
+host=$1
+shift
+exec ip netns exec "platon${host##*.}" unshare --uts sh -c "hostname machine${host##*.}; $*"
+A
+chmod +x agent
+
+launch() {
+    export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+    timeout 300 ip netns exec platon1 unshare --uts sh -c "hostname machine1; exec mpirun --quiet --bind-to none \
+        --host 10.9.0.1:1,10.9.0.2:1 --mca plm_rsh_agent $work/agent --mca btl tcp,self \
+        --mca btl_tcp_if_include 10.9.0.0/24 --mca oob_tcp_if_include 10.9.0.0/24 \
+        --mca oob_tcp_keepalive_time 5 --mca oob_tcp_keepalive_intvl 2 --mca oob_tcp_keepalive_probes 2 \
+        -n 2 $platon $*"
+}
+train="train demo --no-tui --max-steps 500 --warmup-steps 40 --save-per-updates 50 --save-per-updates-on"
+train="$train --keep-state --peer-timeout 5"
+
+launch "$train --output-dir whole" >whole.log 2>&1
+grep -o '2 ranks on .*' whole.log
+
+if ip netns exec platon1 tc qdisc add dev cable root netem delay 20ms loss 1% 2>/dev/null; then
+    launch "$train --output-dir slow" >slow.log 2>&1
+    cmp whole/model/model.safetensors slow/model/model.safetensors
+    ip netns exec platon1 tc qdisc del dev cable root
+    echo "20 ms of delay and 1 % of loss: the same bits"
+else
+    echo "skipped: this kernel has no netem"
+fi
+
+launch "$train --output-dir cut" >cut.log 2>&1 &
+until [[ -d cut/checkpoint/update-100 ]]; do sleep 0.1; done
+ip -n platon1 link set cable down
+begun=$SECONDS
+code=0
+wait $! || code=$?
+echo "cut off: ended with $code after $((SECONDS - begun)) s: $(grep '^error: ' cut.log)"
+[[ $code == 1 ]]
+ip -n platon1 link set cable up
+launch "resume cut --no-tui" >resumed.log 2>&1
+grep 'going on after update' resumed.log
+cmp whole/model/model.safetensors cut/model/model.safetensors
+echo "resumed: the same bits as undisturbed"
