@@ -4,6 +4,7 @@
 //! each update, where gradients are added up, and tell one another whether they are to stop or have
 //! failed, so that whatever happens on one of them ends the run on all.
 
+mod costs;
 mod files;
 mod gradients;
 mod launch;
@@ -21,6 +22,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
+pub use costs::Costs;
 pub use launch::Launch;
 use link::{Link, Lost};
 pub use start::{leave, mpi_library, refuse_many, speak_as_one, speaks};
@@ -56,36 +58,6 @@ struct State {
     /// Asks whether this rank is to stop.
     asked: Option<Box<dyn Fn() -> Option<String> + Send>>,
     costs: Costs,
-}
-
-/// What working with others has cost.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Costs {
-    /// Seconds of waiting for slower ranks at the meetings of updates.
-    pub waiting: f64,
-    /// Seconds of adding gradients up.
-    pub summing: f64,
-    /// Updates.
-    pub updates: usize,
-    /// Bytes of gradients that each rank has handed in.
-    pub bytes: u64,
-}
-
-impl Costs {
-    /// In words, for a run of `seconds` per update; `None` where no update was done.
-    pub fn line(self) -> Option<String> {
-        let Self { waiting, summing, updates, bytes } = self;
-        let per_update = |total: f64| total / updates as f64;
-        (updates > 0).then(|| {
-            format!(
-                "ranks: per update {:.3} s of waiting for others, {:.3} s of adding up {:.1} MB \
-                 of gradients",
-                per_update(waiting),
-                per_update(summing),
-                per_update(bytes as f64) / 1e6
-            )
-        })
-    }
 }
 
 impl std::fmt::Debug for World {

@@ -247,3 +247,26 @@ fn a_checkpoint_that_cannot_be_written_is_an_error() {
     assert!(!dir.path("run/model").exists());
     assert_eq!(std::fs::read_dir(dir.path("run/checkpoint")).unwrap().count(), 0);
 }
+
+#[cfg(not(feature = "mpi"))]
+#[test]
+fn a_platon_without_mpi_does_not_train_many_times_over() {
+    let dir = Dir::new().with_tiny_demo("ndarray");
+    let started = |rank: usize, args: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_platon"));
+        command.args(args.split_whitespace()).current_dir(dir.path("."));
+        command.env("OMPI_COMM_WORLD_SIZE", "2").env("OMPI_COMM_WORLD_RANK", rank.to_string());
+        crate::dir::Ended::of(&command.output().unwrap())
+    };
+    let first = started(0, "train tiny --no-tui --output-dir run");
+    let expected = "error: mpirun: expected one process, or a platon built with MPI, found 2 \
+                    processes started by mpirun, and a platon without MPI (hint: build it with \
+                    `cargo build --release --features mpi`)\n";
+    assert_eq!((first.code, first.stderr.as_str()), (1, expected));
+    let second = started(1, "train tiny --no-tui --output-dir run");
+    assert_eq!((second.code, second.stderr.as_str()), (1, ""));
+    assert!(!dir.path("run").exists());
+    let other = started(0, "recipe");
+    assert!(other.stderr.contains("expected one process for this command"), "{}", other.stderr);
+    assert_eq!(started(0, "doctor --help").code, 0);
+}

@@ -66,7 +66,7 @@ begun=$SECONDS
 code=0
 wait $! || code=$?
 echo "cut off: ended with $code after $((SECONDS - begun)) s: $(grep '^error: ' cut.log)"
-[[ $code == 1 ]]
+[[ $code != 0 ]] # the rank's own, or what mpirun says of its lost daemon
 ip -n platon1 link set cable up
 launch "resume cut --no-tui" >resumed.log 2>&1
 grep 'going on after update' resumed.log
