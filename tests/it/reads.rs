@@ -112,6 +112,7 @@ where
     let scope = Scope::new(&learner, |path| Some(path.join(".")));
     let inner: Adamax = AdamaxConfig::new().init();
     let mut optimizer = PlatonOptimizer::<_, _, Autodiff<B>>::new(inner, config, scope);
+    let monitor = optimizer.monitor();
     let mut counts = Vec::new();
     for update in 1..=16 {
         let shares = shares::<B>(std::slice::from_ref(&device), 8, 1);
@@ -121,8 +122,9 @@ where
             learner = optimizer.step(1e-3, learner.clone(), output.grads);
             output.item
         });
-        let (shown, metrics) = waits(|| output.sync().0);
-        assert!(shown.loss.is_finite() && shown.grad_norm > 0.0);
+        let norm = || monitor.at(update).map_or(0.0, |status| status.grad_norm.value());
+        let ((loss, norm), metrics) = waits(|| (output.sync().0.loss, norm()));
+        assert!(loss.is_finite() && norm > 0.0, "update {update}: {loss}, {norm}");
         assert_eq!(metrics, NORM_AND_LOSS, "update {update}");
         counts.push(count);
     }
