@@ -47,8 +47,8 @@ pub fn run_on<J: Job>(name: BackendName, job: J) -> Result<J::Output> {
         }
         #[allow(unreachable_patterns)]
         missing => {
-            let feature = format!("{missing:?}").to_lowercase();
-            Err(Error::value("backend", "a backend this program was built with", &feature)
+            let feature = missing.name();
+            Err(Error::value("backend", "a backend this program was built with", feature)
                 .hint(format!("build it with `cargo build --release --features {feature}`")))
         }
     }
@@ -104,7 +104,7 @@ fn on_a_worker<R: Send>(work: impl FnOnce() -> R + Send) -> R {
 
 #[allow(dead_code)]
 fn start<B: TrainingBackend, J: Job>(name: BackendName, job: J) -> Result<J::Output> {
-    let device = tried::<B>(&format!("backend {name:?}").to_lowercase(), B::Device::default, None)?;
+    let device = tried::<B>(&format!("backend {}", name.name()), B::Device::default, None)?;
     on_a_worker(|| job.run::<B>(device))
 }
 

@@ -203,9 +203,9 @@ fn lines(findings: &Findings) -> String {
     let ranks = mpi.ranks.map_or(String::new(), |n| format!(", {n} processes were started"));
     line(
         "mpi",
-        match mpi.built_in {
-            true => format!("{}{ranks}", mpi.library.as_deref().unwrap_or("built in")),
-            false => format!("not built in (cargo build --release --features mpi){ranks}"),
+        match &mpi.version {
+            Some(version) => format!("{version}{ranks}"),
+            None => format!("not built in (cargo build --release --features mpi){ranks}"),
         },
     );
     for FolderFacts { role, path, exists, free_bytes, .. } in folders {

@@ -41,7 +41,7 @@ pub fn with_model<R: Send>(
     let read = load.read(checkpoint)?;
     let share = remaining(&read.0);
     let left = format!("{:.1} % of the encoder layers' weights remain", 100.0 * share);
-    let name = format!("{backend:?}").to_lowercase();
+    let name = backend.name();
     let dense = |why: String| printer.log(&format!("engine: dense ({name}), {why}"));
     let is_sparse = match engine {
         EngineName::Sparse => true,

@@ -6,9 +6,8 @@ use clap::Args;
 use toml::Table;
 
 use super::printer::Printer;
-use super::training::go_on;
+use super::training::{go_on, on_all_ranks};
 use crate::error::{Error, Result};
-use crate::world::{At, World};
 
 #[derive(Args)]
 pub struct ResumeArgs {
@@ -45,7 +44,5 @@ pub fn run(args: &ResumeArgs, printer: &Printer) -> Result<u8> {
         })?;
         moved.insert(name.to_string(), text.into());
     }
-    let world = World::start()?;
-    let result = go_on(&args.run, &moved, &|_| Ok(()), args.no_tui, &world, printer);
-    world.agree(At::End, result)
+    on_all_ranks(|world| go_on(&args.run, &moved, &|_| Ok(()), args.no_tui, world, printer))
 }

@@ -9,7 +9,7 @@ use super::printer::Printer;
 use super::runs::check_same;
 use super::settings::Settings;
 use super::supply::{supply, supply_demo};
-use super::training::{Place, go_on, plan, start};
+use super::training::{Place, go_on, on_all_ranks, plan, start};
 use crate::backend::{Job, run_on};
 use crate::config::recipes::{recipe, recipe_keeping};
 use crate::config::{Layer, RunConfig};
@@ -55,9 +55,7 @@ pub struct TrainArgs {
 }
 
 pub fn run(args: &TrainArgs, printer: &Printer) -> Result<u8> {
-    let world = World::start()?;
-    let result = train(args, &world, printer);
-    world.agree(At::End, result)
+    on_all_ranks(|world| train(args, world, printer))
 }
 
 fn train(args: &TrainArgs, world: &World, printer: &Printer) -> Result<u8> {

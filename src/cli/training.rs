@@ -1,7 +1,7 @@
 //! A run at work: the job behind `train` and `resume`, and what stops it.
 
 use std::io::IsTerminal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn_train::Interrupter;
 use toml::Table;
@@ -51,6 +51,27 @@ impl Place {
     }
 }
 
+/// What `read` gives of `folder`: on the first rank, which then sends the `files` it comes from, and
+/// on the others once they have these.
+fn handed_on<T>(
+    world: &World,
+    folder: &RunFolder,
+    read: impl Fn() -> Result<T>,
+    files: impl Fn(&T) -> Result<Vec<PathBuf>>,
+) -> Result<T> {
+    let own = world.is_first().then(&read).transpose()?;
+    let names = own.as_ref().map_or_else(|| Ok(Vec::new()), files)?;
+    world.share_files(folder.path(), &names)?;
+    own.map_or_else(read, Ok)
+}
+
+/// Does `work`, on all ranks where there are several; how it ended on any of them.
+pub fn on_all_ranks(work: impl FnOnce(&World) -> Result<u8>) -> Result<u8> {
+    let world = World::start()?;
+    let result = work(&world);
+    world.agree(At::End, result)
+}
+
 /// Goes on with the run in the folder `dir`, if `same` accepts its settings; `moved` are settings
 /// that lie elsewhere now.
 pub fn go_on(
@@ -64,14 +85,7 @@ pub fn go_on(
     let place = Place::of(world)?;
     let folder = place.folder(|| Ok(RunFolder::at(dir)))?;
     let settings = || begun(folder.path(), moved.clone()).and_then(|(c, _)| same(&c).map(|()| c));
-    let config = if world.is_first() { Some(settings()?) } else { None };
-    let config = if world.is_alone() {
-        config
-    } else {
-        world.share_files(folder.path(), &[folder.config()])?;
-        Some(settings()?)
-    };
-    let Some(config) = config else { return Ok(0) };
+    let config = handed_on(world, &folder, settings, |_| Ok(vec![folder.config()]))?;
     let finished = world.gather(At::Ready, &folder.is_finished())?;
     if finished.first() == Some(&true) {
         printer.log(&format!("{}: this run is finished", dir.display()));
@@ -79,10 +93,7 @@ pub fn go_on(
     }
     let lock = folder.lock()?;
     let find = || Start::find(&folder, &lock, &config, true);
-    let start = if world.is_first() { Some(find()?) } else { None };
-    let files = start.as_ref().map_or_else(|| Ok(Vec::new()), Start::files)?;
-    world.share_files(folder.path(), &files)?;
-    let start = start.map_or_else(find, Ok)?;
+    let start = handed_on(world, &folder, find, Start::files)?;
     work(&config, &folder, no_tui, start, world, printer)
 }
 

@@ -94,7 +94,7 @@ pub struct MpiFacts {
     /// How many processes a launcher has started with this one; `None` without a launcher.
     pub ranks: Option<usize>,
     /// Name and version of the library; `None` where there is none.
-    pub library: Option<String>,
+    pub version: Option<String>,
 }
 
 /// What there is of MPI.
@@ -102,7 +102,7 @@ pub fn mpi_facts() -> MpiFacts {
     MpiFacts {
         built_in: cfg!(feature = "mpi"),
         ranks: Launch::found().map(|launch| launch.size),
-        library: world::mpi_library(),
+        version: world::mpi_version(),
     }
 }
 

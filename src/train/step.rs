@@ -86,14 +86,10 @@ impl<B: TrainingBackend> Trainee<B> {
         factor: f64,
     ) -> Learned<B> {
         let (loss, grads) = self.learn(update, portion, factor);
-        let world = &self.context.world;
-        if world.is_alone() {
-            return (loss, grads);
-        }
-        let unknown = loss.zeros_like();
-        world.sum::<B, _>(self, loss, grads).unwrap_or_else(|error| {
+        let device = loss.device();
+        self.context.world.sum::<B, _>(self, loss, grads).unwrap_or_else(|error| {
             self.context.failed(error);
-            (unknown, GradientsParams::new())
+            (Tensor::zeros([1], &device), GradientsParams::new())
         })
     }
 

@@ -208,10 +208,9 @@ impl<LC: LearningComponentsTypes> Work<'_, LC> {
         if journal.has_failed() {
             return Ok(());
         }
-        if world.is_alone() {
-            return self.write(store);
+        if !world.is_alone() {
+            world.same_weights(self.update, &digest_of(&self.learner.model()))?;
         }
-        world.same_weights(self.update, &digest_of(&self.learner.model()))?;
         let written = if world.is_first() { self.write(store) } else { Ok(()) };
         world.agree(At::Saved, written)
     }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use burn::module::{AutodiffModule, ModuleVisitor, Param, ParamId};
+use burn::module::{AutodiffModule, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Tensor, TensorData};
@@ -100,7 +100,6 @@ impl Outgoing<'_> {
         while !values.is_empty() {
             let room = PIECE - self.sums.filling.len();
             let (now, later) = values.split_at(room.min(values.len()));
-            self.sums.filling.reserve(PIECE.min(self.sums.filling.len() + now.len()));
             self.sums.filling.extend_from_slice(now);
             values = later;
             if self.sums.filling.len() == PIECE {
@@ -213,7 +212,7 @@ impl<B: AutodiffBackend> ModuleVisitor<B> for TakeOut<'_, B::InnerBackend> {
         if ranks.first().is_some_and(|ranks| *ranks > 0.0) {
             let data = TensorData::new(values, shape);
             let grad = Tensor::<B::InnerBackend, D>::from_data(data, self.device);
-            self.grads.register(ParamId::from(param.id.val()), grad);
+            self.grads.register(param.id, grad);
         }
     }
 }

@@ -15,7 +15,7 @@ mod start;
 pub mod word;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -25,7 +25,7 @@ use sha2::{Digest, Sha256};
 pub use costs::Costs;
 pub use launch::Launch;
 use link::{Link, Lost};
-pub use start::{leave, mpi_library, refuse_many, speak_as_one, speaks};
+pub use start::{leave, mpi_version, refuse_many, speak_as_one, speaks};
 pub use word::At;
 use word::Word;
 
@@ -43,7 +43,7 @@ pub struct World(Option<Arc<Shared>>);
 struct Shared {
     link: Box<dyn Link>,
     /// The machines of all ranks.
-    hosts: Mutex<Vec<String>>,
+    hosts: OnceLock<Vec<String>>,
     /// Words exchanged, and how long that and the sums took.
     state: Mutex<State>,
     /// Whether one rank has failed, and all know.
@@ -87,14 +87,14 @@ impl World {
         let host = link.host();
         let world = Self(Some(Arc::new(Shared {
             link,
-            hosts: Mutex::default(),
+            hosts: OnceLock::new(),
             state: Mutex::new(state),
             failed: AtomicBool::new(false),
         })));
         world.meet(Word::at(At::Start))?;
         let hosts = world.gather(At::Start, &host)?;
         if let Some(shared) = &world.0 {
-            *shared.hosts.lock().unwrap_or_else(PoisonError::into_inner) = hosts;
+            shared.hosts.get_or_init(|| hosts);
         }
         Ok(world)
     }
@@ -127,9 +127,9 @@ impl World {
     /// The ranks and their machines: `4 ranks on host1 (2) and host2 (2)`.
     pub fn describe(&self) -> Option<String> {
         let shared = self.0.as_ref()?;
-        let hosts = shared.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        let hosts = shared.hosts.get()?;
         let mut places: Vec<(&str, usize)> = Vec::new();
-        for host in hosts.iter() {
+        for host in hosts {
             match places.iter_mut().find(|(known, _)| known == host) {
                 Some((_, count)) => *count += 1,
                 None => places.push((host, 1)),
@@ -337,9 +337,7 @@ impl World {
 
     /// A rank with its machine, for messages.
     fn name(&self, rank: usize) -> String {
-        let host = self.0.as_ref().and_then(|shared| {
-            shared.hosts.lock().unwrap_or_else(PoisonError::into_inner).get(rank).cloned()
-        });
+        let host = self.0.as_ref().and_then(|shared| shared.hosts.get()?.get(rank));
         host.map_or_else(|| format!("rank {rank}"), |host| format!("rank {rank} ({host})"))
     }
 

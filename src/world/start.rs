@@ -47,7 +47,7 @@ impl World {
 }
 
 /// Name and version of the MPI library, in one line; `None` in a build without one.
-pub fn mpi_library() -> Option<String> {
+pub fn mpi_version() -> Option<String> {
     #[cfg(feature = "mpi")]
     {
         let version = super::mpi::version();

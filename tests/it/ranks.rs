@@ -152,8 +152,6 @@ fn a_run_goes_on_with_as_many_ranks_bit_for_bit_and_with_others_too() {
     let dir = tiny();
     let train = "train tiny --no-tui";
     ranks_ok(&dir, 2, &format!("{train} --output-dir whole"));
-    ranks_ok(&dir, 2, &format!("{train} --output-dir half --keep-state --max-steps 6"));
-    // The checkpoint of update 4 is one of a run to the end.
     let mut child = start(&dir, 2, &format!("{train} --output-dir run --epochs 2"));
     wait_for_a_checkpoint(&dir, &mut child);
     for (_, pid) in processes(child.id()) {
@@ -161,13 +159,15 @@ fn a_run_goes_on_with_as_many_ranks_bit_for_bit_and_with_others_too() {
     }
     assert_ne!(end(&mut child, Duration::from_secs(60)), 0);
     if !dir.path("run/report.json").exists() {
-        let copy =
-            Command::new("cp").args(["-r", "run", "alone"]).current_dir(dir.path(".")).status();
-        assert!(copy.unwrap().success());
+        for other in ["alone", "three"] {
+            let mut copy = Command::new("cp");
+            let copied = copy.args(["-r", "run", other]).current_dir(dir.path(".")).status();
+            assert!(copied.unwrap().success());
+        }
         ranks_ok(&dir, 2, "resume run --no-tui");
         dir.platon_ok("resume alone --no-tui");
-        assert!(dir.path("alone/report.json").exists());
-        ranks_ok(&dir, 3, "resume alone --no-tui");
+        ranks_ok(&dir, 3, "resume three --no-tui");
+        assert!(dir.path("alone/report.json").exists() && dir.path("three/report.json").exists());
     }
     assert!(dir.bytes("run/model/model.safetensors") == dir.bytes("whole/model/model.safetensors"));
 }
@@ -191,7 +191,17 @@ fn a_rank_that_hangs_is_named_and_the_run_ends() {
     assert!(errors[0].contains(") within 2 s (hint: the last checkpoint is whole"), "{said}");
     assert!(!said.contains("core dumped") && !said.contains("panicked"), "{said}");
     // The checkpoint is whole.
-    ranks_ok(&dir, 2, "resume run --no-tui --help");
+    let mut child = start(&dir, 2, "resume run --no-tui");
+    let begun = Instant::now();
+    while !dir.read("stderr").contains("2 ranks on ") {
+        assert!(child.try_wait().unwrap().is_none(), "it ended: {}", dir.read("stderr"));
+        assert!(begun.elapsed() < Duration::from_secs(60), "it does not begin");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(dir.read("stderr").contains("going on after update "), "{}", dir.read("stderr"));
+    signal(processes(child.id())[0].1, libc::SIGUSR1);
+    end(&mut child, Duration::from_secs(60));
+    assert!(dir.read("stderr").contains("stopped by SIGUSR1 after update"));
 }
 
 #[test]
