@@ -8,6 +8,8 @@ use burn::tensor::{Distribution, Int, Tensor, TensorData};
 use burn_flex::Flex;
 use divan::Bencher;
 use divan::counter::ItemsCount;
+use platon::activation::Activation;
+use platon::bert::family::BERT;
 use platon::bert::{BertConfig, ClassifierConfig, HeadConfig, Pass, Training};
 use platon::glue::batch::{Batch, Filling};
 use platon::glue::demo;
@@ -157,11 +159,15 @@ fn panel_product(bencher: Bencher, (outputs, inputs, percent): (usize, usize, us
 fn dense_layer_with_gelu(bencher: Bencher) {
     let (x, layer, grad) = (random([ROWS, WIDTH]), dense(WIDTH, INNER), random([ROWS, INNER]));
     bencher.bench_local(|| {
-        let (output, slope) = Flex::dense_gelu_forward(x.clone(), layer.clone(), true);
+        let (output, slope) =
+            Flex::dense_activated_forward(x.clone(), layer.clone(), Activation::Gelu, true);
         let weight = layer.weight.clone();
         slope.map(|slope| {
             let grad = grad.clone();
-            (output, Flex::dense_gelu_backward(x.clone(), weight, slope, grad, Products::default()))
+            (
+                output,
+                Flex::dense_activated_backward(x.clone(), weight, slope, grad, Products::default()),
+            )
         })
     });
 }
@@ -230,6 +236,7 @@ fn model(bencher: Bencher) {
     type B = Autodiff<Flex>;
     let device = Default::default();
     let bert = BertConfig {
+        family: &BERT,
         vocab_size: 30_522,
         hidden_size: WIDTH,
         num_hidden_layers: 6,
@@ -238,9 +245,10 @@ fn model(bencher: Bencher) {
         max_position_embeddings: 512,
         type_vocab_size: 2,
         layer_norm_eps: 1e-12,
-        hidden_act: "gelu".into(),
+        hidden_act: Activation::Gelu,
         initializer_range: 0.02,
         pad_token_id: 0,
+        embedding_size: None,
     };
     let heads = vec![HeadConfig { outputs: 2, dropout: 0.1 }];
     let config = ClassifierConfig { bert, bert_dropout: 0.1, heads };

@@ -103,7 +103,8 @@ pub fn to_hugging_face(
         tensors = tensors.expanded();
         neurons = shrink_neurons(&mut tensors, &mut config, layers);
         if let (Some(neurons), Value::Object(json)) = (neurons, &mut json) {
-            json.insert("intermediate_size".to_string(), neurons.into());
+            let setting = config.family.setting("intermediate_size");
+            json.insert(setting.to_string(), neurons.into());
         }
     }
     let Tensors { tensors, unused, .. } = tensors.expanded();
@@ -134,15 +135,16 @@ fn shrink_neurons(
         return None;
     }
     config.intermediate_size = most;
-    let hidden = config.hidden_size;
+    let (family, hidden) = (config.family, config.hidden_size);
     for (n, (Layer { intermediate, feed_forward, .. }, _)) in layers.into_iter().enumerate() {
         let path =
             |module: &str| ["bert", "encoder", &n.to_string(), module].map(str::to_string).to_vec();
         let mut put = |module: &str, leaf: &str, shape: Vec<usize>, values: Vec<f32>| {
-            let name = names::hf_name(&[path(module), vec![leaf.to_string()]].concat());
+            let path = [path(module), vec![leaf.to_string()]].concat();
+            let name = names::hf_name(family, &path);
             tensors.tensors.insert(name, StoredTensor { shape, values });
         };
-        // Places that are left over stay empty: GELU(0) is 0.
+        // Places that are left over stay empty: an activation of 0 is 0.
         let padded = |mut values: Vec<f32>, length: usize| {
             values.resize(length, 0.0);
             values
@@ -221,6 +223,7 @@ fn hugging_face_config(config: &BertConfig, json: Value, head: Option<&HeadSetti
     };
     let Value::Object(mut made) = made else { return made };
     for key in ["hidden_dropout_prob", "attention_probs_dropout_prob"] {
+        let key = config.family.setting(key);
         made.extend(given.remove_entry(key).filter(|(_, rate)| rate.is_number()));
     }
     Value::Object(made)

@@ -14,6 +14,7 @@
 //! | fine-tuning on GLUE, section 4 | [`train`], [`glue`], [`bert`] |
 //! | what pruning is for, and the paper leaves open: a faster model | [`sparse`] |
 
+pub mod activation;
 pub mod backend;
 pub mod bert;
 pub mod cli;

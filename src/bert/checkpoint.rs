@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::config::BertConfig;
-use super::family::BERT;
+use super::config::{BertConfig, family_of};
+use super::family::{BERT, Family};
 use super::head_settings::HeadSettings;
 use super::sparse::SparseFile;
 use super::weights::{StoredTensor, Tensors};
@@ -46,9 +46,11 @@ enum Weights {
 /// The configuration's file in a Hugging Face folder, and its entry in a sparse file.
 pub const CONFIG: &str = "config.json";
 /// What belongs to a tokenizer, where it is there.
-pub const TOKENIZER_FILES: [&str; 5] = [
+pub const TOKENIZER_FILES: [&str; 7] = [
     "tokenizer.json",
     "vocab.txt",
+    "vocab.json",
+    "merges.txt",
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
@@ -74,7 +76,7 @@ impl Checkpoint {
     /// weights is no error until they are asked for.
     pub fn open(path: &Path) -> Result<Self> {
         if path.is_file() {
-            return Self::open_file(path, read(path)?);
+            return Self::open_file(path, read(path, None)?);
         }
         Self::open_folder(path)
     }
@@ -89,14 +91,11 @@ impl Checkpoint {
             return Self::open_folder(path);
         }
         let content = if is_torch(path)? {
-            let config = torch::read_config(path)?;
-            Content {
-                tensors: Tensors::new(path, BTreeMap::new())?,
-                config,
-                texts: BTreeMap::new(),
-            }
+            let (config, texts) = (torch::read_config(path)?, BTreeMap::new());
+            let family = family_for(path, config.as_ref())?;
+            Content { tensors: Tensors::new(family, path, BTreeMap::new())?, config, texts }
         } else {
-            read(path)?
+            read(path, None)?
         };
         let opened = Self::open_file(path, content)?;
         Ok(Self { weights: Weights::File(path.to_path_buf()), ..opened })
@@ -164,11 +163,12 @@ impl Checkpoint {
     /// There are none, their file is malformed, or a tensor is missing or has another shape.
     pub fn into_tensors(self) -> Result<Tensors> {
         self.check_weights()?;
+        let family = self.config.family;
         let tensors = match self.weights {
             Weights::Read(tensors) => tensors,
-            Weights::File(file) => read(&file)?.tensors,
-            Weights::Shards(index) => read_shards(&index)?,
-            Weights::Missing => Tensors::new(&self.path, BTreeMap::new())?,
+            Weights::File(file) => read(&file, Some(family))?.tensors,
+            Weights::Shards(index) => read_shards(&index, family)?,
+            Weights::Missing => Tensors::new(family, &self.path, BTreeMap::new())?,
         };
         tensors.check(&self.config)?;
         Ok(tensors)
@@ -216,16 +216,17 @@ impl Checkpoint {
     /// tensors have the same names.
     pub fn into_classifier(self) -> Result<(Tensors, HeadSettings)> {
         let architectures = self.json.get("architectures").and_then(Value::as_array);
-        let other = |name: &&str| BERT.other_heads.contains(name);
+        let family = self.config.family;
+        let other = |name: &&str| family.other_heads.contains(name);
         let mut names = architectures.into_iter().flatten().filter_map(Value::as_str);
         if let Some(name) = names.find(other) {
-            let expected = format!("the architecture {}", BERT.classifier_class);
+            let expected = format!("the architecture {}", family.classifier_class);
             return Err(Error::content(&self.config_file, None, expected, name)
                 .hint("other heads are not supported"));
         }
         let (tensors, head) = self.into_parts()?;
         let head = head.ok_or_else(|| {
-            let expected = format!("a tensor {}", names::output_weight());
+            let expected = format!("a tensor {}", names::output_weight(family));
             Error::content(&tensors.file, None, expected, "none of that name")
                 .hint("name a fine-tuned model; this one has no head")
         })?;
@@ -236,7 +237,7 @@ impl Checkpoint {
 /// The content of a `config.json`.
 fn read_json(path: &Path) -> Result<Value> {
     let text = read_text(path).map_err(|e| match e {
-        Error::Io { .. } => e.hint("name a folder that holds a Hugging Face BERT checkpoint"),
+        Error::Io { .. } => e.hint("name a folder that holds a Hugging Face checkpoint"),
         e => e,
     })?;
     check_pointer(path, text.as_bytes())?;
@@ -251,10 +252,10 @@ struct Content {
 }
 
 /// The tensors of several files.
-fn read_shards(index: &Path) -> Result<Tensors> {
-    let mut all = Tensors::new(index, BTreeMap::new())?;
+fn read_shards(index: &Path, family: &'static Family) -> Result<Tensors> {
+    let mut all = Tensors::new(family, index, BTreeMap::new())?;
     for shard in shards::files(index, &read_json(index)?)? {
-        let Tensors { tensors, unused, .. } = read(&shard)?.tensors.expanded();
+        let Tensors { tensors, unused, .. } = read(&shard, Some(family))?.tensors.expanded();
         for (name, tensor) in tensors {
             if all.tensors.insert(name.clone(), tensor).is_some() {
                 let found = format!("a second one in {}", shard.display());
@@ -266,7 +267,23 @@ fn read_shards(index: &Path) -> Result<Tensors> {
     Ok(all)
 }
 
-fn read(path: &Path) -> Result<Content> {
+/// The family of the weights in the file `path`: that of the configuration `inside` it, else of the
+/// one beside it.
+fn family_for(path: &Path, inside: Option<&Value>) -> Result<&'static Family> {
+    let beside = path.with_file_name(CONFIG);
+    match inside {
+        Some(config) => family_of(config, path),
+        None if beside.is_file() => family_of(&read_json(&beside)?, &beside),
+        None => Ok(&BERT),
+    }
+}
+
+/// What a file holds; without a `family`, its configuration tells whose weights they are.
+fn read(path: &Path, family: Option<&'static Family>) -> Result<Content> {
+    let family = |inside: Option<&Value>| match family {
+        Some(family) => Ok(family),
+        None => family_for(path, inside),
+    };
     let mut start = Vec::new();
     let begun = open(path)?.take(100).read_to_end(&mut start);
     begun.map_err(|e| Error::io(path, "read", e))?;
@@ -276,12 +293,13 @@ fn read(path: &Path) -> Result<Content> {
         let stored = |(name, tensor): (String, torch::TorchTensor)| {
             (name, StoredTensor { shape: tensor.shape, values: tensor.values })
         };
-        let tensors = Tensors::new(path, tensors.into_iter().map(stored).collect())?;
+        let family = family(config.as_ref())?;
+        let tensors = Tensors::new(family, path, tensors.into_iter().map(stored).collect())?;
         return Ok(Content { tensors, config, texts: BTreeMap::new() });
     }
     let bytes = read_whole(path)?;
     if !sparse::is_sparse(&bytes) {
-        let tensors = Tensors::from_safetensors(path, &bytes)?;
+        let tensors = Tensors::from_safetensors(family(None)?, path, &bytes)?;
         return Ok(Content { tensors, config: None, texts: BTreeMap::new() });
     }
     let SparseFile { tensors, mut texts, .. } = SparseFile::parse(path, &bytes)?;
@@ -298,11 +316,9 @@ fn read(path: &Path) -> Result<Content> {
         serde_json::from_str(&text)
             .map_err(|e| Error::content(path, None, format!("JSON in {CONFIG}"), e))
     });
-    Ok(Content {
-        tensors: Tensors::from_sparse(path, tensors)?,
-        config: config.transpose()?,
-        texts,
-    })
+    let config = config.transpose()?;
+    let tensors = Tensors::from_sparse(family(config.as_ref())?, path, tensors)?;
+    Ok(Content { tensors, config, texts })
 }
 
 /// PyTorch writes a zip archive, or, before version 1.6, a pickle; safetensors files begin with the

@@ -1,5 +1,5 @@
 //! What turns the encoder's vector of a text into an answer to a task, as the original program has
-//! it: dropout -> dense + tanh -> dropout -> dense.
+//! it: dropout -> dense + tanh -> dropout -> dense. Other families have another activation.
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
@@ -7,7 +7,9 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::tanh;
 use burn::tensor::backend::Backend;
 
-use super::pass::{Pass, Place, linear};
+use super::family::HeadForm;
+use super::pass::{Pass, Place, dense, linear};
+use crate::activation::Activation;
 use crate::kernels::ModelKernels;
 
 /// What a head is made from.
@@ -26,6 +28,8 @@ pub struct Head<B: Backend> {
     dense: Linear<B>,
     output_dropout: f64,
     output: Linear<B>,
+    #[module(skip)]
+    activation: Activation,
 }
 
 impl HeadConfig {
@@ -33,15 +37,17 @@ impl HeadConfig {
     /// U(-1/sqrt(fan_in), 1/sqrt(fan_in)), biases too. `input_dropout` is the encoder's.
     pub(super) fn init<B: Backend>(
         self,
+        form: HeadForm,
         hidden: usize,
         input_dropout: f64,
         device: &B::Device,
     ) -> Head<B> {
         Head {
-            input_dropout,
+            input_dropout: if form.drops_input { input_dropout } else { 0.0 },
             dense: LinearConfig::new(hidden, hidden).init(device),
             output_dropout: self.dropout,
             output: LinearConfig::new(hidden, self.outputs).init(device),
+            activation: form.activation,
         }
     }
 }
@@ -52,7 +58,10 @@ impl<B: ModelKernels> Head<B> {
     /// - output: `[batch, outputs]`
     pub(super) fn forward(&self, first: Tensor<B, 2>, pass: Pass) -> Tensor<B, 2> {
         let first = B::dropout(first, pass.dropout(Place::HeadInput, self.input_dropout));
-        let pooled = tanh(linear(&self.dense, first, pass)); // [batch, hidden]
+        let pooled = match self.activation {
+            Activation::Tanh => tanh(linear(&self.dense, first, pass)),
+            other => B::dense_activated(first, dense(&self.dense, pass), other),
+        }; // [batch, hidden]
         let pooled = B::dropout(pooled, pass.dropout(Place::HeadOutput, self.output_dropout));
         linear(&self.output, pooled, pass)
     }

@@ -1,4 +1,5 @@
-//! BERT as a burn module: configuration, forward pass, and the Hugging Face names of its tensors.
+//! BERT and the encoders like it as a burn module: configuration, forward pass, and the Hugging Face
+//! names of their tensors.
 
 pub mod checkpoint;
 pub mod compact;
@@ -17,6 +18,7 @@ pub mod weights;
 
 pub use checkpoint::Checkpoint;
 pub use config::BertConfig;
+pub use family::Family;
 pub use head::HeadConfig;
 pub use head_settings::HeadSettings;
 pub use model::{BertClassifier, ClassifierConfig};

@@ -1,4 +1,5 @@
-//! The encoder of Devlin et al. (2019), post-norm, with a head for each task.
+//! The encoder of Devlin et al. (2019), post-norm, with a head for each task. The families that
+//! resemble it are computed here too: they differ by what their configuration says.
 
 use burn::module::{Module, Param};
 use burn::nn::{
@@ -10,6 +11,7 @@ use burn::tensor::{Tensor, TensorData};
 use super::config::BertConfig;
 use super::head::{Head, HeadConfig};
 use super::pass::{Pass, Place, dense, linear, norm};
+use crate::activation::Activation;
 use crate::kernels::operands::{Heads, Setup, Tables, TokenIds};
 use crate::kernels::{ModelKernels, Queries, Sequences};
 
@@ -24,15 +26,20 @@ pub struct ClassifierConfig {
     pub heads: Vec<HeadConfig>,
 }
 
-/// Word, position and segment embeddings, summed and normalised.
+/// Word, position and segment embeddings, summed and normalised; brought to the layers' width where
+/// they have another.
 #[derive(Module, Debug)]
 pub struct Embeddings<B: Backend> {
     word_embeddings: Embedding<B>,
     position_embeddings: Embedding<B>,
-    token_type_embeddings: Embedding<B>,
+    token_type_embeddings: Option<Embedding<B>>,
     layer_norm: LayerNorm<B>,
+    projection: Option<Linear<B>>,
     dropout: f64,
     epsilon: f64,
+    /// Of a sequence's first token.
+    #[module(skip)]
+    first_position: usize,
 }
 
 /// Multi-head self-attention with its output projection.
@@ -46,6 +53,9 @@ pub struct Attention<B: Backend> {
     heads: usize,
     dropout: f64,
     epsilon: f64,
+    /// Of the output.
+    #[module(skip)]
+    output_dropout: f64,
 }
 
 /// One encoder layer: attention, then feed-forward, each with dropout, residual and LayerNorm.
@@ -57,6 +67,8 @@ pub struct Layer<B: Backend> {
     layer_norm: LayerNorm<B>,
     dropout: f64,
     epsilon: f64,
+    #[module(skip)]
+    activation: Activation,
 }
 
 /// The encoder.
@@ -81,10 +93,13 @@ impl ClassifierConfig {
         let bert = &self.bert;
         let hidden = bert.hidden_size;
         let normal = Initializer::Normal { mean: 0.0, std: bert.initializer_range };
-        let norm = || LayerNormConfig::new(hidden).with_epsilon(bert.layer_norm_eps).init(device);
-        let embedding = |n: usize| {
-            EmbeddingConfig::new(n, hidden).with_initializer(normal.clone()).init(device)
+        let norm_of = |width: usize| {
+            LayerNormConfig::new(width).with_epsilon(bert.layer_norm_eps).init(device)
         };
+        let norm = || norm_of(hidden);
+        let width = bert.embedding_width();
+        let embedding =
+            |n: usize| EmbeddingConfig::new(n, width).with_initializer(normal.clone()).init(device);
         let linear = |input: usize, output: usize| {
             let mut linear: Linear<B> =
                 LinearConfig::new(input, output).with_initializer(normal.clone()).init(device);
@@ -101,29 +116,37 @@ impl ClassifierConfig {
                 dropout: self.bert_dropout,
                 heads: bert.num_attention_heads,
                 epsilon: bert.layer_norm_eps,
+                output_dropout: match bert.family.drops_attention_output {
+                    true => self.bert_dropout,
+                    false => 0.0,
+                },
             },
             intermediate: linear(hidden, bert.intermediate_size),
             output: linear(bert.intermediate_size, hidden),
             layer_norm: norm(),
             dropout: self.bert_dropout,
             epsilon: bert.layer_norm_eps,
+            activation: bert.hidden_act,
         };
         let model = BertClassifier {
             bert: Bert {
                 embeddings: Embeddings {
                     word_embeddings: embedding(bert.vocab_size),
                     position_embeddings: embedding(bert.max_position_embeddings),
-                    token_type_embeddings: embedding(bert.type_vocab_size),
-                    layer_norm: norm(),
+                    token_type_embeddings: (bert.type_vocab_size > 0)
+                        .then(|| embedding(bert.type_vocab_size)),
+                    layer_norm: norm_of(width),
+                    projection: bert.embedding_size.map(|width| linear(width, hidden)),
                     dropout: self.bert_dropout,
                     epsilon: bert.layer_norm_eps,
+                    first_position: bert.first_position(),
                 },
                 encoder: (0..bert.num_hidden_layers).map(|_| layer()).collect(),
             },
             heads: self
                 .heads
                 .iter()
-                .map(|head| head.init(hidden, self.bert_dropout, device))
+                .map(|head| head.init(bert.family.head, hidden, self.bert_dropout, device))
                 .collect(),
         };
         // burn draws parameters when they are first used; drawing them here, in the order of the
@@ -211,14 +234,24 @@ impl<B: ModelKernels> Embeddings<B> {
     /// # Shapes
     /// - `ids`: `[rows]` each
     /// - output: `[rows, hidden]`
-    fn forward(&self, ids: TokenIds<B>, pass: Pass) -> Tensor<B, 2> {
-        let tables = Tables {
-            word: self.word_embeddings.weight.val(),
-            position: self.position_embeddings.weight.val(),
-            segment: self.token_type_embeddings.weight.val(),
+    fn forward(&self, mut ids: TokenIds<B>, pass: Pass) -> Tensor<B, 2> {
+        let word = self.word_embeddings.weight.val();
+        let segment = match &self.token_type_embeddings {
+            Some(table) => table.weight.val(),
+            // All are of the one type that adds nothing.
+            None => Tensor::zeros([1, word.dims()[1]], &word.device()),
         };
+        let tables = Tables { word, position: self.position_embeddings.weight.val(), segment };
+        if self.first_position > 0 {
+            ids.position = ids.position.add_scalar(self.first_position as i64);
+        }
         let norm = norm(&self.layer_norm, self.epsilon);
-        B::embed(tables, ids, norm, pass.dropout(Place::Embeddings, self.dropout))
+        let dropout = pass.dropout(Place::Embeddings, self.dropout);
+        let hidden = B::embed(tables, ids, norm, dropout);
+        match &self.projection {
+            Some(projection) => linear(projection, hidden, pass),
+            None => hidden,
+        }
     }
 }
 
@@ -244,7 +277,7 @@ impl<B: ModelKernels> Attention<B> {
         let precision = pass.precision();
         let setup = Setup { heads: self.heads, queries: wanted, dropout, precision };
         let context = B::self_attention(inputs, sequences, setup);
-        let dropout = pass.dropout(Place::AfterAttention(layer), self.dropout);
+        let dropout = pass.dropout(Place::AfterAttention(layer), self.output_dropout);
         let norm = norm(&self.layer_norm, self.epsilon);
         B::dropout_add_norm(linear(&self.output, context, pass), asking, norm, dropout)
     }
@@ -262,7 +295,8 @@ impl<B: ModelKernels> Layer<B> {
         pass: Pass,
     ) -> Tensor<B, 2> {
         let hidden = self.attention.forward(hidden, sequences, wanted, layer, pass);
-        let inner = B::dense_gelu(hidden.clone(), dense(&self.intermediate, pass));
+        let intermediate = dense(&self.intermediate, pass);
+        let inner = B::dense_activated(hidden.clone(), intermediate, self.activation);
         let dropout = pass.dropout(Place::AfterFeedForward(layer), self.dropout);
         let norm = norm(&self.layer_norm, self.epsilon);
         B::dropout_add_norm(linear(&self.output, inner, pass), hidden, norm, dropout)

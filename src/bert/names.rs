@@ -2,7 +2,7 @@
 //! in [`family`](super::family).
 
 use super::config::BertConfig;
-use super::family::{BERT, Named};
+use super::family::{Family, Named};
 
 /// What PyTorch's data parallelism, Lightning and torch.compile put before all names.
 const WRAPPERS: [&str; 3] = ["module.", "model.", "_orig_mod."];
@@ -28,32 +28,33 @@ impl ParamPath {
         self.0.pop();
     }
 
-    /// The Hugging Face name of the parameter that the path leads to.
-    pub fn hf_name(&self) -> String {
-        hf_name(&self.0)
+    /// The Hugging Face name of the parameter that the path leads to, in a model of this family.
+    pub fn hf_name(&self, family: &Family) -> String {
+        hf_name(family, &self.0)
     }
 }
 
 /// Translates a path of field names such as `bert`, `encoder`, `0`, `attention`, `query`, `weight`.
-pub fn hf_name(path: &[String]) -> String {
+pub fn hf_name(family: &Family, path: &[String]) -> String {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     // A wrapper around the classifier may add a leading field of its own.
     let start = path.iter().position(|field| matches!(*field, "bert" | "heads"));
     let (_, path) = path.split_at(start.unwrap_or(0));
-    known_name(path).unwrap_or_else(|| path.join("."))
+    known_name(family, path).unwrap_or_else(|| path.join("."))
 }
 
-fn known_name(path: &[&str]) -> Option<String> {
+fn known_name(family: &Family, path: &[&str]) -> Option<String> {
     let (module, leaf) = match path {
         ["bert", "embeddings", module @ .., leaf] => {
-            (format!("{}{}", BERT.prefix, find(BERT.embeddings, module)?), leaf)
+            (format!("{}{}", family.prefix, find(family.embeddings, module)?), leaf)
         }
         ["bert", "encoder", layer, module @ .., leaf] => {
-            (format!("{}{}", layer_prefix(layer), find(BERT.layer, module)?), leaf)
+            let Family { prefix, layers, .. } = family;
+            (format!("{prefix}{layers}{layer}.{}", find(family.layer, module)?), leaf)
         }
         // Hugging Face's models have one head.
-        ["heads", "0", "dense", leaf] => (BERT.head.dense.to_string(), leaf),
-        ["heads", "0", "output", leaf] => (BERT.head.output.to_string(), leaf),
+        ["heads", "0", "dense", leaf] => (family.head.dense.to_string(), leaf),
+        ["heads", "0", "output", leaf] => (family.head.output.to_string(), leaf),
         _ => return None,
     };
     // LayerNorm's are called otherwise in burn.
@@ -70,22 +71,18 @@ fn find(names: &[Named], module: &[&str]) -> Option<&'static str> {
     names.iter().find(|(path, _)| *path == module).map(|(_, name)| *name)
 }
 
-fn layer_prefix(layer: &str) -> String {
-    format!("{}{}{layer}.", BERT.prefix, BERT.layers)
-}
-
 /// The weight of the head's output layer, `[outputs, hidden]`.
-pub fn output_weight() -> String {
-    format!("{}.weight", BERT.head.output)
+pub fn output_weight(family: &Family) -> String {
+    format!("{}.weight", family.head.output)
 }
 
 /// The Hugging Face name of a tensor that a checkpoint calls `stored`; `None` for one that is no part
-/// of a classifier (`cls.*`, `position_ids`).
+/// of a classifier of this family (`cls.*`, `position_ids`).
 ///
-/// Known are names without the `bert.` prefix, the `gamma` and `beta` of the first TensorFlow
+/// Known are names without the family's prefix, the `gamma` and `beta` of the first TensorFlow
 /// conversions, the names that wrappers around the model put before them, and the head of the original program:
 /// `pooler.dense.*` and `scoring_list.0.*`.
-pub(super) fn from_stored(stored: &str) -> Option<String> {
+pub(super) fn from_stored(family: &Family, stored: &str) -> Option<String> {
     let mut name = stored;
     while let Some(inner) = WRAPPERS.iter().find_map(|wrapper| name.strip_prefix(wrapper)) {
         name = inner;
@@ -100,34 +97,44 @@ pub(super) fn from_stored(stored: &str) -> Option<String> {
         return None;
     }
     if let Some(leaf) = name.strip_prefix(ORIGINAL_OUTPUT) {
-        return Some(format!("{}.{leaf}", BERT.head.output));
+        return Some(format!("{}.{leaf}", family.head.output));
     }
-    if BERT.parts.iter().any(|part| name.starts_with(part)) {
-        return Some(format!("{}{name}", BERT.prefix));
+    if family.parts.iter().any(|part| name.starts_with(part)) {
+        return Some(format!("{}{name}", family.prefix));
     }
-    (name.starts_with(BERT.prefix) || is_head(&name)).then_some(name)
+    (name.starts_with(family.prefix) || is_head(family, &name)).then_some(name)
 }
 
 /// The encoder's tensors under their Hugging Face names, with their shapes there.
 pub(super) fn encoder_shapes(config: &BertConfig) -> Vec<(String, Vec<usize>)> {
-    let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+    let (hidden, inner, width) =
+        (config.hidden_size, config.intermediate_size, config.embedding_width());
     let mut shapes = Vec::new();
     let mut add = |module: &str, leaf: &str, shape: Vec<usize>| {
         let path: Vec<String> = module.split('.').chain([leaf]).map(str::to_string).collect();
-        shapes.push((hf_name(&path), shape));
+        shapes.push((hf_name(config.family, &path), shape));
     };
     for (table, entries) in [
         ("word_embeddings", config.vocab_size),
         ("position_embeddings", config.max_position_embeddings),
         ("token_type_embeddings", config.type_vocab_size),
     ] {
-        add(&format!("bert.embeddings.{table}"), "weight", vec![entries, hidden]);
+        if entries > 0 {
+            add(&format!("bert.embeddings.{table}"), "weight", vec![entries, width]);
+        }
+    }
+    for leaf in ["gamma", "beta"] {
+        add("bert.embeddings.layer_norm", leaf, vec![width]);
+    }
+    if config.embedding_size.is_some() {
+        add("bert.embeddings.projection", "weight", vec![hidden, width]);
+        add("bert.embeddings.projection", "bias", vec![hidden]);
     }
     let layers = 0..config.num_hidden_layers;
     let in_layers = layers.clone().flat_map(|n| {
         ["attention.layer_norm", "layer_norm"].map(|norm| format!("bert.encoder.{n}.{norm}"))
     });
-    for norm in std::iter::once("bert.embeddings.layer_norm".to_string()).chain(in_layers) {
+    for norm in in_layers {
         for leaf in ["gamma", "beta"] {
             add(&norm, leaf, vec![hidden]);
         }
@@ -156,21 +163,28 @@ pub(super) fn is_transposed(hf_name: &str) -> bool {
 }
 
 /// Whether the tensor belongs to the task head rather than to the pre-trained encoder.
-pub(super) fn is_head(hf_name: &str) -> bool {
-    [BERT.head.dense, BERT.head.output]
+pub(super) fn is_head(family: &Family, hf_name: &str) -> bool {
+    [family.head.dense, family.head.output]
         .into_iter()
         .any(|layer| hf_name.strip_prefix(layer).is_some_and(|leaf| leaf.starts_with('.')))
 }
 
+/// The family whose encoder has a tensor `hf_name`; those whose names are the same are one here.
+fn family_of(hf_name: &str) -> Option<&'static Family> {
+    Family::ALL.into_iter().find(|family| hf_name.starts_with(family.prefix))
+}
+
 /// Whether PLATON prunes the tensor `hf_name`.
 pub fn is_prunable(hf_name: &str) -> bool {
-    BERT.prunable.iter().any(|part| hf_name.contains(part))
+    family_of(hf_name)
+        .is_some_and(|family| family.prunable.iter().any(|part| hf_name.contains(part)))
 }
 
 /// Layer number and module of a layer's tensor, for reports:
 /// `bert.encoder.layer.3.attention.self.query.weight` gives `(3, "attention.self.query")`.
 pub fn layer_and_matrix(hf_name: &str) -> Option<(usize, &str)> {
-    let in_layers = hf_name.strip_prefix(BERT.prefix)?.strip_prefix(BERT.layers)?;
+    let family = family_of(hf_name)?;
+    let in_layers = hf_name.strip_prefix(family.prefix)?.strip_prefix(family.layers)?;
     let (number, rest) = in_layers.split_once('.')?;
     let (matrix, _) = rest.rsplit_once('.')?;
     Some((number.parse().ok()?, matrix))
@@ -179,6 +193,7 @@ pub fn layer_and_matrix(hf_name: &str) -> Option<(usize, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bert::family::{BERT, CAMEMBERT, DISTILBERT, ELECTRA, ROBERTA};
 
     #[test]
     fn every_kind_of_parameter_has_its_hugging_face_name() {
@@ -205,7 +220,26 @@ mod tests {
             ("heads.0.output.bias", "classifier.bias"),
         ] {
             let path: Vec<String> = path.split('.').map(String::from).collect();
-            assert_eq!(hf_name(&path), expected);
+            assert_eq!(hf_name(&BERT, &path), expected);
+        }
+        for (family, path, expected) in [
+            (&ROBERTA, "heads.0.dense.weight", "classifier.dense.weight"),
+            (&ROBERTA, "heads.0.output.bias", "classifier.out_proj.bias"),
+            (
+                &CAMEMBERT,
+                "bert.encoder.3.attention.key.bias",
+                "roberta.encoder.layer.3.attention.self.key.bias",
+            ),
+            (
+                &DISTILBERT,
+                "bert.encoder.1.attention.layer_norm.gamma",
+                "distilbert.transformer.layer.1.sa_layer_norm.weight",
+            ),
+            (&DISTILBERT, "heads.0.dense.bias", "pre_classifier.bias"),
+            (&ELECTRA, "bert.embeddings.projection.weight", "electra.embeddings_project.weight"),
+        ] {
+            let path: Vec<String> = path.split('.').map(String::from).collect();
+            assert_eq!(hf_name(family, &path), expected);
         }
     }
 
@@ -216,6 +250,11 @@ mod tests {
         assert!(!is_prunable("bert.encoder.layer.0.attention.output.LayerNorm.weight"));
         assert!(!is_prunable("bert.embeddings.word_embeddings.weight"));
         assert!(!is_prunable("bert.pooler.dense.weight"));
+        assert!(is_prunable("roberta.encoder.layer.0.output.dense.bias"));
+        assert!(!is_prunable("roberta.pooler.dense.bias") && !is_prunable("classifier.dense.bias"));
+        assert!(is_prunable("distilbert.transformer.layer.0.ffn.lin2.weight"));
+        assert!(!is_prunable("distilbert.transformer.layer.0.sa_layer_norm.weight"));
+        assert!(!is_prunable("electra.embeddings_project.weight"));
         assert!(!is_prunable("classifier.weight"));
     }
 
@@ -238,7 +277,28 @@ mod tests {
             ("bert.embeddings.position_ids", None),
             ("cls.predictions.bias", None),
         ] {
-            assert_eq!(from_stored(stored).as_deref(), expected, "{stored}");
+            assert_eq!(from_stored(&BERT, stored).as_deref(), expected, "{stored}");
+        }
+        for (family, stored, expected) in [
+            (
+                &ROBERTA,
+                "encoder.layer.1.output.dense.bias",
+                Some("roberta.encoder.layer.1.output.dense.bias"),
+            ),
+            (&ROBERTA, "roberta.embeddings.position_ids", None),
+            (&ROBERTA, "lm_head.dense.weight", None),
+            (&ROBERTA, "classifier.dense.weight", Some("classifier.dense.weight")),
+            (
+                &DISTILBERT,
+                "transformer.layer.0.ffn.lin1.bias",
+                Some("distilbert.transformer.layer.0.ffn.lin1.bias"),
+            ),
+            (&DISTILBERT, "vocab_projector.bias", None),
+            (&DISTILBERT, "pre_classifier.bias", Some("pre_classifier.bias")),
+            (&ELECTRA, "embeddings_project.bias", Some("electra.embeddings_project.bias")),
+            (&ELECTRA, "discriminator_predictions.dense.bias", None),
+        ] {
+            assert_eq!(from_stored(family, stored).as_deref(), expected, "{stored}");
         }
     }
 
@@ -247,6 +307,10 @@ mod tests {
         assert_eq!(
             layer_and_matrix("bert.encoder.layer.3.attention.self.query.weight"),
             Some((3, "attention.self.query"))
+        );
+        assert_eq!(
+            layer_and_matrix("distilbert.transformer.layer.2.attention.q_lin.weight"),
+            Some((2, "attention.q_lin"))
         );
         assert_eq!(layer_and_matrix("classifier.weight"), None);
     }

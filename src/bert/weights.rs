@@ -11,7 +11,7 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use super::compact::CompactTensor;
 use super::config::BertConfig;
 use super::container::{self, ElementType, TensorEntry};
-use super::family::BERT;
+use super::family::Family;
 use super::finite;
 use super::names::{self, ParamPath};
 use super::sparse::Form;
@@ -41,6 +41,8 @@ pub struct Loaded<M> {
 /// The weights of a checkpoint under their Hugging Face names.
 #[derive(Debug, Clone)]
 pub struct Tensors {
+    /// Whose names they are.
+    pub family: &'static Family,
     /// The file they come from.
     pub file: PathBuf,
     /// By name.
@@ -56,12 +58,16 @@ impl Tensors {
     ///
     /// # Errors
     /// A value of a tensor that is used is not finite.
-    pub fn new(file: &Path, stored: BTreeMap<String, StoredTensor>) -> Result<Self> {
+    pub fn new(
+        family: &'static Family,
+        file: &Path,
+        stored: BTreeMap<String, StoredTensor>,
+    ) -> Result<Self> {
         let (mut tensors, mut unused) = (BTreeMap::new(), Vec::new());
         // In the order of the names, so that the original's own `pooler.dense`, which its head
         // uses, replaces the pre-trained `bert.pooler.dense` beside it.
         for (name, tensor) in stored {
-            match names::from_stored(&name) {
+            match names::from_stored(family, &name) {
                 Some(hf_name) => {
                     finite::check(file, &name, &tensor.shape, &tensor.values)?;
                     tensors.insert(hf_name, tensor);
@@ -69,17 +75,22 @@ impl Tensors {
                 None => unused.push(name),
             }
         }
-        Ok(Self { file: file.to_path_buf(), tensors, compact: BTreeMap::new(), unused })
+        let (file, compact) = (file.to_path_buf(), BTreeMap::new());
+        Ok(Self { family, file, tensors, compact, unused })
     }
 
     /// The tensors of a sparse file; the layers' matrices are not expanded.
     ///
     /// # Errors
     /// As [`new`](Self::new).
-    pub fn from_sparse(file: &Path, forms: BTreeMap<String, Form<'_>>) -> Result<Self> {
+    pub fn from_sparse(
+        family: &'static Family,
+        file: &Path,
+        forms: BTreeMap<String, Form<'_>>,
+    ) -> Result<Self> {
         let (mut stored, mut compact) = (BTreeMap::new(), BTreeMap::new());
         for (name, form) in forms {
-            let known = names::from_stored(&name);
+            let known = names::from_stored(family, &name);
             let of_layer = known.filter(|name| names::layer_and_matrix(name).is_some());
             match of_layer.and_then(|name| Some((name, CompactTensor::of(&form)?))) {
                 Some((hf_name, tensor)) => {
@@ -91,7 +102,7 @@ impl Tensors {
                 }
             }
         }
-        Ok(Self { compact, ..Self::new(file, stored)? })
+        Ok(Self { compact, ..Self::new(family, file, stored)? })
     }
 
     /// With every element of all tensors.
@@ -110,7 +121,7 @@ impl Tensors {
     /// Puts the head's outputs into another order: the output n becomes what `order[n]` was.
     pub fn reorder_outputs(&mut self, order: &[usize]) {
         for leaf in ["weight", "bias"] {
-            let name = format!("{}.{leaf}", BERT.head.output);
+            let name = format!("{}.{leaf}", self.family.head.output);
             let Some(tensor) = self.tensors.get_mut(&name) else { continue };
             let rows = tensor.shape.first().copied().unwrap_or(0);
             let width = tensor.values.len() / rows.max(1);
@@ -124,7 +135,7 @@ impl Tensors {
     /// # Errors
     /// Its weight has another shape.
     pub fn outputs(&self, hidden: usize) -> Result<Option<usize>> {
-        let name = names::output_weight();
+        let name = names::output_weight(self.family);
         match self.tensors.get(&name).map(|tensor| tensor.shape.as_slice()) {
             None => Ok(None),
             Some([outputs, width]) if *outputs > 0 && *width == hidden => Ok(Some(*outputs)),
@@ -169,12 +180,12 @@ impl Tensors {
     ///
     /// # Errors
     /// It is no safetensors file, or holds numbers of another type or ones that are not finite.
-    pub fn from_safetensors(path: &Path, bytes: &[u8]) -> Result<Self> {
+    pub fn from_safetensors(family: &'static Family, path: &Path, bytes: &[u8]) -> Result<Self> {
         let file = SafeTensors::deserialize(bytes)
             .map_err(|e| Error::content(path, None, "a safetensors file", e))?;
         let mut stored = BTreeMap::new();
         for (name, view) in file.iter() {
-            if names::from_stored(name).is_none() {
+            if names::from_stored(family, name).is_none() {
                 let (shape, values) = (Vec::new(), Vec::new());
                 stored.insert(name.to_string(), StoredTensor { shape, values });
                 continue;
@@ -186,7 +197,7 @@ impl Tensors {
             let shape = view.shape().to_vec();
             stored.insert(name.to_string(), StoredTensor { shape, values });
         }
-        Self::new(path, stored)
+        Self::new(family, path, stored)
     }
 }
 
@@ -200,9 +211,9 @@ pub fn load<B: Backend, M: Module<B>>(
     parts: Parts,
     device: &B::Device,
 ) -> Result<Loaded<M>> {
-    let Tensors { file, tensors, mut unused, .. } = tensors.expanded();
-    let mut loader =
-        Loader { path: ParamPath::default(), file: &file, tensors, parts, device, error: None };
+    let Tensors { family, file, tensors, mut unused, .. } = tensors.expanded();
+    let (path, file) = (ParamPath::default(), file.as_path());
+    let mut loader = Loader { family, path, file, tensors, parts, device, error: None };
     let model = model.map(&mut loader);
     if let Some(error) = loader.error {
         return Err(error);
@@ -213,6 +224,7 @@ pub fn load<B: Backend, M: Module<B>>(
 }
 
 struct Loader<'a, B: Backend> {
+    family: &'static Family,
     path: ParamPath,
     file: &'a Path,
     tensors: BTreeMap<String, StoredTensor>,
@@ -247,8 +259,9 @@ impl<B: Backend> ModuleMapper<B> for Loader<'_, B> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
-        let name = self.path.hf_name();
-        if self.error.is_some() || (self.parts == Parts::Encoder && names::is_head(&name)) {
+        let name = self.path.hf_name(self.family);
+        let is_left = self.parts == Parts::Encoder && names::is_head(self.family, &name);
+        if self.error.is_some() || is_left {
             return param;
         }
         let (id, tensor, mapper) = param.consume();
@@ -267,7 +280,7 @@ impl<B: Backend> ModuleMapper<B> for Loader<'_, B> {
 
 fn missing(file: &Path, name: &str) -> Error {
     Error::content(file, None, format!("a tensor {name}"), "none of that name")
-        .hint("the file must hold a BERT with the sizes of its config.json")
+        .hint("the file must hold a model of the kind and the sizes of its config.json")
 }
 
 fn misshapen(file: &Path, name: &str, expected: &[usize], found: &[usize]) -> Error {
@@ -324,17 +337,22 @@ impl StoredTensor {
     }
 }
 
-/// All parameters of `model` under their Hugging Face names, sorted.
+/// All parameters of `model` under the Hugging Face names of its family, sorted.
 ///
 /// # Errors
 /// The backend cannot hand out the values of one.
-pub fn collect<B: Backend, M: Module<B>>(model: &M) -> Result<BTreeMap<String, StoredTensor>> {
-    let mut collector = Collector { path: ParamPath::default(), tensors: Ok(BTreeMap::new()) };
+pub fn collect<B: Backend, M: Module<B>>(
+    family: &'static Family,
+    model: &M,
+) -> Result<BTreeMap<String, StoredTensor>> {
+    let (path, tensors) = (ParamPath::default(), Ok(BTreeMap::new()));
+    let mut collector = Collector { family, path, tensors };
     model.visit(&mut collector);
     collector.tensors
 }
 
 struct Collector {
+    family: &'static Family,
     path: ParamPath,
     tensors: Result<BTreeMap<String, StoredTensor>>,
 }
@@ -349,7 +367,7 @@ impl<B: Backend> ModuleVisitor<B> for Collector {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-        let name = self.path.hf_name();
+        let name = self.path.hf_name(self.family);
         let Ok(tensors) = &mut self.tensors else { return };
         let data = param.val().into_data().convert::<f32>();
         let mut shape = data.shape.to_vec();

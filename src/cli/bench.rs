@@ -107,7 +107,7 @@ struct Timed {
 /// Times batches of each kind, dense and sparse in turn, on random tokens.
 fn times(dense: &dyn Model, sparse: &dyn Model, bert: &BertConfig, rounds: usize) -> Vec<Timed> {
     let kinds = BATCHES.into_iter().flat_map(|batch| TOKENS.map(|tokens| (batch, tokens)));
-    let fits = kinds.filter(|(_, tokens)| *tokens <= bert.max_position_embeddings);
+    let fits = kinds.filter(|(_, tokens)| *tokens <= bert.max_tokens());
     fits.map(|(batch, tokens)| {
         let samples: Vec<Sample> = (0..batch).map(|n| sample(n, tokens, bert)).collect();
         let time = |model: &dyn Model| {

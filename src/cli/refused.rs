@@ -40,7 +40,6 @@ const REFUSED: &[Refused] = &[
     refused("--master-port", DISTRIBUTED),
     refused("--cuda", "use --backend cuda"),
     refused("--fp16-opt-level", "leave it out: --fp16 is like level O1"),
-    refused("--encoder-type", "leave it out: the encoder is always BERT"),
     refused("--init-ratio", "leave it out: all weights of the checkpoint are used"),
     refused("--data-sort-on", "use --bin-on, which fills batches with samples of like length"),
     refused("--dropout-w", "use --dropout-p and --bert-dropout-p"),

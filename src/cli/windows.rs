@@ -136,7 +136,7 @@ impl<R: Read> Windows<'_, R> {
             rows.push(row);
         }
         let Encoding { encoder, bert, .. } = self.encoding;
-        let reach = bert.max_position_embeddings;
+        let reach = bert.max_tokens();
         let samples = encoder.encode_batch(&rows, reach, &mut self.words)?;
         for (line, sample) in lines.iter().zip(&samples) {
             check_ids(std::slice::from_ref(sample), self.path, *line, bert)?;

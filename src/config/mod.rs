@@ -243,6 +243,12 @@ impl RunConfig {
                 "0: all uncertainties would be 0, and nothing would be pruned",
             ));
         }
+        let Model { keep_head, from_scratch, model_ckpt, .. } = self.model();
+        if *keep_head && (*from_scratch || model_ckpt.is_some()) {
+            let other = if *from_scratch { "from_scratch" } else { "model_ckpt" };
+            return Err(Error::value("keep_head", "the head of init_checkpoint", other)
+                .hint(format!("leave {other} or keep_head away")));
+        }
         let Logging { log_file, tensorboard_logdir, .. } = self.logging();
         for (name, value) in [("log_file", log_file), ("tensorboard_logdir", tensorboard_logdir)] {
             // They lie in the run folder, which a path could leave.

@@ -47,6 +47,12 @@ settings! {
         tokenizer: EmptyIsNone = PathBuf::new();
         /// Fine-tuned checkpoint to start from with its head (a warm start, with --resume).
         model_ckpt: EmptyIsNone = PathBuf::new(), Flag::Requires("resume");
+        /// Kind of the encoder, to be compared with the checkpoint's: bert (the original's 1), roberta
+        /// (2), electra (7), distilbert, xlm-roberta or camembert.
+        encoder_type: Any<String> = String::new();
+        /// Begin with the head of a checkpoint that is fine-tuned for the task; labels are matched by
+        /// name.
+        keep_head: Any<bool> = false;
         /// Keep the first so many encoder layers; -1 for all.
         num_hidden_layers: MinusOneIsAll = -1;
         /// Draw the weights afresh; take only sizes and tokenizer from the checkpoint.
@@ -156,8 +162,9 @@ settings! {
 /// The settings that may differ where a run goes on from a checkpoint. They say where it reads and
 /// writes and what it reports, but decide no weight; what those of the paths lead to is compared
 /// instead. A checkpoint is bound to all others.
-pub const FREE: [&str; 17] = [
+pub const FREE: [&str; 18] = [
     "data_dir",
+    "encoder_type",
     "task_def",
     "init_checkpoint",
     "tokenizer",

@@ -1,4 +1,4 @@
-//! Downloads GLUE's official files and BERT checkpoints of Hugging Face.
+//! Downloads GLUE's official files and checkpoints of Hugging Face.
 //!
 //! `CACHE/CoLA.zip` -> `DATA/CoLA/train.tsv`, and `google-bert/bert-base-uncased` -> a folder with
 //! `config.json`, `model.safetensors` and the tokenizer. What is in place is not fetched again.
@@ -231,13 +231,13 @@ fn read_small(path: &Path) -> Result<Vec<u8>> {
     })
 }
 
-/// Brings a BERT checkpoint into the folder `into`: `bert-base-uncased` or another of Google's four
-/// by its short name, any other as `owner/name`. Nothing is asked of the server if the folder holds
+/// Brings a checkpoint into the folder `into`: `bert-base-uncased` or another well-known one by its
+/// short name, any other as `owner/name`. Nothing is asked of the server if the folder holds
 /// a whole checkpoint.
 ///
 /// # Errors
-/// The name cannot be one, a file cannot be fetched (see [`Fetcher::fetch`]), or it is not a BERT
-/// model with a tokenizer.
+/// The name cannot be one, a file cannot be fetched (see [`Fetcher::fetch`]), or it is not a model of
+/// a known kind with a tokenizer.
 pub fn model(
     name: &str,
     into: &Path,
@@ -287,7 +287,7 @@ pub fn model(
         tokenizers += usize::from(get(file, true)? != Outcome::Absent);
     }
     if tokenizers == 0 {
-        let found = "a repository without either";
+        let found = "a repository without any of them";
         return Err(Error::value("model", TOKENIZERS.join(" or "), found)
             .hint("choose a model with a tokenizer, or put its vocab.txt into the folder"));
     }
@@ -304,10 +304,10 @@ pub fn model(
 }
 
 const CONFIG: &str = "config.json";
-const TOKENIZERS: [&str; 2] = ["tokenizer.json", "vocab.txt"];
+const TOKENIZERS: [&str; 3] = ["tokenizer.json", "vocab.txt", "vocab.json"];
 /// What else decides the token ids of a text, where it is there.
-const BESIDE_TOKENIZERS: [&str; 3] =
-    ["tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"];
+const BESIDE_TOKENIZERS: [&str; 4] =
+    ["merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"];
 const WEIGHTS: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
 
 /// Another kind of model is noticed before its weights come.
@@ -316,14 +316,16 @@ fn check_config(repository: &str, path: &Path) -> Result<()> {
     let found = match &parsed {
         // Old checkpoints do not say what they are.
         Ok(Value::Object(config)) => match config.get("model_type").and_then(Value::as_str) {
-            None | Some(sources::MODEL_TYPE) => return Ok(()),
+            None => return Ok(()),
+            Some(known) if sources::MODEL_TYPES.contains(&known) => return Ok(()),
             Some(other) => format!("model_type '{other}'"),
         },
         _ => "no JSON object".to_owned(),
     };
     // It must not be taken for that of the next model that is brought here.
     fs::remove_file(path).map_err(|e| Error::io(path, "remove", e))?;
-    Err(Error::value("model", "a BERT model", format!("{found} in {CONFIG} of {repository}")))
+    let expected = format!("a model of the kind {}", sources::MODEL_TYPES.join(", "));
+    Err(Error::value("model", expected, format!("{found} in {CONFIG} of {repository}")))
 }
 
 #[cfg(test)]

@@ -236,10 +236,12 @@ fn a_model_comes_once_and_its_weights_last() {
 fn all_that_decides_the_token_ids_comes_along() {
     let files = [
         "config.json",
+        "merges.txt",
         "tokenizer_config.json",
         "special_tokens_map.json",
         "added_tokens.json",
         "vocab.txt",
+        "vocab.json",
         "model.safetensors",
     ];
     let server = hub(&files.map(|name| (name, &b"{}"[..])));
@@ -273,21 +275,21 @@ fn old_repositories_have_pickled_weights() {
 }
 
 #[test]
-fn what_is_no_bert_model_is_refused_before_its_weights_come() {
+fn what_is_no_model_of_a_known_kind_is_refused_before_its_weights_come() {
     for (config, found) in
         [("{\"model_type\": \"gpt2\"}", "model_type 'gpt2'"), ("<html>", "no JSON")]
     {
         let server = hub(&[("config.json", config.as_bytes())]);
         let place = Place::new(&server);
         let message = place.model("bert-base-uncased").unwrap_err().to_string();
-        assert!(message.contains("expected a BERT model, found "), "{message}");
+        assert!(message.contains("electra, found "), "{message}");
         assert!(message.contains(found), "{message}");
         assert_eq!(server.seen().len(), 1);
         assert!(place.names("model").is_empty());
     }
     let server = hub(&[("config.json", b"{}"), ("model.safetensors", b"weights")]);
     let message = Place::new(&server).model("bert-base-uncased").unwrap_err().to_string();
-    assert!(message.contains("expected tokenizer.json or vocab.txt"), "{message}");
+    assert!(message.contains("expected tokenizer.json or vocab.txt or vocab.json"), "{message}");
     let server = hub(&[("config.json", b"{}"), ("vocab.txt", b"[PAD]")]);
     let message = Place::new(&server).model("bert-base-uncased").unwrap_err().to_string();
     assert!(message.contains("pytorch_model.bin: the server has no such file"), "{message}");

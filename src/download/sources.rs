@@ -115,18 +115,28 @@ const SOURCES: &[Source] = &[
     },
 ];
 
-/// The `model_type` of models that can be used; `bert::family`, which this module does not know,
-/// has the same.
-pub const MODEL_TYPE: &str = "bert";
+/// The `model_type`s of models that can be used; `bert::family`, which this module does not know, has
+/// the same.
+pub const MODEL_TYPES: [&str; 6] =
+    ["bert", "roberta", "xlm-roberta", "camembert", "distilbert", "electra"];
 
-/// The models that go by their short name at Hugging Face.
-const SHORT_NAMES: &[&str] =
-    &["bert-base-uncased", "bert-large-uncased", "bert-base-cased", "bert-large-cased"];
+/// The models that go by their short name at Hugging Face, with their owners.
+const SHORT_NAMES: [(&str, &str); 9] = [
+    ("bert-base-uncased", "google-bert"),
+    ("bert-large-uncased", "google-bert"),
+    ("bert-base-cased", "google-bert"),
+    ("bert-large-cased", "google-bert"),
+    ("roberta-base", "FacebookAI"),
+    ("roberta-large", "FacebookAI"),
+    ("xlm-roberta-base", "FacebookAI"),
+    ("camembert-base", "almanach"),
+    ("distilbert-base-uncased", "distilbert"),
+];
 
 /// Whether a model goes by this short name.
 #[must_use]
 pub fn is_well_known(name: &str) -> bool {
-    SHORT_NAMES.contains(&name)
+    SHORT_NAMES.iter().any(|(short, _)| *short == name)
 }
 
 /// The source of a task.
@@ -157,8 +167,8 @@ pub fn hub_url(base: Option<&str>, repository: &str, file: &str) -> String {
 /// # Errors
 /// The name is neither a known short one nor of the form `owner/name`.
 pub fn repository(model: &str) -> Result<String> {
-    if SHORT_NAMES.contains(&model) {
-        return Ok(format!("google-bert/{model}"));
+    if let Some((short, owner)) = SHORT_NAMES.iter().find(|(short, _)| *short == model) {
+        return Ok(format!("{owner}/{short}"));
     }
     let plain = |part: &str| {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
@@ -167,7 +177,8 @@ pub fn repository(model: &str) -> Result<String> {
     match model.split_once('/') {
         Some((owner, name)) if plain(owner) && plain(name) => Ok(model.to_owned()),
         _ => {
-            let expected = format!("owner/name or one of {}", SHORT_NAMES.join(", "));
+            let expected =
+                format!("owner/name or one of {}", SHORT_NAMES.map(|(short, _)| short).join(", "));
             Err(Error::value("model", expected, format!("'{model}'")))
         }
     }

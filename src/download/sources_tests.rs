@@ -28,6 +28,7 @@ fn a_mirror_has_everything_at_one_address() {
 #[test]
 fn models_have_short_names_or_an_owner() {
     assert_eq!(repository("bert-base-cased").unwrap(), "google-bert/bert-base-cased");
+    assert_eq!(repository("roberta-base").unwrap(), "FacebookAI/roberta-base");
     assert_eq!(repository("someone/my_bert-1.0").unwrap(), "someone/my_bert-1.0");
     for bad in ["bert", "", "a/b/c", "../x", "x/..", "/x", "x/", "a/b?c", "a b/c", "a/b\n"] {
         let message = repository(bad).unwrap_err().to_string();

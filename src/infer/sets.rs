@@ -160,7 +160,7 @@ impl Data<'_> {
     }
 
     fn check_lengths(&self, samples: &[Sample], path: &Path) -> Result<()> {
-        let reach = self.bert.max_position_embeddings;
+        let reach = self.bert.max_tokens();
         let longest = samples.iter().map(|s| s.token_id.len()).max().unwrap_or(0);
         if longest <= reach {
             return Ok(());
@@ -193,12 +193,12 @@ pub fn check_ids(samples: &[Sample], path: &Path, first: usize, bert: &BertConfi
             )
             .hint("the tokenizer must belong to the checkpoint"));
         }
-        if let Some(id) = sample.type_id.iter().find(|id| usize::from(**id) >= bert.type_vocab_size)
-        {
+        let types = bert.token_types();
+        if let Some(id) = sample.type_id.iter().find(|id| usize::from(**id) >= types) {
             return Err(Error::content(
                 path,
                 line,
-                format!("token types below the model's type_vocab_size {}", bert.type_vocab_size),
+                format!("token types below the model's type_vocab_size {types}"),
                 id,
             ));
         }

@@ -1,8 +1,9 @@
 //! From a checkpoint's tensors to the weights that the sparse engine packs.
 
+use crate::activation::Activation;
 use crate::bert::compact::CompactTensor;
 use crate::bert::weights::{StoredTensor, Tensors};
-use crate::bert::{BertConfig, names};
+use crate::bert::{BertConfig, Family, names};
 use crate::error::Result;
 use crate::sparse::Rows;
 use crate::sparse::rowwise::Norm;
@@ -11,14 +12,22 @@ use crate::sparse::weights::{Embeddings, Head, Layer, Linear, Table};
 /// A model's tensors, taken one by one.
 pub struct Source {
     tensors: Tensors,
+    family: &'static Family,
     hidden: usize,
+    activation: Activation,
     epsilon: f32,
 }
 
 impl Source {
     /// Those of a model of this configuration.
     pub fn new(tensors: Tensors, bert: &BertConfig) -> Self {
-        Self { tensors, hidden: bert.hidden_size, epsilon: bert.layer_norm_eps as f32 }
+        Self {
+            tensors,
+            family: bert.family,
+            hidden: bert.hidden_size,
+            activation: bert.hidden_act,
+            epsilon: bert.layer_norm_eps as f32,
+        }
     }
 
     /// Takes the embeddings.
@@ -26,11 +35,24 @@ impl Source {
     /// # Errors
     /// A tensor is missing or has another shape.
     pub fn embeddings(&mut self, bert: &BertConfig) -> Result<Embeddings> {
+        let width = bert.embedding_width();
+        let mut position =
+            self.table("position_embeddings", bert.max_position_embeddings, width)?;
+        // The rows before it stand for no place in a text.
+        position.values.drain(..bert.first_position() * width);
+        let segment = match bert.type_vocab_size {
+            0 => Table { values: vec![0.0; width] },
+            types => self.table("token_type_embeddings", types, width)?,
+        };
+        let projection = bert
+            .embedding_size
+            .map(|width| self.linear("bert.embeddings.projection", [bert.hidden_size, width]));
         Ok(Embeddings {
-            word: self.table("word_embeddings", bert.vocab_size)?,
-            position: self.table("position_embeddings", bert.max_position_embeddings)?,
-            segment: self.table("token_type_embeddings", bert.type_vocab_size)?,
-            norm: self.norm("bert.embeddings.layer_norm")?,
+            word: self.table("word_embeddings", bert.vocab_size, width)?,
+            position,
+            segment,
+            norm: self.norm("bert.embeddings.layer_norm", width)?,
+            projection: projection.transpose()?,
         })
     }
 
@@ -41,7 +63,8 @@ impl Source {
     pub fn head(&mut self, outputs: usize) -> Result<Head> {
         let hidden = self.hidden;
         let dense = self.linear("heads.0.dense", [hidden, hidden])?;
-        Ok(Head { dense, output: self.linear("heads.0.output", [outputs, hidden])? })
+        let activation = self.family.head.activation;
+        Ok(Head { dense, activation, output: self.linear("heads.0.output", [outputs, hidden])? })
     }
 
     /// Takes the layer `n` of a model of this configuration.
@@ -59,29 +82,30 @@ impl Source {
             key: self.linear(&module("attention.key"), [hidden, hidden])?,
             value: self.linear(&module("attention.value"), [hidden, hidden])?,
             output: self.linear(&module("attention.output"), [hidden, hidden])?,
-            attention_norm: self.norm(&module("attention.layer_norm"))?,
+            attention_norm: self.norm(&module("attention.layer_norm"), hidden)?,
             intermediate: self.linear(&module("intermediate"), [neurons, hidden])?,
+            activation: self.activation,
             feed_forward: self.linear(&module("output"), [hidden, neurons])?,
-            norm: self.norm(&module("layer_norm"))?,
+            norm: self.norm(&module("layer_norm"), hidden)?,
         })
     }
 
     /// The parameter with this path of fields, of this shape.
     fn take(&mut self, path: &str, shape: &[usize]) -> Result<StoredTensor> {
         let path: Vec<String> = path.split('.').map(str::to_string).collect();
-        self.tensors.take(&names::hf_name(&path), shape)
+        self.tensors.take(&names::hf_name(self.family, &path), shape)
     }
 
     /// The same where it is not expanded.
     fn compact(&mut self, path: &str, shape: [usize; 2]) -> Option<CompactTensor> {
         let path: Vec<String> = path.split('.').map(str::to_string).collect();
-        let tensor = self.tensors.compact.remove(&names::hf_name(&path))?;
+        let tensor = self.tensors.compact.remove(&names::hf_name(self.family, &path))?;
         (tensor.shape == shape).then_some(tensor)
     }
 
-    fn table(&mut self, name: &str, entries: usize) -> Result<Table> {
+    fn table(&mut self, name: &str, entries: usize, width: usize) -> Result<Table> {
         let path = format!("bert.embeddings.{name}.weight");
-        Ok(Table { values: self.take(&path, &[entries, self.hidden])?.values })
+        Ok(Table { values: self.take(&path, &[entries, width])?.values })
     }
 
     fn linear(&mut self, module: &str, shape: [usize; 2]) -> Result<Linear> {
@@ -93,9 +117,9 @@ impl Source {
         Ok(Linear { weight, bias: self.take(&bias, &[shape[0]])?.values })
     }
 
-    fn norm(&mut self, module: &str) -> Result<Norm> {
-        let gamma = self.take(&format!("{module}.gamma"), &[self.hidden])?.values;
-        let beta = self.take(&format!("{module}.beta"), &[self.hidden])?.values;
+    fn norm(&mut self, module: &str, width: usize) -> Result<Norm> {
+        let gamma = self.take(&format!("{module}.gamma"), &[width])?.values;
+        let beta = self.take(&format!("{module}.beta"), &[width])?.values;
         Ok(Norm { gamma, beta, epsilon: self.epsilon })
     }
 }

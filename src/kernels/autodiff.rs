@@ -18,6 +18,7 @@ use super::operands::{
     SeededDropout, Setup, Tables, TokenIds,
 };
 use super::sequences::Sequences;
+use crate::activation::Activation;
 
 /// A primitive of D dimensions as a tensor of the same shape.
 fn wrap<B: Backend, const D: usize>(primitive: FloatTensor<B>) -> Tensor<B, D> {
@@ -112,9 +113,9 @@ impl<B: LayerKernels> Fused<B, 3> for DenseLayer {
 }
 
 #[derive(Debug, Clone)]
-struct DenseGelu(Products);
+struct DenseActivated(Products, Activation);
 
-impl<B: LayerKernels> Fused<B, 3> for DenseGelu {
+impl<B: LayerKernels> Fused<B, 3> for DenseActivated {
     type Saved = (Tensor<B, 2>, Tensor<B, 2>, Tensor<B, 2>);
 
     fn forward(
@@ -125,13 +126,13 @@ impl<B: LayerKernels> Fused<B, 3> for DenseGelu {
         let (x, weight) = (wrap(x), wrap(weight));
         let bias = wrap(bias);
         let dense = Dense::<B> { weight: Tensor::clone(&weight), bias, products: self.0 };
-        let (output, slope) = B::dense_gelu_forward(Tensor::clone(&x), dense, keep);
+        let (output, slope) = B::dense_activated_forward(Tensor::clone(&x), dense, self.1, keep);
         (output, slope.map(|slope| (x, weight, slope)))
     }
 
     fn backward(self, (x, weight, slope): Self::Saved, grad: Tensor<B, 2>) -> [FloatTensor<B>; 3] {
         let DenseGradients { x, weight, bias } =
-            B::dense_gelu_backward(x, weight, slope, grad, self.0);
+            B::dense_activated_backward(x, weight, slope, grad, self.0);
         [unwrap(x), unwrap(weight), unwrap(bias)]
     }
 }
@@ -240,9 +241,14 @@ impl<B: LayerKernels, C: CheckpointStrategy> ModelKernels for Autodiff<B, C> {
         apply(DenseLayer(products), [unwrap(x), unwrap(weight), unwrap(bias)])
     }
 
-    fn dense_gelu(x: Tensor<Self, 2>, dense: Dense<Self>) -> Tensor<Self, 2> {
+    fn dense_activated(
+        x: Tensor<Self, 2>,
+        dense: Dense<Self>,
+        activation: Activation,
+    ) -> Tensor<Self, 2> {
         let Dense { weight, bias, products } = dense;
-        apply(DenseGelu(products), [unwrap(x), unwrap(weight), unwrap(bias)])
+        let operation = DenseActivated(products, activation);
+        apply(operation, [unwrap(x), unwrap(weight), unwrap(bias)])
     }
 
     fn dropout_add_norm(

@@ -3,7 +3,7 @@
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 use std::sync::{Mutex, PoisonError};
 
-use burn::tensor::activation::softmax;
+use burn::tensor::activation::{relu, sigmoid, softmax, tanh};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Distribution, FloatDType, IndexingUpdateOp, Int, Tensor, TensorData};
 
@@ -12,6 +12,7 @@ use super::operands::{
     Tables, TokenIds,
 };
 use super::sequences::{Queries, Sequences};
+use crate::activation::{Activation, GELU_TANH};
 
 /// Scores of padding positions before the softmax: far below any real score, so that their
 /// probability is exactly zero in f32, yet finite, so that a row of padding yields no NaN.
@@ -97,11 +98,60 @@ fn sum_of_rows<B: Backend>(x: Tensor<B, 2>) -> Tensor<B, 1> {
     sums.reshape([partial, width]).sum_dim(0).reshape([width])
 }
 
-/// The exact GELU and its slope.
+/// An activation, and its slope where `keep` asks for it.
 ///
 /// # Shapes
 /// - `x`, outputs: `[rows, width]`
-pub fn gelu<B: Backend>(x: Tensor<B, 2>, keep: bool) -> (Tensor<B, 2>, Option<Tensor<B, 2>>) {
+pub fn activate<B: Backend>(
+    x: Tensor<B, 2>,
+    activation: Activation,
+    keep: bool,
+) -> (Tensor<B, 2>, Option<Tensor<B, 2>>) {
+    match activation {
+        Activation::Gelu => gelu(x, keep),
+        Activation::GeluTanh => gelu_tanh(x, keep),
+        Activation::Relu => {
+            let slope = keep.then(|| x.clone().greater_elem(0.0).float());
+            (relu(x), slope)
+        }
+        Activation::Silu => {
+            let s = sigmoid(x.clone());
+            let y = x * s.clone();
+            // s (1 + x (1 - s)) = s + y (1 - s)
+            let slope = keep.then(|| s.clone() + y.clone() * s.neg().add_scalar(1.0));
+            (y, slope)
+        }
+        Activation::Tanh => {
+            let y = tanh(x);
+            let slope = keep.then(|| (y.clone() * y.clone()).neg().add_scalar(1.0));
+            (y, slope)
+        }
+    }
+}
+
+/// [`Activation::GeluTanh`].
+///
+/// # Shapes
+/// As [`activate`].
+fn gelu_tanh<B: Backend>(x: Tensor<B, 2>, keep: bool) -> (Tensor<B, 2>, Option<Tensor<B, 2>>) {
+    let (scale, cubic) = (f64::from(GELU_TANH.0), f64::from(GELU_TANH.1));
+    let square = x.clone() * x.clone();
+    let inner = x.clone() * square.clone().mul_scalar(cubic).add_scalar(1.0).mul_scalar(scale);
+    let t = tanh(inner);
+    let half = t.clone().add_scalar(1.0).mul_scalar(0.5);
+    let slope = keep.then(|| {
+        let inner_slope = square.mul_scalar(3.0 * cubic).add_scalar(1.0).mul_scalar(scale);
+        let tanh_slope = (t.clone() * t).neg().add_scalar(1.0);
+        half.clone() + (x.clone() * tanh_slope * inner_slope).mul_scalar(0.5)
+    });
+    (x * half, slope)
+}
+
+/// The exact GELU and its slope.
+///
+/// # Shapes
+/// As [`activate`].
+fn gelu<B: Backend>(x: Tensor<B, 2>, keep: bool) -> (Tensor<B, 2>, Option<Tensor<B, 2>>) {
     let phi = x.clone().mul_scalar(FRAC_1_SQRT_2).erf().add_scalar(1.0).mul_scalar(0.5);
     let slope = keep.then(|| {
         let density = (x.clone() * x.clone()).mul_scalar(-0.5).exp();

@@ -12,6 +12,7 @@ use super::operands::{
     SeededDropout, Setup, Tables, TokenIds,
 };
 use super::sequences::Sequences;
+use crate::activation::Activation;
 
 /// Forward and backward bodies; the defaults are made of burn's own operations.
 pub trait LayerKernels: Backend {
@@ -52,29 +53,28 @@ pub trait LayerKernels: Backend {
         default::dense_backward(x, weight, grad, products)
     }
 
-    /// The exact GELU, x Φ(x) (Hendrycks and Gimpel, 2016), of x weight + bias, with its slope
-    /// Φ(x) + x φ(x); both `[rows, outputs]`.
-    ///
-    /// burn's own `gelu` has the same value, but on most backends the gradient of its tanh
-    /// approximation, off by up to 9e-4.
+    /// The activation of x weight + bias, with its slope; both `[rows, outputs]`. The slope of the
+    /// exact GELU x Φ(x) is Φ(x) + x φ(x): burn's own `gelu` has the same value, but on most backends
+    /// the gradient of its tanh approximation, off by up to 9e-4.
     ///
     /// # Shapes
     /// - `x`: `[rows, inputs]`
-    fn dense_gelu_forward(
+    fn dense_activated_forward(
         x: Tensor<Self, 2>,
         dense: Dense<Self>,
+        activation: Activation,
         keep: bool,
     ) -> (Tensor<Self, 2>, Option<Tensor<Self, 2>>) {
-        default::gelu(Self::dense_forward(x, dense), keep)
+        default::activate(Self::dense_forward(x, dense), activation, keep)
     }
 
-    /// The gradients of [`dense_gelu_forward`](Self::dense_gelu_forward).
+    /// The gradients of [`dense_activated_forward`](Self::dense_activated_forward).
     ///
     /// # Shapes
     /// - `x`: `[rows, inputs]`
     /// - `weight`: `[inputs, outputs]`
     /// - `slope`, `grad`: `[rows, outputs]`
-    fn dense_gelu_backward(
+    fn dense_activated_backward(
         x: Tensor<Self, 2>,
         weight: Tensor<Self, 2>,
         slope: Tensor<Self, 2>,

@@ -6,6 +6,7 @@ use burn::tensor::backend::Backend;
 use super::layer::{LayerKernels, drop_out};
 use super::operands::{Dense, Heads, Norm, SeededDropout, Setup, Tables, TokenIds};
 use super::sequences::Sequences;
+use crate::activation::Activation;
 
 /// Shapes as in [`LayerKernels`]; a matrix has a row per token.
 pub trait ModelKernels: Backend {
@@ -21,8 +22,12 @@ pub trait ModelKernels: Backend {
     /// x weight + bias, `[rows, inputs]` to `[rows, outputs]`.
     fn dense(x: Tensor<Self, 2>, dense: Dense<Self>) -> Tensor<Self, 2>;
 
-    /// The exact GELU of x weight + bias, `[rows, inputs]` to `[rows, outputs]`.
-    fn dense_gelu(x: Tensor<Self, 2>, dense: Dense<Self>) -> Tensor<Self, 2>;
+    /// The activation of x weight + bias, `[rows, inputs]` to `[rows, outputs]`.
+    fn dense_activated(
+        x: Tensor<Self, 2>,
+        dense: Dense<Self>,
+        activation: Activation,
+    ) -> Tensor<Self, 2>;
 
     /// LayerNorm(dropout(x) + residual), all `[rows, width]`.
     fn dropout_add_norm(
@@ -58,8 +63,12 @@ macro_rules! without_autodiff {
                 Self::dense_forward(x, dense)
             }
 
-            fn dense_gelu(x: Tensor<Self, 2>, dense: Dense<Self>) -> Tensor<Self, 2> {
-                Self::dense_gelu_forward(x, dense, false).0
+            fn dense_activated(
+                x: Tensor<Self, 2>,
+                dense: Dense<Self>,
+                activation: Activation,
+            ) -> Tensor<Self, 2> {
+                Self::dense_activated_forward(x, dense, activation, false).0
             }
 
             fn dropout_add_norm(

@@ -6,7 +6,7 @@ use super::attention::{Attention, HeadSize, Source, Span, scatter};
 use super::engine::{Engine, PackedLayer, Text, Wanted};
 use super::packing::{Packed, STRIPE};
 use super::panels::Panels;
-use super::rowwise::apply_gelu;
+use super::rowwise::apply;
 
 /// Activations of one chunk, kept for the next.
 #[derive(Default)]
@@ -53,13 +53,14 @@ impl Chunk<'_> {
         })
     }
 
-    /// LayerNorm(word + position + segment).
+    /// LayerNorm(word + position + segment), brought to the layers' width.
     fn embed(&self) -> (Vec<f32>, Panels) {
-        let Engine { embeddings, hidden, instructions, .. } = self.engine;
+        let Engine { embeddings, projection, instructions, .. } = self.engine;
+        let features = embeddings.norm.gamma.len();
         let tokens = self.texts.iter().map(|text| text.words.len()).sum();
         let panels = Panels::new(tokens, *instructions);
-        let mut values = vec![0.0; panels.floats(*hidden)];
-        let row = |n: usize| n * hidden..(n + 1) * hidden;
+        let mut values = vec![0.0; panels.floats(features)];
+        let row = |n: usize| n * features..(n + 1) * features;
         for (text, span) in self.texts.iter().zip(self.spans()) {
             for piece in panels.pieces(span.first, span.count) {
                 for token in 0..piece.count {
@@ -71,14 +72,19 @@ impl Chunk<'_> {
                     let segment = &embeddings.segment.values[segment];
                     let sums = word.iter().zip(place).zip(segment).enumerate();
                     for (feature, ((w, p), s)) in sums {
-                        values[piece.range(feature, *hidden).start + token] = *w + *p + *s;
+                        values[piece.range(feature, features).start + token] = *w + *p + *s;
                     }
                 }
             }
         }
         for n in 0..panels.count() {
-            let panel = panels.panel_mut(&mut values, n, *hidden);
+            let panel = panels.panel_mut(&mut values, n, features);
             embeddings.norm.apply(*instructions, panel);
+        }
+        if let Some(projection) = projection {
+            let mut projected = Vec::new();
+            self.linear(projection, &values, panels, &mut projected);
+            values = projected;
         }
         (values, panels)
     }
@@ -132,8 +138,8 @@ impl Chunk<'_> {
             self.multiply(&layer.output, context, width, panel, true, |_| ());
             layer.attention_norm.apply(instructions, panel);
             memory.inner.resize(neurons * width, 0.0);
-            let gelu = |values: &mut [f32]| apply_gelu(instructions, values);
-            self.multiply(&layer.intermediate, panel, width, &mut memory.inner, false, gelu);
+            let activate = |values: &mut [f32]| apply(layer.activation, instructions, values);
+            self.multiply(&layer.intermediate, panel, width, &mut memory.inner, false, activate);
             self.multiply(&layer.feed_forward, &memory.inner, width, panel, true, |_| ());
             layer.norm.apply(instructions, panel);
         }

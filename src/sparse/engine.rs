@@ -6,10 +6,11 @@ use super::attention::HeadSize;
 use super::choice::Chooser;
 use super::chunk::{Chunk, Memory, by_token};
 use super::packing::Packed;
-use super::rowwise::Norm;
+use super::rowwise::{Norm, apply};
 use super::shrink::{Shrunk, shrink};
 use super::vector::Instructions;
 use super::weights::{Embeddings, Head, Layer, Linear};
+use crate::activation::Activation;
 
 /// Tokens that one thread computes at a time: their activations fit its second-level cache, and the
 /// weights that pass by are used by several panels.
@@ -40,9 +41,10 @@ pub enum Wanted {
 pub struct Engine {
     pub(super) instructions: Instructions,
     pub(super) embeddings: Embeddings,
+    pub(super) projection: Option<Packed>,
     pub(super) hidden: usize,
     pub(super) layers: Vec<PackedLayer>,
-    head: Option<(Packed, Packed)>,
+    head: Option<PackedHead>,
     shrunk: Vec<Shrunk>,
 }
 
@@ -56,8 +58,16 @@ pub(super) struct PackedLayer {
     pub output: Packed,
     pub attention_norm: Norm,
     pub intermediate: Packed,
+    pub activation: Activation,
     pub feed_forward: Packed,
     pub norm: Norm,
+}
+
+#[derive(Debug)]
+struct PackedHead {
+    dense: Packed,
+    activation: Activation,
+    output: Packed,
 }
 
 /// Packs weights layer by layer, so that no more than one layer is in memory twice.
@@ -69,11 +79,21 @@ pub struct Builder {
 
 impl Builder {
     /// An engine that computes with these instructions.
-    pub fn new(instructions: Instructions, embeddings: Embeddings) -> Self {
-        let hidden = embeddings.norm.gamma.len();
-        let (layers, shrunk) = (Vec::new(), Vec::new());
-        let engine = Engine { instructions, embeddings, hidden, layers, head: None, shrunk };
-        Self { chooser: Chooser::new(instructions), engine }
+    pub fn new(instructions: Instructions, mut embeddings: Embeddings) -> Self {
+        let mut chooser = Chooser::new(instructions);
+        let projection = embeddings.projection.take();
+        let projection = projection.map(|linear| chooser.pack(&linear.weight, linear.bias));
+        let width = embeddings.norm.gamma.len();
+        let engine = Engine {
+            instructions,
+            embeddings,
+            hidden: projection.as_ref().map_or(width, Packed::outputs),
+            projection,
+            layers: Vec::new(),
+            head: None,
+            shrunk: Vec::new(),
+        };
+        Self { chooser, engine }
     }
 
     fn pack(&mut self, linear: Linear) -> Packed {
@@ -92,6 +112,7 @@ impl Builder {
             output: self.pack(layer.output),
             attention_norm: layer.attention_norm,
             intermediate: self.pack(layer.intermediate),
+            activation: layer.activation,
             feed_forward: self.pack(layer.feed_forward),
             norm: layer.norm,
         };
@@ -101,7 +122,11 @@ impl Builder {
 
     /// The engine, with this head.
     pub fn finish(mut self, head: Option<Head>) -> Engine {
-        self.engine.head = head.map(|head| (self.pack(head.dense), self.pack(head.output)));
+        self.engine.head = head.map(|head| PackedHead {
+            dense: self.pack(head.dense),
+            activation: head.activation,
+            output: self.pack(head.output),
+        });
         self.engine
     }
 }
@@ -152,15 +177,16 @@ impl Engine {
     pub fn other_bytes(&self) -> usize {
         let Embeddings { word, position, segment, .. } = &self.embeddings;
         let tables = [word, position, segment].map(|table| size_of_val(table.values.as_slice()));
-        let head = self.head.iter().map(|(dense, output)| dense.bytes() + output.bytes());
-        tables.into_iter().chain(head).sum()
+        let head = self.head.iter().flat_map(|head| [&head.dense, &head.output]);
+        let packed = self.projection.iter().chain(head).map(Packed::bytes);
+        tables.into_iter().chain(packed).sum()
     }
 
     /// The answers to `texts` in their order, row by row: `[texts, outputs]`; nothing without a head.
     /// On all of rayon's threads; their number, and what other texts there are, makes no difference
     /// beyond rounding.
     pub fn logits(&self, texts: &[Text<'_>]) -> Vec<f32> {
-        let Some((dense, output)) = &self.head else { return Vec::new() };
+        let Some(PackedHead { dense, activation, output }) = &self.head else { return Vec::new() };
         let rows = self.each_chunk(texts, |chunk| {
             let (firsts, panels) = chunk.forward(Wanted::First);
             let mut pooled = vec![0.0; panels.floats(dense.outputs())];
@@ -170,9 +196,7 @@ impl Engine {
                 let x = panels.panel(&firsts, n, self.hidden);
                 let y = panels.panel_mut(&mut pooled, n, dense.outputs());
                 chunk.multiply(dense, x, width, y, false, |_| ());
-                for value in y.iter_mut() {
-                    *value = value.tanh();
-                }
+                apply(*activation, self.instructions, y);
                 let x = panels.panel(&pooled, n, dense.outputs());
                 let y = panels.panel_mut(&mut logits, n, output.outputs());
                 chunk.multiply(output, x, width, y, false, |_| ());

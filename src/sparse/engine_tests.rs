@@ -43,6 +43,7 @@ fn layers(sizes: Sizes, density: f64) -> Vec<Layer> {
         output: linear([hidden, hidden], 100 * n + 7, density),
         attention_norm: norm(hidden, 100 * n + 9),
         intermediate: linear([neurons, hidden], 100 * n + 11, density),
+        activation: Activation::Gelu,
         feed_forward: linear([hidden, neurons], 100 * n + 13, density),
         norm: norm(hidden, 100 * n + 15),
     };
@@ -52,12 +53,13 @@ fn layers(sizes: Sizes, density: f64) -> Vec<Layer> {
 fn embeddings(hidden: usize) -> Embeddings {
     let table = |n: usize, seed| Table { values: numbers(n * hidden, seed, 1.0) };
     let (word, position, segment) = (table(WORDS, 21), table(POSITIONS, 22), table(2, 23));
-    Embeddings { word, position, segment, norm: norm(hidden, 24) }
+    Embeddings { word, position, segment, norm: norm(hidden, 24), projection: None }
 }
 
 fn head(sizes: Sizes) -> Head {
     let Sizes { hidden, outputs, .. } = sizes;
-    Head { dense: linear([hidden, hidden], 31, 1.0), output: linear([outputs, hidden], 33, 1.0) }
+    let dense = linear([hidden, hidden], 31, 1.0);
+    Head { dense, activation: Activation::Tanh, output: linear([outputs, hidden], 33, 1.0) }
 }
 
 fn engine(sizes: Sizes, density: f64, instructions: Instructions) -> Engine {
@@ -112,7 +114,7 @@ fn add(x: &mut [Vec<f64>], y: &[Vec<f64>]) {
 
 /// The last layer's vectors of one text, by the definition, in f64, nothing left out.
 fn expected_vectors(sizes: Sizes, density: f64, text: Text<'_>) -> Vec<Vec<f64>> {
-    let Embeddings { word, position, segment, norm } = embeddings(sizes.hidden);
+    let Embeddings { word, position, segment, norm, .. } = embeddings(sizes.hidden);
     let row = |table: &Table, n: usize| table.values[n * sizes.hidden..][..sizes.hidden].to_vec();
     let tokens = text.words.iter().zip(text.positions).zip(text.segments);
     let mut hidden: Vec<Vec<f64>> = tokens
@@ -158,7 +160,7 @@ fn expected_vectors(sizes: Sizes, density: f64, text: Text<'_>) -> Vec<Vec<f64>>
 
 fn expected_logits(sizes: Sizes, density: f64, text: Text<'_>) -> Vec<f64> {
     let first = expected_vectors(sizes, density, text).swap_remove(0);
-    let Head { dense, output } = head(sizes);
+    let Head { dense, output, .. } = head(sizes);
     let mut pooled = apply(&dense, &[first]);
     for v in pooled.iter_mut().flatten() {
         *v = v.tanh();

@@ -2,7 +2,8 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::vector::{Instructions, VECTORS, gelu, multiply_add, vectors_mut};
+use super::vector::{Instructions, VECTORS, activate, multiply_add, vectors_mut};
+use crate::activation::Activation;
 
 /// LayerNorm's parameters (Ba et al., 2016).
 #[derive(Debug, Clone, PartialEq)]
@@ -71,20 +72,20 @@ impl WithSimd for Normalize<'_> {
     }
 }
 
-/// The exact GELU of each element, in place.
-pub fn apply_gelu(instructions: Instructions, values: &mut [f32]) {
-    instructions.run(Gelu(values));
+/// The activation of each element, in place.
+pub fn apply(activation: Activation, instructions: Instructions, values: &mut [f32]) {
+    instructions.run(Apply(activation, values));
 }
 
-struct Gelu<'a>(&'a mut [f32]);
+struct Apply<'a>(Activation, &'a mut [f32]);
 
-impl WithSimd for Gelu<'_> {
+impl WithSimd for Apply<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        for x in vectors_mut::<S>(self.0) {
-            *x = gelu(simd, *x);
+        for x in vectors_mut::<S>(self.1) {
+            *x = activate(simd, self.0, *x);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Leaves out what zeros make superfluous. What remains computes the same.
 //!
 //! - A neuron of the feed-forward layer whose output nobody reads, and one that reads nothing: it
-//!   always gives GELU(bias), which goes into the next layer's bias.
+//!   always gives its activation of the bias, which goes into the next layer's bias.
 //! - A dimension of the values that the attention's output layer never reads, and one that reads
 //!   nothing: attention weights sum to one, so it always gives its bias, which goes into the next.
 //! - A dimension of queries and keys that is zero on either side: it adds nothing to a score. Where
@@ -10,9 +10,10 @@
 //! - A head none of whose values are left.
 
 use super::attention::HeadSize;
-use super::rowwise::apply_gelu;
+use super::rowwise::apply;
 use super::vector::Instructions;
 use super::weights::{Layer, Linear};
+use crate::activation::Activation;
 
 /// How many of how many are left.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -71,7 +72,9 @@ impl std::iter::Sum for Shrunk {
 
 /// The layer without what is superfluous, and what is left of it. Results differ by rounding only.
 pub fn shrink(mut layer: Layer) -> (Layer, Shrunk) {
-    let neurons = kept(&mut layer.feed_forward, &layer.intermediate, gelu);
+    let activation = layer.activation;
+    let constant = |bias| of_one(activation, bias);
+    let neurons = kept(&mut layer.feed_forward, &layer.intermediate, constant);
     let values = kept(&mut layer.output, &layer.value, |bias| bias);
     let mut keys = kept_keys(&layer);
     let (mut sizes, mut alive) = (Vec::new(), Vec::new());
@@ -128,9 +131,9 @@ fn kept_keys(layer: &Layer) -> Vec<bool> {
     queries.zip(layer.key.weight.used_rows()).map(|(query, key)| query && key).collect()
 }
 
-fn gelu(x: f32) -> f32 {
+fn of_one(activation: Activation, x: f32) -> f32 {
     let mut vector = [x; 8];
-    apply_gelu(Instructions::Portable, &mut vector);
+    apply(activation, Instructions::Portable, &mut vector);
     vector[0]
 }
 

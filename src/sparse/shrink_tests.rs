@@ -20,6 +20,7 @@ fn layer() -> Layer {
         output: full.clone(),
         attention_norm: norm.clone(),
         intermediate: full.clone(),
+        activation: Activation::Gelu,
         feed_forward: full,
         norm,
     }

@@ -5,6 +5,8 @@ use std::any::TypeId;
 use pulp::bytemuck::{cast_slice, cast_slice_mut};
 use pulp::{Scalar256b, Simd, WithSimd};
 
+use crate::activation::{Activation, GELU_TANH};
+
 /// Vectors of one panel at most.
 pub const VECTORS: usize = 4;
 
@@ -135,10 +137,40 @@ pub fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     simd.mul_f32s(y, simd.transmute_f32s_u32s(power))
 }
 
-/// The exact GELU, x Φ(x) (Hendrycks and Gimpel, 2016), to 1.5e-6, by the minimax coefficients that
-/// Eigen and XLA use for the error function.
+/// 1 / (1 + e^-x)
 #[inline(always)]
-pub fn gelu<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+fn sigmoid<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    let one = simd.splat_f32s(1.0);
+    simd.div_f32s(one, simd.add_f32s(one, exp(simd, simd.neg_f32s(x))))
+}
+
+/// An activation, to 1.5e-6.
+#[inline(always)]
+pub fn activate<S: Simd>(simd: S, activation: Activation, x: S::f32s) -> S::f32s {
+    let constant = |c: f32| simd.splat_f32s(c);
+    match activation {
+        Activation::Gelu => gelu(simd, x),
+        Activation::GeluTanh => {
+            // (1 + tanh(z)) / 2 = sigmoid(2 z)
+            let (scale, cubic) = GELU_TANH;
+            let square = simd.mul_f32s(x, x);
+            let factor = multiply_add(simd, square, constant(cubic), constant(1.0));
+            let inner = simd.mul_f32s(simd.mul_f32s(x, constant(2.0 * scale)), factor);
+            simd.mul_f32s(x, sigmoid(simd, inner))
+        }
+        Activation::Relu => simd.max_f32s(x, constant(0.0)),
+        Activation::Silu => simd.mul_f32s(x, sigmoid(simd, x)),
+        Activation::Tanh => {
+            let s = sigmoid(simd, simd.mul_f32s(x, constant(2.0)));
+            multiply_add(simd, s, constant(2.0), constant(-1.0))
+        }
+    }
+}
+
+/// The exact GELU, x Φ(x) (Hendrycks and Gimpel, 2016), by the minimax coefficients that Eigen and
+/// XLA use for the error function.
+#[inline(always)]
+fn gelu<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     const P: [f32; 7] = [
         -2.726_142_3e-10,
         2.770_681_4e-8,
@@ -163,6 +195,8 @@ pub fn gelu<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
 mod tests {
     use super::*;
 
+    type Scalar = fn(f64) -> f64;
+
     struct Each<'a, F>(&'a mut [f32], F);
 
     trait Function {
@@ -180,6 +214,12 @@ mod tests {
         #[inline(always)]
         fn of<S: Simd>(&self, simd: S, x: S::f32s) -> S::f32s {
             gelu(simd, x)
+        }
+    }
+    impl Function for Activation {
+        #[inline(always)]
+        fn of<S: Simd>(&self, simd: S, x: S::f32s) -> S::f32s {
+            activate(simd, *self, x)
         }
     }
     impl<F: Function> WithSimd for Each<'_, F> {
@@ -220,6 +260,28 @@ mod tests {
                 let expected = 0.5 * x * (1.0 + erf(x / 2.0_f64.sqrt()));
                 let error = (f64::from(*y) - expected).abs();
                 assert!(error < 1.5e-6, "gelu({x}) is {error} off: {instructions:?}");
+            }
+            let others: [(Activation, Scalar); 4] = [
+                (Activation::GeluTanh, |x| {
+                    let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3));
+                    0.5 * x * (1.0 + inner.tanh())
+                }),
+                (Activation::Relu, |x| x.max(0.0)),
+                (Activation::Silu, |x| x / (1.0 + (-x).exp())),
+                (Activation::Tanh, f64::tanh),
+            ];
+            for (activation, expected) in others {
+                let inputs: Vec<f32> = (-4800..4800).map(|k| k as f32 * 1e-2).collect();
+                let mut values = inputs.clone();
+                instructions.run(Each(&mut values, activation));
+                for (x, y) in inputs.iter().zip(&values) {
+                    let expected = expected(f64::from(*x));
+                    let error = (f64::from(*y) - expected).abs() / expected.abs().max(1.0);
+                    assert!(error < 1e-6, "{activation:?}({x}) is {error} off: {instructions:?}");
+                }
+                let mut zero = vec![0.0; instructions.lanes()];
+                instructions.run(Each(&mut zero, activation));
+                assert_eq!(zero, vec![0.0; instructions.lanes()], "{activation:?}");
             }
             let mut ends = vec![-1e30, 1e30, -20.0, 20.0, 0.0, -0.0, 1.0, 2.0];
             ends.resize(instructions.lanes(), 0.0);

@@ -3,6 +3,7 @@
 use super::attention::HeadSize;
 use super::rows::Rows;
 use super::rowwise::Norm;
+use crate::activation::Activation;
 
 /// A dense layer: weight x + bias.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,21 +17,24 @@ pub struct Linear {
 /// Rows of vectors, by their numbers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Table {
-    /// `[entries, hidden]`, row by row.
+    /// `[entries, width]`, row by row.
     pub values: Vec<f32>,
 }
 
-/// Word, position and segment embeddings, summed and normalised.
+/// Word, position and segment embeddings, summed and normalised; brought to the layers' width where
+/// they have another.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Embeddings {
     /// By token id.
     pub word: Table,
-    /// By position.
+    /// By position in the text.
     pub position: Table,
-    /// By token type.
+    /// By token type; one row of zeros where there are none.
     pub segment: Table,
     /// Applied to the sum.
     pub norm: Norm,
+    /// `[hidden, width of the embeddings]`
+    pub projection: Option<Linear>,
 }
 
 /// One encoder layer.
@@ -52,17 +56,21 @@ pub struct Layer {
     pub attention_norm: Norm,
     /// `[neurons, hidden]`
     pub intermediate: Linear,
+    /// After it.
+    pub activation: Activation,
     /// `[hidden, neurons]`
     pub feed_forward: Linear,
     /// After the feed-forward layers and residual.
     pub norm: Norm,
 }
 
-/// What turns a text's vector into an answer: dense + tanh, then dense.
+/// What turns a text's vector into an answer: dense + activation, then dense.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Head {
     /// `[hidden, hidden]`
     pub dense: Linear,
+    /// After it.
+    pub activation: Activation,
     /// `[outputs, hidden]`
     pub output: Linear,
 }

@@ -81,7 +81,7 @@ pub(super) fn assemble<B: TrainingBackend>(
     if !world.is_alone() && start.whole.is_none() {
         world.same("weights in --init-checkpoint", &digest_of(&net))?;
     }
-    let scope = scope_of(&net).within("net");
+    let scope = scope_of(plan.bert.family, &net).within("net");
     let clock = Clock::default();
     let optimizer = optimizer::<B>(config, plan, scope.clone());
     let monitor = optimizer.monitor();
@@ -175,6 +175,8 @@ fn model<B: AutodiffBackend>(
         (Some(classifier_for(Checkpoint::open(path)?, plan.task)?.0), Parts::All)
     } else if settings.from_scratch {
         (None, Parts::Encoder)
+    } else if settings.keep_head {
+        (Some(classifier_for(checkpoint, plan.task)?.0), Parts::All)
     } else {
         (Some(checkpoint.into_tensors()?), Parts::Encoder)
     };

@@ -13,7 +13,7 @@ impl Plan {
     /// A description for `--dry-run`: updates, phases, sizes, and the parameters to be pruned.
     pub fn describe<B: Backend>(&self, config: &RunConfig, device: &B::Device) -> String {
         let net = self.classifier(config).init::<B>(device);
-        let scope = scope_of(&net);
+        let scope = scope_of(self.bert.family, &net);
         let (first, last) = self.schedule.boundaries();
         let total = self.updates.total();
         let mut out = String::new();

@@ -68,7 +68,7 @@ fn save<B: Backend, M: Module<B>>(
     finished: &Finished,
 ) -> Result<BTreeMap<String, StoredTensor>> {
     let Finished { config, task, bert, encoder, .. } = finished;
-    let tensors = weights::collect(net)?;
+    let tensors = weights::collect(bert.family, net)?;
     let dropouts =
         Dropouts { encoder: config.model().bert_dropout_p, head: config.model().dropout_p };
     export::save_hugging_face(folder, &tensors, bert, task, dropouts, *encoder)?;

@@ -7,7 +7,7 @@ use burn::module::Module;
 use burn::tensor::backend::Backend;
 
 use super::samples::{TrainingSet, raw_training_rows};
-use crate::bert::{BertConfig, Checkpoint, ClassifierConfig, HeadConfig, names};
+use crate::bert::{BertConfig, Checkpoint, ClassifierConfig, Family, HeadConfig, names};
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::glue::encode::Encoder;
@@ -69,6 +69,7 @@ impl Plan {
         } else {
             Checkpoint::open_config(&model_settings.init_checkpoint)?
         };
+        check_encoder_type(&model_settings.encoder_type, checkpoint.config.family)?;
         if needs_weights && !model_settings.from_scratch {
             checkpoint.check_weights().map_err(|e| {
                 e.hint("put the weights into this folder, or draw them afresh with --from-scratch")
@@ -207,6 +208,21 @@ fn updates(batches: usize, config: &RunConfig) -> Result<usize> {
     Ok(updates)
 }
 
+/// Refuses an encoder of another kind than the settings name, where they name one.
+fn check_encoder_type(named: &str, family: &Family) -> Result<()> {
+    let known = |family: &Family| named == family.model_type || family.encoder_type == Some(named);
+    if named.is_empty() || known(family) {
+        return Ok(());
+    }
+    let number = family.encoder_type.map(|number| format!(" or {number}")).unwrap_or_default();
+    let expected = format!("{}{number}, as the checkpoint's", family.model_type);
+    let error = Error::value("encoder_type", expected, named);
+    Err(match Family::ALL.into_iter().any(known) {
+        true => error.hint("choose another --init-checkpoint, or leave --encoder-type out"),
+        false => error.hint(format!("encoders are {}", Family::names())),
+    })
+}
+
 /// The encoder cut to its first `layers` layers; `None` for all.
 fn first_layers(bert: &BertConfig, layers: Option<usize>) -> Result<BertConfig> {
     let Some(layers) = layers else { return Ok(bert.clone()) };
@@ -217,7 +233,8 @@ fn first_layers(bert: &BertConfig, layers: Option<usize>) -> Result<BertConfig> 
     Ok(BertConfig { num_hidden_layers: layers, ..bert.clone() })
 }
 
-/// The prunable parameters of `module`, under their Hugging Face names.
-pub(super) fn scope_of<B: Backend, M: Module<B>>(module: &M) -> Scope {
-    Scope::new(module, |path| Some(names::hf_name(path)).filter(|name| names::is_prunable(name)))
+/// The prunable parameters of `module`, under the Hugging Face names of its family.
+pub(super) fn scope_of<B: Backend, M: Module<B>>(family: &Family, module: &M) -> Scope {
+    let name = |path: &[String]| names::hf_name(family, path);
+    Scope::new(module, |path| Some(name(path)).filter(|name| names::is_prunable(name)))
 }

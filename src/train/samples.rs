@@ -24,7 +24,7 @@ impl TrainingSet {
     /// A file is missing or malformed, does not belong to the model, or holds no sample that is
     /// short enough.
     pub fn read(data: &Data, max_tokens: usize) -> Result<Self> {
-        let limit = max_tokens.min(data.bert.max_position_embeddings);
+        let limit = max_tokens.min(data.bert.max_tokens());
         let mut samples = data.samples(Part::Train)?;
         let all = samples.len();
         samples.retain(|s| s.token_id.len() <= limit);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use toml::{Table, Value};
 
 use super::plan::Plan;
-use crate::config::{Layer, RunConfig};
+use crate::config::{Layer, RunConfig, SETTINGS};
 use crate::error::{Error, Result};
 use crate::files::write_whole;
 use crate::glue::task::Kind;
@@ -142,7 +142,13 @@ impl Start {
 /// Refuses settings other than those that a checkpoint is bound to, and names them.
 fn check_settings(begun: &Table, own: &Table, folder: &RunFolder, update: usize) -> Result<()> {
     let names = begun.keys().chain(own.keys().filter(|name| !begun.contains_key(*name)));
-    let other: Vec<&String> = names.filter(|name| begun.get(*name) != own.get(*name)).collect();
+    // A setting that there was not yet had the effect of its default.
+    let default = |name: &str| {
+        let setting = SETTINGS.iter().find(|setting| setting.name == name)?;
+        (setting.default)().ok()
+    };
+    let value = |table: &Table, name: &str| table.get(name).cloned().or_else(|| default(name));
+    let other: Vec<&String> = names.filter(|name| value(begun, name) != value(own, name)).collect();
     if other.is_empty() {
         return Ok(());
     }
@@ -171,6 +177,16 @@ mod tests {
             let own = format!("seed = 7\nprecision = \"{new}\"").parse().unwrap();
             check_settings(&begun, &own, &folder, 30).unwrap();
         }
+    }
+
+    #[test]
+    fn checkpoints_from_before_a_setting_serve_where_it_has_its_default() {
+        let folder = RunFolder::at("run".as_ref());
+        let own = |text: &str| text.parse::<Table>().unwrap();
+        check_settings(&own("seed = 7"), &own("seed = 7\nkeep_head = false"), &folder, 30).unwrap();
+        let kept = own("seed = 7\nkeep_head = true");
+        let text = check_settings(&own("seed = 7"), &kept, &folder, 30).unwrap_err().to_string();
+        assert!(text.contains("expected keep_head = none as in checkpoint update-30"), "{text}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use platon::bert::family::BERT;
 use platon::bert::weights::{Tensors, save};
 use serde_json::Value;
 
@@ -24,7 +25,7 @@ fn finished() -> Dir {
 fn prune(folder: &Path) {
     let file = folder.join("model.safetensors");
     let Tensors { mut tensors, .. } =
-        Tensors::from_safetensors(&file, &std::fs::read(&file).unwrap()).unwrap();
+        Tensors::from_safetensors(&BERT, &file, &std::fs::read(&file).unwrap()).unwrap();
     for (name, tensor) in &mut tensors {
         let is_layer = name.contains("encoder.layer") && !name.contains("LayerNorm");
         if !is_layer {

@@ -5,6 +5,7 @@ use burn::backend::Autodiff;
 use burn::tensor::activation::softmax;
 use burn::tensor::backend::Backend;
 use burn::tensor::{ElementConversion, Tensor};
+use platon::activation::Activation;
 use platon::kernels::operands::{Dense, Heads, Norm, Setup, Tables};
 use platon::kernels::{
     LayerKernels, ModelKernels, Precision, Products, Queries, SeededDropout, Sequences,
@@ -40,7 +41,11 @@ fn gradients_equal_those_of_burn<B: LayerKernels + ModelKernels>() {
             let dense = || Dense { weight: weight.clone(), bias: bias.clone(), products };
             let x = A::<B>::dense(x.clone(), dense());
             let norm = Norm { gamma: gamma.clone(), beta: beta.clone(), epsilon: 1e-12 };
-            A::<B>::dense_gelu(A::<B>::dropout_add_norm(x, r.clone(), norm, None), dense())
+            A::<B>::dense_activated(
+                A::<B>::dropout_add_norm(x, r.clone(), norm, None),
+                dense(),
+                Activation::Gelu,
+            )
         } else {
             let dense = |x: Tensor<A<B>, 2>| x.matmul(weight.clone()) + bias.clone().unsqueeze();
             let sum = dense(x.clone()) + r.clone();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use platon::bert::family::BERT;
 use platon::bert::weights::{StoredTensor, Tensors, save};
 use platon::bert::{Checkpoint, HeadSettings};
 use platon::glue::sample::Sample;
@@ -28,7 +29,7 @@ on_every_backend!(outputs_of_another_order_answer_in_the_task_s);
 fn permute(folder: &Path, order: &[usize]) {
     let (file, config) = (folder.join("model.safetensors"), folder.join("config.json"));
     let Tensors { mut tensors, .. } =
-        Tensors::from_safetensors(&file, &std::fs::read(&file).unwrap()).unwrap();
+        Tensors::from_safetensors(&BERT, &file, &std::fs::read(&file).unwrap()).unwrap();
     for name in ["classifier.weight", "classifier.bias"] {
         let StoredTensor { shape, values } = tensors.get_mut(name).unwrap();
         let rows: Vec<_> = values.chunks(values.len() / shape[0]).map(<[f32]>::to_vec).collect();
@@ -165,7 +166,7 @@ fn labels_that_hold_by_themselves_have_probabilities_by_themselves() {
 fn one_output(dir: &Dir) {
     let file = dir.path("run/model/model.safetensors");
     let Tensors { mut tensors, .. } =
-        Tensors::from_safetensors(&file, &std::fs::read(&file).unwrap()).unwrap();
+        Tensors::from_safetensors(&BERT, &file, &std::fs::read(&file).unwrap()).unwrap();
     for (name, shape) in [("classifier.weight", vec![1, 4]), ("classifier.bias", vec![1])] {
         let tensor = tensors.get_mut(name).unwrap();
         tensor.values.truncate(shape.iter().product());

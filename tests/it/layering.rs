@@ -4,24 +4,38 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// What each top-level module may use of the crate. `main` uses `cli` alone.
-const ALLOWED: [(&str, &[&str]); 28] = [
+const ALLOWED: [(&str, &[&str]); 29] = [
+    ("activation", &[]),
     ("seed", &[]),
     ("error", &[]),
     ("panics", &[]),
     ("files", &["error"]),
     ("zipped", &[]),
-    ("kernels", &["error", "sparse"]),
+    ("kernels", &["activation", "error", "sparse"]),
     ("download", &["error", "files", "zipped"]),
     ("tensorboard", &["error", "files"]),
     ("torch", &["error", "files", "zipped"]),
     ("metrics", &["error"]),
     ("glue", &["error", "files", "seed"]),
     ("submission", &["error", "glue"]),
-    ("bert", &["error", "files", "kernels", "seed", "torch"]),
+    ("bert", &["activation", "error", "files", "kernels", "seed", "torch"]),
     ("optim", &["kernels"]),
     ("pruning", &["error", "kernels"]),
-    ("sparse", &[]),
-    ("infer", &["bert", "error", "files", "glue", "kernels", "metrics", "sparse", "submission"]),
+    ("sparse", &["activation"]),
+    (
+        "infer",
+        &[
+            "activation",
+            "bert",
+            "error",
+            "files",
+            "glue",
+            "kernels",
+            "metrics",
+            "sparse",
+            "submission",
+        ],
+    ),
     (
         "run",
         &[

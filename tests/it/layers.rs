@@ -2,6 +2,7 @@
 
 use burn::tensor::backend::Backend;
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
+use platon::activation::Activation;
 use platon::kernels::operands::{
     AddNormGradients, Dense, DenseGradients, EmbedGradients, Heads, Norm, Setup, Tables, TokenIds,
 };
@@ -39,20 +40,20 @@ fn dense_layers_equal_their_default_body<B: LayerKernels>() {
     fn run<B: LayerKernels>(
         [x, weight, bias, grad]: [&[f32]; 4],
         [rows, inputs, outputs]: [usize; 3],
-        gelu: bool,
+        activation: Option<Activation>,
         products: Products,
     ) -> ([Tensor<B, 2>; 3], [Tensor<B, 1>; 1]) {
         let x = matrix::<B>(x, [rows, inputs]);
         let grad = matrix(grad, [rows, outputs]);
         let layer = dense::<B>(weight, bias, products);
         let weight = layer.weight.clone();
-        let (output, DenseGradients { x, weight, bias }) = if gelu {
-            let (without, none) = B::dense_gelu_forward(x.clone(), layer.clone(), false);
-            let (output, slope) = B::dense_gelu_forward(x.clone(), layer, true);
+        let (output, DenseGradients { x, weight, bias }) = if let Some(f) = activation {
+            let (without, none) = B::dense_activated_forward(x.clone(), layer.clone(), f, false);
+            let (output, slope) = B::dense_activated_forward(x.clone(), layer, f, true);
             assert!(none.is_none());
             close([without], [output.clone()], 0.0);
             let slope = slope.unwrap();
-            (output, B::dense_gelu_backward(x, weight, slope, grad, products))
+            (output, B::dense_activated_backward(x, weight, slope, grad, products))
         } else {
             let output = B::dense_forward(x.clone(), layer);
             (output, B::dense_backward(x, weight, grad, products))
@@ -69,9 +70,10 @@ fn dense_layers_equal_their_default_body<B: LayerKernels>() {
             few[1].iter_mut().enumerate().filter(|(n, _)| n % 7 != 0).for_each(|(_, v)| *v = 0.0);
             for (values, zeros) in [(all, Zeros::Multiply), (few, Zeros::Skip)] {
                 let values = values.each_ref().map(Vec::as_slice);
-                for gelu in [false, true] {
-                    let got = run::<B>(values, shape, gelu, Products { zeros, ..PLAIN });
-                    let want = run::<Reference>(values, shape, gelu, PLAIN);
+                let activations = Activation::NAMES.map(|(_, activation)| Some(activation));
+                for activation in [None].into_iter().chain(activations) {
+                    let got = run::<B>(values, shape, activation, Products { zeros, ..PLAIN });
+                    let want = run::<Reference>(values, shape, activation, PLAIN);
                     // Sums over up to 512 products.
                     close(got.0, want.0, 5e-5);
                     close(got.1, want.1, 5e-5);

@@ -18,6 +18,7 @@ mod criterion;
 mod dir;
 mod doctor;
 mod engine;
+mod families;
 mod fixtures;
 mod glue;
 #[cfg(feature = "ndarray")]

@@ -10,8 +10,9 @@ use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::GradientsParams;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorData};
+use platon::bert::family::BERT;
 use platon::bert::weights::{self, Parts, Tensors};
-use platon::bert::{BertClassifier, Checkpoint, ClassifierConfig, HeadConfig, Pass};
+use platon::bert::{BertClassifier, Checkpoint, ClassifierConfig, Family, HeadConfig, Pass};
 use platon::glue::batch::{Batch, Filling};
 use platon::glue::sample::Sample;
 use platon::glue::tsv::Label;
@@ -35,11 +36,12 @@ on_every_backend!(
 fn load<B: ModelKernels>(dir: &Path, outputs: usize, parts: Parts) -> BertClassifier<B> {
     let device = B::Device::default();
     let net = fresh::<B>(dir, outputs);
-    weights::load(net, tensors(&dir.join("model.safetensors")), parts, &device).unwrap().model
+    let tensors = Checkpoint::open(dir).unwrap().into_tensors().unwrap();
+    weights::load(net, tensors, parts, &device).unwrap().model
 }
 
 fn tensors(path: &Path) -> Tensors {
-    Tensors::from_safetensors(path, &std::fs::read(path).unwrap()).unwrap()
+    Tensors::from_safetensors(&BERT, path, &std::fs::read(path).unwrap()).unwrap()
 }
 
 fn fresh<B: ModelKernels>(dir: &Path, outputs: usize) -> BertClassifier<B> {
@@ -96,23 +98,35 @@ fn hidden_distance<B: ModelKernels>(
 }
 
 fn outputs_equal_those_of_transformers<B: LayerKernels + ModelKernels>() {
-    let dir = fixture("tiny_bert");
+    outputs_agree::<B>(&fixture("tiny_bert"));
+}
+
+/// Compares a classifier with three outputs in `dir` with the arrays beside it.
+pub fn outputs_agree<B: LayerKernels + ModelKernels>(dir: &Path) {
     let (arrays, _) = read(&dir.join("expected.safetensors"));
-    let net = load::<B>(&dir, 3, Parts::All);
+    let net = load::<B>(dir, 3, Parts::All);
     for filling in FILLINGS {
         let hidden = hidden_distance(&net, &arrays, filling);
         let (ids, sequences) = inputs::<B>(&arrays, filling);
         let logits = values(net.forward(ids, &sequences, 0, Pass::answers(Zeros::Multiply)));
         let logits = distance(&logits, &arrays["logits"].f32());
-        assert!(hidden < allowed::<B>(1e-5), "last hidden state differs by {hidden}, {filling:?}");
-        assert!(logits < allowed::<B>(1e-5), "logits differ by {logits}, {filling:?}");
+        let what = format!("{}, {filling:?}", dir.display());
+        assert!(hidden < allowed::<B>(1e-5), "last hidden state differs by {hidden}: {what}");
+        assert!(logits < allowed::<B>(1e-5), "logits differ by {logits}: {what}");
     }
 }
 
 fn gradients_equal_those_of_transformers<B: LayerKernels + ModelKernels>() {
-    let dir = fixture("tiny_bert");
+    assert_eq!(gradients_agree::<B>(&fixture("tiny_bert")), 6);
+}
+
+/// Compares the gradients of a classifier with three outputs in `dir` with the arrays beside it; how
+/// many there were.
+pub fn gradients_agree<B: LayerKernels + ModelKernels>(dir: &Path) -> usize {
     let (arrays, _) = read(&dir.join("expected.safetensors"));
-    let net = load::<Autodiff<B>>(&dir, 3, Parts::All);
+    let net = load::<Autodiff<B>>(dir, 3, Parts::All);
+    let family = Checkpoint::open(dir).unwrap().config.family;
+    let mut compared = 0;
     let labels: Vec<i64> = arrays["labels"].values.iter().map(|v| *v as i64).collect();
     let n = labels.len();
     let device = B::Device::default();
@@ -124,24 +138,26 @@ fn gradients_equal_those_of_transformers<B: LayerKernels + ModelKernels>() {
             labels.clone(),
         );
         let grads = GradientsParams::from_grads(loss.backward(), &net);
-        let found = named_gradients::<B>(&net, &grads);
-        let mut compared = 0;
+        let found = named_gradients::<B>(family, &net, &grads);
+        compared = 0;
         for (name, expected) in &arrays {
             let Some(name) = name.strip_prefix("grad.") else { continue };
             let difference = distance(&found[name].values, &expected.f32());
             assert!(
                 difference < allowed::<B>(1e-5),
-                "gradient of {name} differs by {difference}, {filling:?}"
+                "gradient of {name} differs by {difference}, {filling:?}, {}",
+                dir.display()
             );
             assert_eq!(found[name].shape, expected.shape, "{name}");
             compared += 1;
         }
-        assert_eq!(compared, 6);
     }
+    compared
 }
 
 /// Gradients under Hugging Face names, as `weights::collect` would lay them out.
 fn named_gradients<B: Backend>(
+    family: &'static Family,
     net: &BertClassifier<Autodiff<B>>,
     grads: &GradientsParams,
 ) -> std::collections::BTreeMap<String, weights::StoredTensor> {
@@ -157,7 +173,7 @@ fn named_gradients<B: Backend>(
             burn::module::Param::from_mapped_value(id, grad, mapper)
         }
     }
-    weights::collect(&burn::module::Module::map(net.clone(), &mut Replace(grads))).unwrap()
+    weights::collect(family, &burn::module::Module::map(net.clone(), &mut Replace(grads))).unwrap()
 }
 
 fn a_batch_is_answered_by_its_head<B: LayerKernels + ModelKernels>() {
@@ -223,14 +239,14 @@ fn a_missing_or_misshapen_tensor_is_named<B: LayerKernels + ModelKernels>() {
         "{misshapen}"
     );
     let text = dir.join("vocab.txt");
-    let foreign = Tensors::from_safetensors(&text, &std::fs::read(&text).unwrap());
+    let foreign = Tensors::from_safetensors(&BERT, &text, &std::fs::read(&text).unwrap());
     let foreign = foreign.unwrap_err().to_string();
     assert!(foreign.contains("expected a safetensors file"), "{foreign}");
 }
 
 fn saved_weights_load_bit_for_bit<B: LayerKernels + ModelKernels>() {
     let dir = fixture("tiny_bert");
-    let before = weights::collect(&load::<B>(&dir, 3, Parts::All)).unwrap();
+    let before = weights::collect(&BERT, &load::<B>(&dir, 3, Parts::All)).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
     weights::save(&before, &path).unwrap();
@@ -238,7 +254,7 @@ fn saved_weights_load_bit_for_bit<B: LayerKernels + ModelKernels>() {
         weights::load(fresh::<B>(&dir, 3), tensors(&path), Parts::All, &B::Device::default())
             .unwrap();
     assert!(loaded.unused.is_empty());
-    let after = weights::collect(&loaded.model).unwrap();
+    let after = weights::collect(&BERT, &loaded.model).unwrap();
     let (original, _) = read(&dir.join("model.safetensors"));
     assert_eq!(after.len(), before.len());
     for (name, tensor) in after {

@@ -4,10 +4,12 @@
 use burn::tensor::Tensor;
 use burn_flex::Flex;
 
+use super::activations;
 use super::dropout::DropoutMask;
 use super::embed::{self, Lookup};
 use super::memory::Fresh;
 use super::{Matrix, Vector, attention, linear, new, norm, read, simd, take};
+use crate::activation::Activation;
 use crate::kernels::default_layer as default;
 use crate::kernels::layer::{LayerKernels, composed_attention, composed_attention_backward};
 use crate::kernels::operands::{
@@ -55,11 +57,16 @@ impl LayerKernels for Flex {
         }
     }
 
-    fn dense_gelu_forward(x: Matrix, dense: Dense<Flex>, keep: bool) -> (Matrix, Option<Matrix>) {
-        linear::gelu(Self::dense_forward(x, dense), keep)
+    fn dense_activated_forward(
+        x: Matrix,
+        dense: Dense<Flex>,
+        activation: Activation,
+        keep: bool,
+    ) -> (Matrix, Option<Matrix>) {
+        activations::activate(Self::dense_forward(x, dense), activation, keep)
     }
 
-    fn dense_gelu_backward(
+    fn dense_activated_backward(
         x: Matrix,
         weight: Matrix,
         slope: Matrix,

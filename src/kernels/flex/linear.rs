@@ -1,11 +1,8 @@
-//! Dense layers, with and without GELU.
-
-use std::mem::MaybeUninit;
+//! Dense layers.
 
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
-use super::math::{exp, normal_cdf};
 use super::matmul::{ALONE, PARALLEL, Target, View, multiply};
 use super::memory::{Fresh, written};
 use super::{CHUNK, Matrix, ROWS, Vector, add_up, new, read, simd, take};
@@ -146,47 +143,6 @@ fn column_sums(values: &[f32], width: usize) -> Vector {
         })
         .collect();
     new(add_up(partial, width), [width])
-}
-
-/// The exact GELU, and its slope where `keep` asks for it.
-///
-/// # Shapes
-/// - `x`, outputs: `[rows, width]`
-pub fn gelu(x: Matrix, keep: bool) -> (Matrix, Option<Matrix>) {
-    /// 1 / sqrt(2 pi)
-    const DENSITY: f32 = 0.398_942_3;
-    let shape = x.dims();
-    let n = shape[0] * shape[1];
-    let x = take(x);
-    let (mut output, mut slope) = (Fresh::new(n), Fresh::new(if keep { n } else { 0 }));
-    let inputs = read(&x).par_chunks(CHUNK);
-    let outputs = output.room(n).par_chunks_mut(CHUNK).zip(inputs);
-    if !keep {
-        outputs.for_each(|(output, x)| {
-            simd(|| {
-                for (y, x) in output.iter_mut().zip(x) {
-                    y.write(*x * normal_cdf(*x));
-                }
-            });
-        });
-        // SAFETY: every chunk was written.
-        return (new(unsafe { output.filled(n) }, shape), None);
-    }
-    let each = |output: &mut [MaybeUninit<f32>], slope: &mut [MaybeUninit<f32>], x: &[f32]| {
-        simd(|| {
-            for ((y, d), x) in output.iter_mut().zip(slope).zip(x) {
-                let phi = normal_cdf(*x);
-                y.write(*x * phi);
-                d.write(phi + *x * exp(-0.5 * *x * *x) * DENSITY);
-            }
-        });
-    };
-    outputs
-        .zip(slope.room(n).par_chunks_mut(CHUNK))
-        .for_each(|((output, x), slope)| each(output, slope, x));
-    // SAFETY: every chunk of both was written.
-    let (output, slope) = unsafe { (output.filled(n), slope.filled(n)) };
-    (new(output, shape), Some(new(slope, shape)))
 }
 
 /// a * b, element by element.

@@ -6,6 +6,7 @@
     reason = "the kernels index arrays of their own making, whose lengths are checked at their doors"
 )]
 
+mod activations;
 mod attention;
 mod dropout;
 mod embed;

@@ -23,9 +23,9 @@ fn configurations() {
             (Text("torch"), ":1: expected JSON, found expected"),
             (Made(|| vec![b'['; 100_000]), ":1: expected JSON, found recursion limit exceeded"),
             (Made(|| b"{\"a\": \"\xff\"}".to_vec()), "config.json .. UTF-8"),
-            (Text("[]"), ": expected a BERT configuration, found"),
-            (Text("{}"), ": expected a BERT configuration, found missing field `vocab_size`"),
-            (Text("null"), ": expected a BERT configuration, found"),
+            (Text("[]"), ": expected a configuration of bert, found"),
+            (Text("{}"), ": expected a configuration of bert, found missing field `vocab_size`"),
+            (Text("null"), ": expected a configuration of bert, found"),
             (Edit("\"bert\"", "\"gpt2\""), ": expected model_type \"bert\", found \"gpt2\""),
             (Edit("\"bert\"", "\"\\u001b[2J\\n\""), ": expected model_type \"bert\", found"),
             (
@@ -34,15 +34,15 @@ fn configurations() {
             ),
             (
                 Edit("\"vocab_size\": 10", "\"vocab_size\": -10"),
-                "expected a BERT configuration, found invalid value: integer `-10`",
+                "expected a configuration of bert, found invalid value: integer `-10`",
             ),
             (
                 Edit("\"vocab_size\": 10", "\"vocab_size\": \"10\""),
-                "expected a BERT configuration, found invalid type: string",
+                "expected a configuration of bert, found invalid type: string",
             ),
             (
                 Edit("\"vocab_size\": 10", "\"vocab_size\": 10.5"),
-                "expected a BERT configuration, found invalid type: floating point `10.5`",
+                "expected a configuration of bert, found invalid type: floating point `10.5`",
             ),
             (
                 Edit("\"vocab_size\": 10", "\"vocab_size\": 18446744073709551615"),
@@ -50,7 +50,7 @@ fn configurations() {
             ),
             (
                 Edit("\"vocab_size\": 10", "\"vocab_size\": 99999999999999999999999"),
-                "expected a BERT configuration, found invalid type: floating point",
+                "expected a configuration of bert, found invalid type: floating point",
             ),
             (
                 Edit("\"vocab_size\": 10", "\"vocab_size\": 9"),
@@ -90,13 +90,14 @@ fn configurations() {
             ),
             (
                 Edit("\"layer_norm_eps\": 1e-12", "\"layer_norm_eps\": \"small\""),
-                "expected a BERT configuration, found invalid type: string",
+                "expected a configuration of bert, found invalid type: string",
             ),
-            (Edit("\"gelu\"", "\"relu\""), ": expected hidden_act \"gelu\", found \"relu\""),
             (
-                Edit("\"gelu\"", "[\"gelu\"]"),
-                "expected a BERT configuration, found invalid type: sequence",
+                Edit("\"gelu\"", "\"relu6\""),
+                ": expected hidden_act gelu, gelu_new, gelu_pytorch_tanh, relu, silu, swish, tanh, \
+                 found \"relu6\" (hint: other variants",
             ),
+            (Edit("\"gelu\"", "[\"gelu\"]"), "swish, tanh, found [\"gelu\"]"),
             (
                 Edit("\"max_position_embeddings\": 16", "\"max_position_embeddings\": 1"),
                 "model.safetensors: expected tensor bert.embeddings.position_embeddings.weight \
