@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use platon::bert::{Checkpoint, Family};
+use platon::bert::Checkpoint;
 use platon::glue::sample::Sample;
 use platon::glue::tsv::Label;
 use platon::infer::model::{Load, Model};
@@ -33,12 +33,6 @@ const MODELS: [(&str, usize); 7] = [
     ("bert-silu", 41),
     ("bert-gelu-new", 41),
 ];
-
-#[test]
-fn what_is_downloaded_can_be_read() {
-    let known = Family::ALL.map(|family| family.model_type);
-    assert_eq!(known, platon::download::sources::MODEL_TYPES);
-}
 
 fn folder(name: &str) -> PathBuf {
     fixture("families").join(name)
