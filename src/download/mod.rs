@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::env;
 use std::path::{Path, PathBuf};
 
-use crate::download::fetch::{Fetcher, Outcome, Request, Settings};
+use crate::download::fetch::{Fetcher, Request, Settings};
 use crate::download::sources::{CHECKSUMS, Form, GLUE_URL, HF_URL, Remote};
 use crate::download::unpack::{Limits, Unpacked, unpack};
 use crate::error::{Error, Result};

@@ -105,7 +105,7 @@ fn every_family_survives_the_sparse_file_and_a_hugging_face_folder_bit_for_bit()
         }
         let given = dir.json("folder/config.json");
         let config = std::fs::read_to_string(model.join("config.json")).unwrap();
-        assert_eq!(given, serde_json::from_str::<serde_json::Value>(&config).unwrap(), "{name}");
+        assert_eq!(given, serde_json::from_str::<Value>(&config).unwrap(), "{name}");
     }
 }
 
