@@ -10,6 +10,7 @@ pub mod encode;
 mod marks;
 pub mod names;
 mod object;
+pub mod own;
 pub mod prepare;
 pub(crate) mod read;
 pub mod sample;
