@@ -10,6 +10,7 @@ mod encode;
 mod evaluate;
 mod inference;
 mod left;
+mod own;
 mod predict;
 mod prepare;
 mod printer;

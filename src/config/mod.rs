@@ -294,7 +294,9 @@ impl RunConfig {
 fn outdone(settings: &Table) -> impl Iterator<Item = &'static str> {
     [("initial_warmup_share", "initial_warmup"), ("final_warmup_share", "final_warmup")]
         .into_iter()
-        .filter(|(_, count)| ["warmup_steps", count].iter().any(|name| settings.contains_key(*name)))
+        .filter(|(_, count)| {
+            ["warmup_steps", count].iter().any(|name| settings.contains_key(*name))
+        })
         .map(|(share, _)| share)
 }
 

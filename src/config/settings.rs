@@ -311,8 +311,12 @@ impl Own {
             return Err(Error::value("dev_share", expected, 0));
         }
         if self.dev_file.as_ref() == Some(train) {
-            return Err(Error::value("dev_file", "other rows than those of train_file", train.display())
-                .hint("without it, --dev-share of the training rows are held back"));
+            return Err(Error::value(
+                "dev_file",
+                "other rows than those of train_file",
+                train.display(),
+            )
+            .hint("without it, --dev-share of the training rows are held back"));
         }
         if self.regression && !self.labels.is_empty() {
             return Err(Error::value("labels", "none beside regression", self.labels.join(", ")));
@@ -320,7 +324,8 @@ impl Own {
         let mut seen = self.labels.iter().collect::<Vec<_>>();
         seen.sort_unstable();
         seen.dedup();
-        let is_usual = |label: &String| class_name(&Value::Text(label.clone())).as_ref() == Ok(label);
+        let is_usual =
+            |label: &String| class_name(&Value::Text(label.clone())).as_ref() == Ok(label);
         if self.labels.len() == 1
             || seen.len() != self.labels.len()
             || !self.labels.iter().all(is_usual)

@@ -122,8 +122,7 @@ pub fn read(path: &Path, name: &str) -> Result<Defined> {
     }
     let splits = splits(&entry).map_err(|(e, f)| wrong(e, f))?;
     let test_is_labelled = false;
-    let task =
-        define(Definition { name, pair, labels, metrics, main, splits, test_is_labelled });
+    let task = define(Definition { name, pair, labels, metrics, main, splits, test_is_labelled });
     Ok(Defined { task, dropout_p })
 }
 

@@ -56,7 +56,8 @@ impl Lines {
             Packing::None => Box::new(counted),
             Packing::Gzip => Box::new(flate2::read::MultiGzDecoder::new(counted)),
             Packing::Zstd => Box::new(
-                zstd::stream::read::Decoder::new(counted).map_err(|e| Error::io(path, "read", e))?,
+                zstd::stream::read::Decoder::new(counted)
+                    .map_err(|e| Error::io(path, "read", e))?,
             ),
         };
         let mut lines = Self {
@@ -132,8 +133,9 @@ impl Lines {
     /// The error of a line, or of a row that begins there, that is too long.
     pub(super) fn too_long(&self, line: usize) -> Error {
         let expected = format!("a row of at most {MAX_LINE_BYTES} bytes");
-        Error::content(&self.path, line, expected, "more")
-            .hint("a quotation mark that is never closed makes one row of many; shorten texts so long")
+        Error::content(&self.path, line, expected, "more").hint(
+            "a quotation mark that is never closed makes one row of many; shorten texts so long",
+        )
     }
 
     /// The error of reading.

@@ -30,17 +30,18 @@ pub struct Example {
 }
 
 /// The examples of a file, one at a time.
-pub struct Examples<'a> {
+pub struct Examples {
     table: Table,
-    columns: Columns<'a>,
+    text: String,
+    text_pair: Option<String>,
 }
 
-impl<'a> Examples<'a> {
+impl Examples {
     /// The examples of `table`.
     ///
     /// # Errors
     /// It has no such columns.
-    pub fn new(mut table: Table, columns: Columns<'a>) -> Result<Self> {
+    pub fn new(mut table: Table, columns: Columns) -> Result<Self> {
         let header = table.header();
         let Columns { text, text_pair, label } = columns;
         let named = [("text", Some(text)), ("text-pair", text_pair), ("label", label)];
@@ -48,13 +49,20 @@ impl<'a> Examples<'a> {
         let places = named.map(|(flag, name)| header.place(flag, name));
         let places = places.collect::<Result<Vec<_>>>()?;
         table.choose(places)?;
-        Ok(Self { table, columns })
+        Ok(Self { table, text: text.to_owned(), text_pair: text_pair.map(str::to_owned) })
     }
 
     /// The file.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.table.path()
+    }
+
+    /// The columns of the texts, in words.
+    #[must_use]
+    pub fn names(&self) -> String {
+        let pair = self.text_pair.as_ref().map(|name| format!(" and {name}"));
+        format!("{}{}", self.text, pair.unwrap_or_default())
     }
 
     /// Bytes of the file that have been read.
@@ -79,8 +87,8 @@ impl<'a> Examples<'a> {
                 Err(Error::content(self.table.path(), line, expected, in_words(&other)))
             }
         };
-        let text_a = text(self.columns.text)?;
-        let text_b = match self.columns.text_pair {
+        let text_a = text(&self.text)?;
+        let text_b = match &self.text_pair {
             Some(column) => Some(text(column)?.unwrap_or_default()),
             None => None,
         };
@@ -96,7 +104,7 @@ impl<'a> Examples<'a> {
         let Some(example) = self.next_example()? else { return Ok(None) };
         let text = example.text_a.as_deref();
         if text.is_none_or(|text| text.trim().is_empty()) {
-            let expected = format!("a text in {}", self.columns.text);
+            let expected = format!("a text in {}", self.text);
             let found = if text.is_none() { "null" } else { "an empty one" };
             return Err(Error::content(self.table.path(), example.line, expected, found)
                 .hint("fill it, or leave the row out"));

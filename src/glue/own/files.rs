@@ -289,7 +289,8 @@ impl Numbers {
         let Some(classes) = &self.0 else { return score(value).map(Label::Score) };
         let name = class_name(value)?;
         classes.get(&name).copied().map(Label::Class).ok_or_else(|| {
-            let mut known: Vec<_> = classes.iter().map(|(name, class)| (class, name.as_str())).collect();
+            let mut known: Vec<_> =
+                classes.iter().map(|(name, class)| (class, name.as_str())).collect();
             known.sort_unstable();
             let known: Vec<&str> = known.into_iter().map(|(_, name)| name).collect();
             (format!("a label of {}", known.join(", ")), format!("{name:?}"))

@@ -76,7 +76,8 @@ impl Format {
     /// Its name tells none.
     pub fn required(path: &Path) -> Result<Self> {
         Self::of(path).ok_or_else(|| {
-            let expected = "a name that ends in .csv, .tsv, .jsonl (these also with .gz or .zst) or .parquet";
+            let expected =
+                "a name that ends in .csv, .tsv, .jsonl (these also with .gz or .zst) or .parquet";
             let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
             Error::content(path, None, expected, name)
                 .hint("the ending tells the format: rename the file, or save it in one of these")

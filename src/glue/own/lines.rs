@@ -108,7 +108,9 @@ impl JsonLines {
                 );
                 match line.starts_with('[') && number == 1 {
                     true => error.hint("one list of objects becomes lines by `jq -c '.[]'`"),
-                    false => error.hint("an object must be on one line, and one line holds one object"),
+                    false => {
+                        error.hint("an object must be on one line, and one line holds one object")
+                    }
                 }
             })?;
             return Ok(Some((number, object)));

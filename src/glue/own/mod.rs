@@ -4,11 +4,13 @@
 //! `format` tells a file's format by its name, `bytes` unpacks it and hands out bounded lines, `table`
 //! reads records of any of the formats, `examples` takes texts and labels from them. `labels` finds
 //! out what is to be learnt, `split` holds rows back for evaluation, `files` makes a task of it all.
+//! `input` reads what is to be predicted.
 
 mod bytes;
 pub mod examples;
 pub mod files;
 mod format;
+pub mod input;
 pub mod labels;
 mod lines;
 

@@ -144,11 +144,10 @@ impl Parquet {
                     Err(Error::content(path, line, expected, bytes.len())
                         .hint("texts so long are cut off in any case: shorten this one"))
                 }
-                Cell::Bytes(bytes) => {
-                    Ok(Value::Text(text(path, line, bytes.data())?.to_owned()))
-                }
+                Cell::Bytes(bytes) => Ok(Value::Text(text(path, line, bytes.data())?.to_owned())),
             };
-            let mut values = cells.into_iter().zip(first..).map(value).collect::<Result<Vec<_>>>()?;
+            let mut values =
+                cells.into_iter().zip(first..).map(value).collect::<Result<Vec<_>>>()?;
             values.reverse();
             batch.push(values);
         }
@@ -163,7 +162,8 @@ impl Parquet {
         let rows = rows.map_err(|_| damage(path, self.row + 1, "a negative number of rows"))?;
         for leaf in &self.wanted {
             let chunk = about.columns().get(*leaf);
-            let chunk = chunk.ok_or_else(|| damage(path, self.row + 1, "a column that is not there"))?;
+            let chunk =
+                chunk.ok_or_else(|| damage(path, self.row + 1, "a column that is not there"))?;
             check_chunk(path, self.row + 1, chunk, self.bytes)?;
         }
         let (file, wanted) = (&self.file, &self.wanted);
@@ -204,9 +204,7 @@ fn cells(column: &mut ColumnReader, count: usize, most: i16) -> ParquetResult<Op
             of(reader, count, most, |value| Cell::Value(Value::Number(value)))?
         }
         ColumnReader::ByteArrayColumnReader(reader) => of(reader, count, most, Cell::Bytes)?,
-        ColumnReader::Int96ColumnReader(reader) => {
-            of(reader, count, most, |_| other("a time")())?
-        }
+        ColumnReader::Int96ColumnReader(reader) => of(reader, count, most, |_| other("a time")())?,
         ColumnReader::FixedLenByteArrayColumnReader(reader) => {
             of(reader, count, most, |_| other("bytes of a fixed length")())?
         }
@@ -264,11 +262,7 @@ fn damage(path: &Path, row: impl Into<Option<usize>>, found: impl std::fmt::Disp
 }
 
 /// What `work` of the library gives; it may panic over a file that is damaged.
-fn sound<T>(
-    path: &Path,
-    row: Option<usize>,
-    work: impl FnOnce() -> ParquetResult<T>,
-) -> Result<T> {
+fn sound<T>(path: &Path, row: Option<usize>, work: impl FnOnce() -> ParquetResult<T>) -> Result<T> {
     match panics::catch(work) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(ParquetError::External(e))) => Err(damage(path, row, e)),

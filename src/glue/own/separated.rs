@@ -80,7 +80,8 @@ impl Separated {
         };
         let values = self.wanted.iter().map(field).collect::<Result<Vec<_>>>()?;
         // One column may well hold its own name.
-        if expected > 1 && self.record.iter().zip(&self.header).all(|(a, b)| a.trim_ascii() == b.as_bytes())
+        if expected > 1
+            && self.record.iter().zip(&self.header).all(|(a, b)| a.trim_ascii() == b.as_bytes())
         {
             return Err(Error::content(path, line, "a row", "the names of the columns once more")
                 .hint("files that are joined keep the first one's header only: remove this line"));

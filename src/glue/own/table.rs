@@ -13,6 +13,8 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::glue::names::nearest;
 use crate::glue::read::open_data;
+use crate::glue::task::Task;
+use crate::glue::texts::{described, usual_columns};
 
 /// What a cell holds.
 #[derive(Debug, Clone, PartialEq)]
@@ -184,13 +186,29 @@ impl<'a> Header<'a> {
         self.names
     }
 
+    /// The names of the columns that usually hold the texts of `task`.
+    ///
+    /// # Errors
+    /// There are none.
+    pub fn usual(&self, task: Option<&Task>) -> Result<Vec<String>> {
+        let places = usual_columns(self.names, task);
+        let places = places.ok_or_else(|| {
+            let found = format!("the {}s {}", self.word, self.names.join(", "));
+            let expected = described(task);
+            Error::content(self.path, None, expected, found)
+                .hint("--text names the column of the text, --text-pair that of the second one")
+        })?;
+        Ok(places.into_iter().filter_map(|place| self.names.get(place).cloned()).collect())
+    }
+
     /// The place of the column `name`, which the setting `flag` asks for.
     ///
     /// # Errors
     /// There is none, or more than one.
     pub fn place(&self, flag: &str, name: &str) -> Result<usize> {
         let Self { path, names, word } = *self;
-        let places: Vec<usize> = (0..).zip(names).filter(|(_, n)| *n == name).map(|(p, _)| p).collect();
+        let places: Vec<usize> =
+            (0..).zip(names).filter(|(_, n)| *n == name).map(|(p, _)| p).collect();
         match places.as_slice() {
             [place] => Ok(*place),
             [] => {
@@ -201,7 +219,9 @@ impl<'a> Header<'a> {
                 let meant = meant.or_else(|| nearest(name, names.iter().map(String::as_str)));
                 Err(match meant {
                     Some(meant) => error.hint(format!("did you mean --{flag} {meant}?")),
-                    None => error.hint(format!("--{flag} names it; the first line of the file has the names")),
+                    None => error.hint(format!(
+                        "--{flag} names it; the first line of the file has the names"
+                    )),
                 })
             }
             [first, .., last] => {
@@ -229,3 +249,7 @@ fn nth(n: usize) -> String {
     };
     format!("{n}{ending}")
 }
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;
