@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use toml::{Table, Value};
 
 use super::plan::Plan;
-use crate::config::{Layer, RunConfig};
+use crate::config::{Layer, RunConfig, SETTINGS};
 use crate::error::{Error, Result};
 use crate::files::write_whole;
 use crate::glue::task::Kind;
@@ -111,7 +111,7 @@ impl Start {
             };
             return Err(Error::value("data-dir", words(begun), words(&own)).hint(
                 "the files have changed since the run began; go on with those that it began with \
-                 (platon resume RUN --data-dir names their folder)",
+                 (platon resume RUN --data-dir names their folder, --train-file one of your own)",
             ));
         }
         let last = plan.updates.last();
@@ -142,7 +142,13 @@ impl Start {
 /// Refuses settings other than those that a checkpoint is bound to, and names them.
 fn check_settings(begun: &Table, own: &Table, folder: &RunFolder, update: usize) -> Result<()> {
     let names = begun.keys().chain(own.keys().filter(|name| !begun.contains_key(*name)));
-    let other: Vec<&String> = names.filter(|name| begun.get(*name) != own.get(*name)).collect();
+    // A setting that a checkpoint of an older version does not know was its default then.
+    let default = |name: &str| {
+        let setting = SETTINGS.iter().find(|setting| setting.name == name)?;
+        (setting.default)().ok()
+    };
+    let was = |name: &String| begun.get(name).cloned().or_else(|| default(name));
+    let other: Vec<&String> = names.filter(|name| was(name).as_ref() != own.get(*name)).collect();
     if other.is_empty() {
         return Ok(());
     }
@@ -171,6 +177,17 @@ mod tests {
             let own = format!("seed = 7\nprecision = \"{new}\"").parse().unwrap();
             check_settings(&begun, &own, &folder, 30).unwrap();
         }
+    }
+
+    #[test]
+    fn checkpoints_from_before_a_setting_still_serve_where_it_is_at_its_default() {
+        let folder = RunFolder::at("run".as_ref());
+        let begun = "seed = 7".parse().unwrap();
+        let own = |text: &str| format!("seed = 7\n{text}").parse::<Table>().unwrap();
+        check_settings(&begun, &own("final_warmup_share = 0.0"), &folder, 30).unwrap();
+        let text = check_settings(&begun, &own("final_warmup_share = 0.1"), &folder, 30);
+        let text = text.unwrap_err().to_string();
+        assert!(text.contains("expected final_warmup_share = none as in checkpoint"), "{text}");
     }
 
     #[test]

@@ -36,6 +36,8 @@ mod layers;
 mod options;
 #[cfg(feature = "flex")]
 mod outputs;
+#[cfg(all(unix, feature = "flex"))]
+mod own;
 mod parity;
 #[cfg(feature = "ndarray")]
 mod precision;
