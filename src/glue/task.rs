@@ -392,6 +392,30 @@ mod tests {
     }
 
     #[test]
+    fn metrics_go_by_their_tags_and_their_full_names() {
+        for metric in Metric::ALL {
+            assert_eq!(Metric::named(metric.tag()), Some(metric));
+        }
+        for (name, metric) in [
+            ("accuracy", Metric::Accuracy),
+            ("macro-F1", Metric::MacroF1),
+            ("matthews", Metric::Matthews),
+            ("spearman", Metric::Spearman),
+        ] {
+            assert_eq!(Metric::named(name), Some(metric));
+        }
+        assert_eq!(Metric::named("loss"), None);
+    }
+
+    #[test]
+    fn only_glue_s_scores_are_bounded() {
+        let glue = task("stsb").unwrap();
+        assert!(glue.is_score(5.0) && !glue.is_score(5.5) && !glue.is_own());
+        let own = Task { name: "mine", ..*glue };
+        assert!(own.is_own() && own.is_score(-7e6) && !own.is_score(f32::INFINITY));
+    }
+
+    #[test]
     fn outputs_are_one_per_class_and_one_for_regression() {
         let outputs: Vec<_> = TASKS.iter().map(Task::outputs).collect();
         assert_eq!(outputs, [2, 2, 2, 1, 2, 3, 2, 2, 2, 3, 3]);
