@@ -31,7 +31,17 @@ impl Separated {
         // Blank lines before the header are none of it.
         while lines.next(&mut first)? && first.iter().all(u8::is_ascii_whitespace) {}
         let delimiter = delimiter(&first, layout);
-        let feed = Feed { lines, line: first, given: 0, started: None, bytes: 0, fault: None };
+        let mut feed = Feed {
+            lines,
+            line: first,
+            given: 0,
+            started: None,
+            bytes: 0,
+            fault: None,
+            separator: delimiter,
+            at: At::Start,
+        };
+        feed.check_marks()?;
         let mut builder = ReaderBuilder::new();
         builder.delimiter(delimiter).has_headers(false).flexible(true).buffer_capacity(1 << 13);
         let (reader, record) = (builder.from_reader(feed), ByteRecord::new());
@@ -125,13 +135,65 @@ struct Feed {
     started: Option<usize>,
     bytes: usize,
     fault: Option<Error>,
+    separator: u8,
+    at: At,
+}
+
+/// Where in a field a byte is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum At {
+    /// At its beginning.
+    Start,
+    /// In one without quotation marks around it.
+    Plain,
+    /// Between such marks.
+    Quoted,
+    /// After a mark, which closes the field or is doubled.
+    Mark,
+}
+
+impl At {
+    /// Where the next byte is, after `byte`; `None` where a field goes on after its closing mark.
+    fn after(self, byte: u8, separator: u8) -> Option<Self> {
+        let ends = byte == separator || matches!(byte, b'\r' | b'\n');
+        match (self, byte) {
+            (Self::Start, b'"') | (Self::Mark, b'"') => Some(Self::Quoted),
+            (Self::Quoted, b'"') => Some(Self::Mark),
+            (Self::Quoted, _) => Some(Self::Quoted),
+            _ if ends => Some(Self::Start),
+            (Self::Mark, b' ') => Some(Self::Mark),
+            (Self::Mark, _) => None,
+            (Self::Start | Self::Plain, _) => Some(Self::Plain),
+        }
+    }
 }
 
 impl Feed {
+    /// Refuses a line in which a field goes on after its closing quotation mark: most likely one of
+    /// the text's own, which would make one row of several.
+    fn check_marks(&mut self) -> Result<()> {
+        for (place, byte) in self.line.iter().enumerate() {
+            let Some(next) = self.at.after(*byte, self.separator) else {
+                let rest = self.line.get(place..).unwrap_or_default();
+                let rest = String::from_utf8_lossy(rest);
+                let found = rest.chars().take(20).collect::<String>();
+                let expected = "the end of the field after its closing quotation mark";
+                let found = format!("{:?}", found.trim_end());
+                let (path, line) = (self.lines.path(), self.lines.number);
+                return Err(Error::content(path, line, expected, found).hint(
+                    "a field with quotation marks of its own is quoted, and they are doubled",
+                ));
+            };
+            self.at = next;
+        }
+        Ok(())
+    }
+
     /// Takes another line where there is one. False at the end of the file.
     fn fill(&mut self) -> Result<bool> {
         if self.lines.next(&mut self.line)? {
             self.given = 0;
+            self.check_marks()?;
             return Ok(true);
         }
         match self.started {

@@ -127,6 +127,17 @@ fn malformed_text_is_refused_by_its_line() {
             "a.csv:3: expected a closing quotation mark, found the end of the file (hint: close it",
         ),
         ("a.csv", "text,label\n\"b", "a.csv:2: expected a closing quotation mark"),
+        (
+            "a.csv",
+            "text,label\n\"he said \"hi\" to me\",y\n",
+            "a.csv:2: expected the end of the field after its closing quotation mark, found \
+             \"hi\\\" to me\\\",y\" (hint: a field with quotation marks of its own is quoted",
+        ),
+        (
+            "a.tsv",
+            "text\tlabel\n\"open\tx\nb\ty\n\"shut\tz\n",
+            "a.tsv:4: expected the end of the field after its closing quotation mark, found \"shut",
+        ),
         ("a.csv", "\"text,label\n", "a.csv:1: expected a closing quotation mark"),
         (
             "a.csv",
@@ -222,7 +233,7 @@ fn a_packed_file_that_was_cut_short_or_changed_is_refused() {
         changed[middle..middle + 8].iter_mut().for_each(|byte| *byte ^= 0x5a);
         let error = refused(name, &changed, &["text"]);
         assert!(error.contains(kind) || error.contains("UTF-8"), "{error}");
-        let error = refused(name, b"text\na\n", &["text"]);
+        let error = refused(name, b"text,label\nsome words,yes\n", &["text"]);
         assert!(error.contains(&format!("expected {kind}, found damage")), "{error}");
     }
 }
@@ -370,6 +381,8 @@ fn write_csv(rows: &[Vec<String>], separator: char) -> String {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn quoted_fields_come_back(rows in prop::collection::vec(prop::collection::vec("[a\"\n\r,;\t é]{0,6}", 2), 0..6)) {
         for (name, separator) in [("a.csv", ','), ("a.tsv", '\t')] {
