@@ -30,6 +30,56 @@ fn resolved_settings_resolve_to_themselves() {
 }
 
 #[test]
+fn warm_ups_are_shares_of_the_run_until_numbers_of_updates_are_named() {
+    let resolve = |texts: &[&str]| {
+        let layers: Vec<Layer> = texts.iter().map(|text| layer(text)).collect();
+        RunConfig::resolve(&layers).unwrap()
+    };
+    let shares = "initial_warmup_share = 0.1\nfinal_warmup_share = 0.3";
+    let warmups = |texts: &[&str]| resolve(texts).pruning().warmups(1000);
+    assert_eq!(warmups(&[]), (5400, 10_800), "as the original has them");
+    assert_eq!(warmups(&[shares]), (100, 300));
+    assert_eq!(warmups(&[shares, "warmup_steps = 20"]), (20, 40));
+    assert_eq!(warmups(&[shares, "initial_warmup = 0"]), (0, 300));
+    assert_eq!(warmups(&["warmup_steps = 20", shares]), (100, 300));
+    // As they stand in a run's own file, where all settings do.
+    let written = resolve(&[shares]).to_table().unwrap().to_string();
+    assert_eq!(warmups(&[&written]), (100, 300));
+    assert_eq!(warmups(&[&written, "final_warmup = 1"]), (100, 5400));
+    assert_eq!(resolve(&[shares]).ratio_schedule(1000).unwrap().boundaries(), (100, 700));
+    let error = resolve(&[shares, "final_warmup = 1"]).ratio_schedule(1000).unwrap_err();
+    assert!(error.to_string().contains("final_warmup_share: expected warm-ups of fewer than"));
+    let error = refused("initial_warmup_share = 0.5\nfinal_warmup_share = 0.5");
+    assert!(error.contains("final_warmup_share: expected with initial_warmup_share"), "{error}");
+}
+
+#[test]
+fn the_defaults_for_other_data_are_between_the_published_shares() {
+    let text = include_str!("../../recipes/defaults.toml");
+    let config = RunConfig::resolve(&[layer(text)]).unwrap();
+    // Updates and warm-ups of the recipes, by the training rows of the official files.
+    let rows: [usize; 8] = [392_702, 363_846, 104_743, 67_349, 5749, 3667, 8551, 2490];
+    let names = ["mnli", "qqp", "qnli", "sst", "stsb", "mrpc", "cola", "rte"];
+    let mut shares: [Vec<f64>; 2] = Default::default();
+    for (name, rows) in names.into_iter().zip(rows) {
+        let recipe = recipes::recipe(name).unwrap().layer().unwrap();
+        let recipe = RunConfig::resolve(&[recipe]).unwrap();
+        let settings = recipe.optimisation();
+        let total = rows.div_ceil(settings.batch_size) * settings.epochs;
+        let (first, last) = recipe.pruning().warmups(total);
+        shares[0].push(first as f64 / total as f64);
+        shares[1].push(last as f64 / total as f64);
+    }
+    let chosen = [config.pruning().initial_warmup_share, config.pruning().final_warmup_share];
+    for (mut shares, chosen) in shares.into_iter().zip(chosen) {
+        shares.sort_by(f64::total_cmp);
+        let (median, mean) = ((shares[3] + shares[4]) / 2.0, shares.iter().sum::<f64>() / 8.0);
+        let between = median.min(mean)..=median.max(mean);
+        assert!(between.contains(&chosen.unwrap()), "{between:?}");
+    }
+}
+
+#[test]
 fn wrong_settings_are_refused_by_name() {
     assert!(refused("sed = 1").starts_with("recipe.toml: expected a known setting, found \"sed\""));
     assert!(refused("seed = \"x\"").starts_with("recipe.toml: expected a valid seed"));

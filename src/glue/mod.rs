@@ -11,6 +11,7 @@ pub mod encode;
 mod marks;
 pub mod names;
 mod object;
+pub mod own;
 mod precompiled;
 pub mod prepare;
 pub(crate) mod read;
