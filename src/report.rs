@@ -16,9 +16,10 @@ pub const FORMAT: u32 = 1;
 /// What remains of one weight matrix and its bias.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct MatrixReport {
-    /// Encoder layer, from 0.
-    pub layer: usize,
-    /// Hugging Face's name of the matrix inside the layer, as `attention.self.query`.
+    /// Encoder layer, from 0; `None` where it is none of the layers' dense matrices.
+    pub layer: Option<usize>,
+    /// Hugging Face's name of the matrix inside the layer, as `attention.self.query`, or else the
+    /// whole name of the module.
     pub matrix: String,
     /// Weights and biases.
     pub weights: usize,
@@ -65,22 +66,27 @@ pub struct Report {
     pub layers: Vec<MatrixReport>,
 }
 
-/// Counts what remains of every prunable matrix.
-pub fn count(tensors: &BTreeMap<String, StoredTensor>) -> Vec<MatrixReport> {
-    let mut counts: BTreeMap<(usize, &str), (usize, usize)> = BTreeMap::new();
-    for (name, tensor) in tensors {
-        if !names::is_prunable(name) {
-            continue;
-        }
-        if let Some(place) = names::layer_and_matrix(name) {
-            let (weights, remaining) = counts.entry(place).or_default();
-            *weights += tensor.values.len();
-            *remaining += tensor.values.iter().filter(|v| **v != 0.0).count();
-        }
+/// Counts what remains of the matrices that the tensors `pruned` belong to: layer by layer, then the
+/// others.
+pub fn count<'a>(
+    tensors: &BTreeMap<String, StoredTensor>,
+    pruned: impl Iterator<Item = &'a str>,
+) -> Vec<MatrixReport> {
+    let mut counts: BTreeMap<(bool, Option<usize>, &str), (usize, usize)> = BTreeMap::new();
+    for name in pruned {
+        let Some(tensor) = tensors.get(name) else { continue };
+        let in_layer = names::layer_and_matrix(name).filter(|_| names::is_prunable(name));
+        let (layer, matrix) = match in_layer {
+            Some((layer, matrix)) => (Some(layer), matrix),
+            None => (None, name.rsplit_once('.').map_or(name, |(module, _)| module)),
+        };
+        let (weights, remaining) = counts.entry((layer.is_none(), layer, matrix)).or_default();
+        *weights += tensor.values.len();
+        *remaining += tensor.values.iter().filter(|v| **v != 0.0).count();
     }
     counts
         .into_iter()
-        .map(|((layer, matrix), (weights, remaining))| MatrixReport {
+        .map(|((_, layer, matrix), (weights, remaining))| MatrixReport {
             layer,
             matrix: matrix.to_string(),
             weights,
@@ -117,8 +123,10 @@ impl Report {
 
     /// The table for the end of a run.
     pub fn table(&self) -> String {
+        let (in_layers, others): (Vec<_>, Vec<_>) =
+            self.layers.iter().partition(|row| row.layer.is_some());
         let mut matrices: Vec<&str> = Vec::new();
-        for row in &self.layers {
+        for row in &in_layers {
             if !matrices.contains(&row.matrix.as_str()) {
                 matrices.push(&row.matrix);
             }
@@ -130,18 +138,24 @@ impl Report {
             let _ = write!(out, "{:>9}", label(matrix));
         }
         out.push_str("      all\n");
-        let mut layers: Vec<usize> = self.layers.iter().map(|r| r.layer).collect();
+        let mut layers: Vec<Option<usize>> = in_layers.iter().map(|r| r.layer).collect();
         layers.dedup();
-        let rows = layers.into_iter().map(Some).chain([None]);
-        for layer in rows {
-            let mine = |r: &&MatrixReport| layer.is_none_or(|l| r.layer == l);
+        if !in_layers.is_empty() {
+            layers.push(None);
+        }
+        for layer in layers {
+            let mine = |r: &&&MatrixReport| layer.is_none() || r.layer == layer;
             let name = layer.map_or("all layers".to_string(), |l| format!("layer {l}"));
             let _ = write!(out, "{name:<11}");
             for matrix in &matrices {
-                let part = self.layers.iter().filter(mine).filter(|r| r.matrix == **matrix);
-                let _ = write!(out, "{:>9.2}", percent(part));
+                let part = in_layers.iter().filter(mine).filter(|r| r.matrix == **matrix);
+                let _ = write!(out, "{:>9.2}", percent(part.copied()));
             }
-            let _ = writeln!(out, "{:>9.2}", percent(self.layers.iter().filter(mine)));
+            let _ = writeln!(out, "{:>9.2}", percent(in_layers.iter().filter(mine).copied()));
+        }
+        let width = 11 + 9 * matrices.len();
+        for row in others {
+            let _ = writeln!(out, "{:<width$}{:>9.2}", row.matrix, percent([row].into_iter()));
         }
         let remaining: usize = self.layers.iter().map(|r| r.remaining).sum();
         let scores: Vec<String> = self
@@ -207,12 +221,30 @@ mod tests {
         ])
     }
 
+    /// The rows of the family's own parameters.
+    fn counted() -> Vec<MatrixReport> {
+        let tensors = tensors();
+        let pruned = tensors.keys().map(String::as_str).filter(|name| names::is_prunable(name));
+        count(&tensors, pruned)
+    }
+
     #[test]
-    fn weights_and_biases_of_prunable_matrices_are_counted() {
-        let layers = count(&tensors());
-        let rows: Vec<_> =
-            layers.iter().map(|r| (r.layer, r.matrix.as_str(), r.weights, r.remaining)).collect();
-        assert_eq!(rows, [(0, "attention.self.query", 4, 2), (1, "output.dense", 4, 1)]);
+    fn weights_and_biases_of_what_is_pruned_are_counted() {
+        let rows = |layers: &[MatrixReport]| -> Vec<(Option<usize>, String, usize, usize)> {
+            let row = |r: &MatrixReport| (r.layer, r.matrix.clone(), r.weights, r.remaining);
+            layers.iter().map(row).collect()
+        };
+        let layers = counted();
+        let own = [
+            (Some(0), "attention.self.query".to_string(), 4, 2),
+            (Some(1), "output.dense".to_string(), 4, 1),
+        ];
+        assert_eq!(rows(&layers), own);
+        let tensors = tensors();
+        let all = count(&tensors, tensors.keys().map(String::as_str));
+        let others = ["bert.encoder.layer.1.output.LayerNorm", "classifier"];
+        let others = others.map(|module| (None, module.to_string(), 1, 0));
+        assert_eq!(rows(&all), [own, others].concat());
         assert_eq!(sparsity(&layers), 5.0 / 8.0);
         assert_eq!(sparsity(&[]), 0.0);
     }
@@ -234,7 +266,7 @@ mod tests {
             seconds: 10.0,
             peak_rss_bytes: 1,
             model_bytes: 1,
-            layers: count(&tensors()),
+            layers: counted(),
         }
     }
 
@@ -254,15 +286,30 @@ mod tests {
     fn the_table_fits_80_columns() {
         let table = Report { seconds: 99_999.0, ..report(Pruner::Platon, 0.2, 99_999) }.table();
         let six = (0..6).map(|n| MatrixReport {
-            layer: n,
+            layer: Some(n),
             matrix: ORDER[n].0.into(),
             weights: 1,
             remaining: 1,
             ratio: 1.0,
         });
-        let full = Report { layers: six.collect(), ..report(Pruner::Platon, 0.2, 9) }.table();
+        let other = |matrix: &str| MatrixReport {
+            layer: None,
+            matrix: matrix.into(),
+            weights: 8,
+            remaining: 3,
+            ratio: 0.375,
+        };
+        let others =
+            ["bert.embeddings.word_embeddings", "bert.encoder.layer.11.attention.output.LayerNorm"];
+        let layers = six.chain(others.map(other)).collect();
+        let full = Report { layers, ..report(Pruner::Platon, 0.2, 9) }.table();
         for line in table.lines().chain(full.lines()) {
             assert!(line.len() <= 80, "{} columns: {line}", line.len());
         }
+        let line = full.lines().find(|line| line.starts_with(others[0])).unwrap();
+        assert!(line.ends_with(" 37.50") && line.len() == "remaining %".len() + 7 * 9, "{line}");
+        let layers = vec![other(others[0])];
+        let alone = Report { layers, ..report(Pruner::Platon, 0.2, 9) }.table();
+        assert!(!alone.contains("NaN") && alone.contains("37.50"), "{alone}");
     }
 }

@@ -304,7 +304,7 @@ fn settings(text: &[u8]) {
                 let ratio = schedule.at(step).ratio;
                 // A sum of two floats may miss by its last bit.
                 let range = config.pruning().final_threshold - 1e-9
-                    ..=config.pruning().initial_threshold + 1e-9;
+                    ..=config.pruning().initial_threshold.unwrap_or(1.0) + 1e-9;
                 assert!(ratio == 1.0 || range.contains(&ratio), "{ratio} at {step} of {total}");
             }
         }

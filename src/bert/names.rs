@@ -156,6 +156,18 @@ pub(super) fn encoder_shapes(config: &BertConfig) -> Vec<(String, Vec<usize>)> {
     shapes
 }
 
+/// All parameters of a classifier of so many outputs, under their Hugging Face names, with their
+/// shapes there.
+pub fn parameter_shapes(config: &BertConfig, outputs: usize) -> Vec<(String, Vec<usize>)> {
+    let (head, hidden) = (config.family.head, config.hidden_size);
+    let mut shapes = encoder_shapes(config);
+    for (layer, width) in [(head.dense, hidden), (head.output, outputs)] {
+        shapes.push((format!("{layer}.weight"), vec![width, hidden]));
+        shapes.push((format!("{layer}.bias"), vec![width]));
+    }
+    shapes
+}
+
 /// Whether Hugging Face stores this rank-2 tensor transposed: `nn.Linear` keeps `[out, in]` where
 /// burn keeps `[in, out]`; embeddings are the same in both.
 pub(super) fn is_transposed(hf_name: &str) -> bool {
@@ -163,7 +175,7 @@ pub(super) fn is_transposed(hf_name: &str) -> bool {
 }
 
 /// Whether the tensor belongs to the task head rather than to the pre-trained encoder.
-pub(super) fn is_head(family: &Family, hf_name: &str) -> bool {
+pub fn is_head(family: &Family, hf_name: &str) -> bool {
     [family.head.dense, family.head.output]
         .into_iter()
         .any(|layer| hf_name.strip_prefix(layer).is_some_and(|leaf| leaf.starts_with('.')))
@@ -178,6 +190,29 @@ fn family_of(hf_name: &str) -> Option<&'static Family> {
 pub fn is_prunable(hf_name: &str) -> bool {
     family_of(hf_name)
         .is_some_and(|family| family.prunable.iter().any(|part| hf_name.contains(part)))
+}
+
+/// Whether the tensor is a table of the embeddings: of words, positions or token types.
+pub fn is_table(hf_name: &str) -> bool {
+    family_of(hf_name).is_some() && hf_name.ends_with("_embeddings.weight")
+}
+
+/// Whether somebody who writes `part` of the tensor's name means such tensors: all may be meant that
+/// PLATON prunes, but LayerNorm, what belongs to the embeddings, and the head only where the part
+/// says so.
+pub fn is_meant(family: &Family, hf_name: &str, part: &str) -> bool {
+    let part = part.to_lowercase();
+    if is_prunable(hf_name) {
+        true
+    } else if hf_name.to_lowercase().contains("norm") {
+        part.contains("norm")
+    } else if is_head(family, hf_name) {
+        let fields = family.head.dense.split('.').chain(family.head.output.split('.'));
+        let mut own = fields.filter(|f| !family.prefix.starts_with(f) && *f != "dense");
+        own.any(|field| hf_name.contains(field) && part.contains(field))
+    } else {
+        !hf_name.contains("embeddings") || part.contains("embeddings")
+    }
 }
 
 /// Layer number and module of a layer's tensor, for reports:
@@ -256,6 +291,31 @@ mod tests {
         assert!(!is_prunable("distilbert.transformer.layer.0.sa_layer_norm.weight"));
         assert!(!is_prunable("electra.embeddings_project.weight"));
         assert!(!is_prunable("classifier.weight"));
+    }
+
+    #[test]
+    fn what_is_not_pruned_by_itself_is_meant_only_by_its_name() {
+        let norm = "bert.encoder.layer.0.attention.output.LayerNorm.weight";
+        for (family, name, part, expected) in [
+            (&BERT, "bert.encoder.layer.0.output.dense.bias", "layer.0.", true),
+            (&BERT, norm, "layer.0.", false),
+            (&BERT, norm, "layer.0.attention.output.LayerNorm", true),
+            (&BERT, "bert.embeddings.LayerNorm.bias", "embeddings", false),
+            (&BERT, "bert.embeddings.word_embeddings.weight", "bert.", false),
+            (&BERT, "bert.embeddings.word_embeddings.weight", "embeddings", true),
+            (&BERT, "bert.pooler.dense.weight", "dense", false),
+            (&BERT, "bert.pooler.dense.weight", "pooler", true),
+            (&BERT, "classifier.weight", "*", false),
+            (&ROBERTA, "classifier.out_proj.bias", "classifier", true),
+            (&ROBERTA, "classifier.dense.bias", "out_proj", false),
+            (&DISTILBERT, "pre_classifier.bias", "classifier", true),
+            (&DISTILBERT, "distilbert.transformer.layer.1.sa_layer_norm.bias", "layer.1", false),
+            (&ELECTRA, "electra.embeddings_project.weight", "embeddings_project", true),
+        ] {
+            assert_eq!(is_meant(family, name, part), expected, "{name} by {part}");
+        }
+        assert!(is_table("roberta.embeddings.position_embeddings.weight"));
+        assert!(!is_table("electra.embeddings_project.weight") && !is_table("bert.pooler.weight"));
     }
 
     #[test]

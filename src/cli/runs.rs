@@ -149,10 +149,13 @@ pub fn begun(path: &Path, moved: Table) -> Result<(RunConfig, RunFolder)> {
 /// Refuses settings that differ from those the run began with; its folder may have moved, or be
 /// seen from elsewhere.
 pub fn check_same(begun: &RunConfig, asked: &RunConfig) -> Result<()> {
+    let is_found = asked.pruning().initial_threshold.is_none();
     let (begun, asked) = (begun.to_table()?, asked.absolute()?.to_table()?);
     let settings = begun.iter().filter(|(key, _)| *key != "output_dir");
     for (key, value) in settings {
-        if asked.get(key) != Some(value) {
+        // What was found where the run began stands in its file.
+        let is_the_found = is_found && key == "initial_threshold";
+        if asked.get(key) != Some(value) && !is_the_found {
             let found = asked.get(key).map_or("none".to_string(), ToString::to_string);
             return Err(Error::value(key, format!("{value}, as the run began"), found)
                 .hint("platon resume RUN goes on without naming the settings again"));

@@ -6,7 +6,7 @@ use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, value_parser};
 use toml::{Table, Value};
 
-use crate::config::{Flag, Kind, Layer, SETTINGS, Setting};
+use crate::config::{AUTO, Flag, Kind, Layer, SETTINGS, Setting};
 
 /// Settings of a run. What is not given comes from the recipe, or else from the default.
 pub struct Settings(Table);
@@ -58,6 +58,7 @@ fn argument(setting: &Setting) -> Arg {
         Kind::Whole => argument.value_parser(value_parser!(u64).range(..=LARGEST)),
         Kind::Signed => argument.value_parser(value_parser!(i64)).allow_negative_numbers(true),
         Kind::Number => argument.value_parser(value_parser!(f64)),
+        Kind::NumberOrAuto => argument.value_parser(number_or_auto),
         Kind::Switch => argument
             .value_parser(value_parser!(bool))
             .num_args(0..=1)
@@ -72,6 +73,14 @@ fn argument(setting: &Setting) -> Arg {
         Flag::Requires(other) => argument.requires(other),
         Flag::Plain | Flag::Without => argument,
     }
+}
+
+/// What a file would hold of a number or the word `auto`.
+fn number_or_auto(text: &str) -> Result<Value, String> {
+    if text == AUTO {
+        return Ok(AUTO.into());
+    }
+    text.parse::<f64>().map(Value::from).map_err(|e| format!("{e}; or {AUTO}"))
 }
 
 /// The name of the setting's flag, without the hyphens before it.
@@ -107,6 +116,7 @@ fn given(setting: &Setting, matches: &ArgMatches) -> Option<Result<Value, clap::
         Kind::Whole => i64::try_from(*matches.get_one::<u64>(name)?).unwrap_or(i64::MAX).into(),
         Kind::Signed => (*matches.get_one::<i64>(name)?).into(),
         Kind::Number => (*matches.get_one::<f64>(name)?).into(),
+        Kind::NumberOrAuto => matches.get_one::<Value>(name)?.clone(),
         Kind::Switch => (*matches.get_one::<bool>(name)?).into(),
         Kind::List => matches.get_many::<String>(name)?.cloned().collect::<Vec<_>>().into(),
     }))
@@ -130,7 +140,7 @@ mod tests {
             let (text, expected): (_, Value) = match setting.kind {
                 Kind::Text | Kind::Path => ("x", "x".into()),
                 Kind::Whole | Kind::Signed => ("3", 3.into()),
-                Kind::Number => ("0.5", 0.5.into()),
+                Kind::Number | Kind::NumberOrAuto => ("0.5", 0.5.into()),
                 Kind::Switch => ("true", true.into()),
                 Kind::List => ("a,b", vec!["a", "b"].into()),
             };
@@ -152,12 +162,22 @@ mod tests {
         let lists = ["--test-datasets", "a,b", "--test-datasets", "c,d"];
         assert_eq!(parsed(&lists).unwrap(), table("test_datasets = [\"c\", \"d\"]"));
         assert_eq!(parsed(&["--seed", "1", "--bin-on", "--seed=2"]).unwrap().len(), 2);
+        let auto = parsed(&["--initial-threshold", "auto"]).unwrap();
+        assert_eq!(auto, table("initial_threshold = \"auto\""));
+        let parts = parsed(&["--prune-ratios", "embeddings=0.5,layer.0.=0.4"]).unwrap();
+        assert_eq!(parts, table("prune_ratios = [\"embeddings=0.5\", \"layer.0.=0.4\"]"));
         assert_eq!(parsed(&["--bin-on=false"]).unwrap(), table("bin_on = false"));
         assert_eq!(
             parsed(&["--num-hidden-layers", "-1"]).unwrap(),
             table("num_hidden_layers = -1")
         );
-        for wrong in ["--epochs=x", "--seed=-1", "--seed=9223372036854775808", "--model-ckpt=x"] {
+        for wrong in [
+            "--epochs=x",
+            "--initial-threshold=all",
+            "--seed=-1",
+            "--seed=9223372036854775808",
+            "--model-ckpt=x",
+        ] {
             assert!(parsed(&[wrong]).is_err(), "{wrong}");
         }
         let text = help(SETTINGS.iter().find(|setting| setting.name == "delta_t").unwrap());

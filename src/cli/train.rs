@@ -18,6 +18,8 @@ use crate::error::{Error, Result};
 use crate::glue::task_def;
 use crate::kernels::TrainingBackend;
 use crate::run::RunFolder;
+use crate::run::folder::model_in;
+use crate::train::initial::with_found_ratio;
 use crate::train::plan::{task_of, with_own_name};
 use crate::world::{At, World};
 
@@ -119,13 +121,31 @@ fn settings(args: &TrainArgs, printer: Option<&Printer>) -> Result<RunConfig> {
     if is_own || (args.task.is_none() && args.keep_ratio.is_some()) {
         layers.insert(0, recipe(DEFAULTS)?.layer()?);
     }
-    let config = with_own_name(own::settle(&layers, printer)?)?;
+    let config = of_models(with_own_name(own::settle(&layers, printer)?)?)?;
     let Some(table) = &config.data().task_def else { return Ok(config) };
     // As in the original, the table's word goes before the flag's.
     match task_def::read(table, &config.data().task)?.dropout_p {
         Some(rate) => config.with([("dropout_p", rate.into())]),
         None => Ok(config),
     }
+}
+
+/// Takes a run folder for the model in it.
+fn of_models(config: RunConfig) -> Result<RunConfig> {
+    let model = config.model();
+    let paths = [
+        ("init_checkpoint", Some(&model.init_checkpoint)),
+        ("model_ckpt", model.model_ckpt.as_ref()),
+    ];
+    let mut moved = config.clone();
+    for (name, path) in paths {
+        let Some(path) = path else { continue };
+        let found = model_in(path);
+        if let Some(found) = found.to_str().filter(|_| found != *path) {
+            moved = moved.with([(name, found.into())])?;
+        }
+    }
+    Ok(moved)
 }
 
 fn begin(
@@ -135,7 +155,10 @@ fn begin(
     world: &World,
     printer: &Printer,
 ) -> Result<u8> {
-    world.in_turn(|| supply(config, printer))?;
+    let config = &world.in_turn(|| {
+        supply(config, printer)?;
+        with_found_ratio(config.clone())
+    })?;
     if args.encode_mode {
         encode::sets(config, folder, plan(config, true, printer)?, printer)?;
         return Ok(0);
@@ -186,6 +209,7 @@ impl Job for DryRun<'_> {
         let Self { config, printer } = self;
         let (data, model) = (config.data(), config.model());
         supply_demo(task_of(config)?, &data.data_dir, &model.init_checkpoint, printer)?;
+        let config = &with_found_ratio(config.clone())?;
         let (plan, _) = plan(config, true, printer)?;
         printer.data(&config.to_table()?.to_string())?;
         printer.data("")?;

@@ -1,15 +1,16 @@
 //! How settings stand in files and what they mean: the written value, checked, becomes the value
 //! that the program works with.
 
+use std::fmt;
 use std::path::PathBuf;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::BackendName;
 use crate::kernels::Precision;
 use crate::optim::{OptimizerName, Schedule};
-use crate::pruning::Pruner;
+use crate::pruning::{Pattern, Pruner};
 
 /// A type that settings are written in.
 pub trait Written: Serialize + DeserializeOwned {
@@ -30,6 +31,8 @@ pub enum Kind {
     Signed,
     /// Any number.
     Number,
+    /// Any number, or the word `auto`.
+    NumberOrAuto,
     /// `true` where it only stands there, or with `=true` and `=false`.
     Switch,
     /// Texts with commas between them.
@@ -48,8 +51,65 @@ written! {
     Whole: usize, u64;
     Signed: i64;
     Number: f64;
+    NumberOrAuto: NumberOrAuto;
     Switch: bool;
     List: Vec<String>;
+}
+
+/// A number, or the word `auto`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum NumberOrAuto {
+    /// The number.
+    Number(f64),
+    /// The word.
+    Auto,
+}
+
+/// The word of [`NumberOrAuto`].
+pub const AUTO: &str = "auto";
+
+impl Serialize for NumberOrAuto {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Number(number) => serializer.serialize_f64(*number),
+            Self::Auto => serializer.serialize_str(AUTO),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for NumberOrAuto {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ReadNumberOrAuto)
+    }
+}
+
+struct ReadNumberOrAuto;
+
+impl Visitor<'_> for ReadNumberOrAuto {
+    type Value = NumberOrAuto;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number or \"auto\"")
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<NumberOrAuto, E> {
+        Ok(NumberOrAuto::Number(number))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<NumberOrAuto, E> {
+        Ok(NumberOrAuto::Number(number as f64))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<NumberOrAuto, E> {
+        Ok(NumberOrAuto::Number(number as f64))
+    }
+
+    fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<NumberOrAuto, E> {
+        match word {
+            AUTO => Ok(NumberOrAuto::Auto),
+            _ => Err(E::invalid_value(Unexpected::Str(word), &self)),
+        }
+    }
 }
 
 /// What a written value means.
@@ -217,5 +277,89 @@ impl Form for EmptyIsNone {
 
     fn write(value: &Option<PathBuf>) -> PathBuf {
         value.clone().unwrap_or_default()
+    }
+}
+
+/// A number, the word `auto` being written where it is found out where a run begins.
+pub struct AutoIsNone;
+
+impl Form for AutoIsNone {
+    type Written = NumberOrAuto;
+    type Value = Option<f64>;
+
+    fn read(written: NumberOrAuto) -> Result<Option<f64>, (&'static str, String)> {
+        Ok(match written {
+            NumberOrAuto::Number(number) => Some(number),
+            NumberOrAuto::Auto => None,
+        })
+    }
+
+    fn write(value: &Option<f64>) -> NumberOrAuto {
+        value.map_or(NumberOrAuto::Auto, NumberOrAuto::Number)
+    }
+}
+
+/// Patterns over names.
+pub struct Patterns;
+
+impl Form for Patterns {
+    type Written = Vec<String>;
+    type Value = Vec<Pattern>;
+
+    fn read(written: Vec<String>) -> Result<Vec<Pattern>, (&'static str, String)> {
+        let empty = || ("parts of names, with commas between them", format!("{written:?}"));
+        written.iter().map(|text| Pattern::new(text).ok_or_else(empty)).collect()
+    }
+
+    fn write(value: &Vec<Pattern>) -> Vec<String> {
+        value.iter().map(Pattern::to_string).collect()
+    }
+}
+
+/// Patterns over names, each with a ratio.
+pub struct Ratios;
+
+impl Form for Ratios {
+    type Written = Vec<String>;
+    type Value = Vec<(Pattern, f64)>;
+
+    fn read(written: Vec<String>) -> Result<Vec<(Pattern, f64)>, (&'static str, String)> {
+        let mut ratios: Vec<(Pattern, f64)> = Vec::new();
+        for text in written {
+            let part = text.rsplit_once('=').and_then(|(pattern, ratio)| {
+                let ratio = ratio.trim().parse().ok().filter(|r| *r > 0.0 && *r <= 1.0)?;
+                Some((Pattern::new(pattern)?, ratio))
+            });
+            let Some((pattern, ratio)) = part else {
+                return Err(("PATTERN=RATIO with a ratio in (0, 1], as layer.0.=0.5", text));
+            };
+            if ratios.iter().any(|(other, _)| *other == pattern) {
+                return Err(("each pattern once", text));
+            }
+            ratios.push((pattern, ratio));
+        }
+        Ok(ratios)
+    }
+
+    fn write(value: &Vec<(Pattern, f64)>) -> Vec<String> {
+        value.iter().map(|(pattern, ratio)| format!("{pattern}={ratio}")).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_patterns_with_ratios() {
+        let read = |texts: &[&str]| Ratios::read(texts.iter().map(ToString::to_string).collect());
+        let parts = read(&["embeddings=0.5", " layer.*.output = 1"]).unwrap();
+        assert_eq!(Ratios::write(&parts), ["embeddings=0.5", "layer.*.output=1"]);
+        for wrong in ["a", "a=", "=0.5", "a=0", "a=1.1", "a=nan", "a=-0.1", "a=x"] {
+            let (expected, found) = read(&[wrong]).unwrap_err();
+            assert!(expected.contains("PATTERN=RATIO") && found == wrong, "{wrong}");
+        }
+        assert_eq!(read(&["a=0.5", "a=0.2"]).unwrap_err().0, "each pattern once");
+        assert!(Patterns::read(vec!["a".into(), " ".into()]).is_err());
     }
 }

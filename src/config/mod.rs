@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 pub use declare::{Flag, Setting};
-pub use forms::Kind;
+pub use forms::{AUTO, Kind};
 pub use layer::Layer;
 pub use settings::{Data, FREE, Logging, Model, Optimisation, Own, Pruning, Run, SETTINGS};
 
@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::files::is_file_name;
 use crate::glue::own::Files;
 use crate::pruning::criterion::platon::Platon;
-use crate::pruning::{Pruner, RatioSchedule};
+use crate::pruning::{Pattern, Pruner, RatioSchedule};
 use crate::run::folder::OWN_NAMES;
 
 /// The version written to `config.toml`.
@@ -234,7 +234,10 @@ impl RunConfig {
             )
             .hint("lower delta_t, or train for more epochs"));
         }
-        let ratios = (pruning.initial_threshold, pruning.final_threshold);
+        let Some(initial) = pruning.initial_threshold else {
+            return Err(Error::value("initial_threshold", "a number", AUTO));
+        };
+        let ratios = (initial, pruning.final_threshold);
         let delta_t = pruning.delta_t;
         let Pruning { warmup_steps, initial_warmup, final_warmup, .. } = *pruning;
         if pruning.initial_warmup_share.or(pruning.final_warmup_share).is_none() {
@@ -253,8 +256,15 @@ impl RunConfig {
 
     /// Checks what depends on several settings.
     fn check(&self) -> Result<()> {
-        let Pruning { initial_threshold, final_threshold, pruner, beta1, .. } = *self.pruning();
-        RatioSchedule::check_ratios(initial_threshold, final_threshold)?;
+        let Pruning { initial_threshold, final_threshold, pruner, beta1, keep_zeros, .. } =
+            *self.pruning();
+        let initial = initial_threshold.unwrap_or(1.0);
+        RatioSchedule::check_ratios(initial, final_threshold)?;
+        let above = |(_, ratio): &&(Pattern, f64)| *ratio > initial;
+        if let Some((pattern, ratio)) = self.pruning().prune_ratios.iter().find(above) {
+            let expected = format!("at most initial_threshold ({initial})");
+            return Err(Error::value("prune_ratios", expected, format!("{pattern}={ratio}")));
+        }
         if pruner == Pruner::Platon && beta1 == 0.0 {
             // The importance is the last window's then, from which it never departs.
             return Err(Error::value(
@@ -276,6 +286,10 @@ impl RunConfig {
             return Err(Error::value("final_warmup_share", expected, shares));
         }
         self.own().check(self.data().task_def.is_some())?;
+        if keep_zeros && *from_scratch {
+            return Err(Error::value("keep_zeros", "weights of a checkpoint", "from_scratch")
+                .hint("leave from_scratch or keep_zeros away"));
+        }
         let Logging { log_file, tensorboard_logdir, .. } = self.logging();
         for (name, value) in [("log_file", log_file), ("tensorboard_logdir", tensorboard_logdir)] {
             // They lie in the run folder, which a path could leave.

@@ -169,7 +169,7 @@ fn a_file_of_an_earlier_version_means_what_it_meant() {
     assert_eq!((config.logging().eval_per_updates, config.logging().save_every()), (None, None));
     assert_eq!((optimisation.global_grad_clipping, optimisation.grad_clipping), (Some(1.0), None));
     assert_eq!(config.run().output_dir.as_deref(), Some(std::path::Path::new("run")));
-    assert_eq!((config.pruning().final_ratio(), config.logging().events()), (0.1, None));
+    assert_eq!((config.pruning().final_threshold, config.logging().events()), (0.1, None));
     let old = layer(old).renamed().unwrap();
     let (kept, added): (Table, Table) =
         config.to_table().unwrap().into_iter().partition(|(name, _)| old.contains_key(name));
@@ -225,6 +225,11 @@ fn every_value_survives_its_file() {
         tokenizer = "words"
         model_ckpt = "old.pt"
         num_hidden_layers = 9223372036854775807
+        initial_threshold = "auto"
+        prune_include = ["layer.0.", "embeddings"]
+        prune_exclude = ["bias"]
+        prune_ratios = ["embeddings=0.5"]
+        keep_zeros = true
         learning_rate = 1e-300
         global_grad_clipping = 0
         grad_clipping = 0.1
@@ -252,6 +257,27 @@ fn every_value_survives_its_file() {
 }
 
 #[test]
+fn a_ratio_to_be_found_is_a_word_and_parts_keep_to_the_initial_one() {
+    let found = |text: &str| {
+        RunConfig::resolve(&[layer(text)]).map(|config| config.pruning().initial_threshold)
+    };
+    assert_eq!(found("").unwrap(), Some(1.0));
+    assert_eq!(found("initial_threshold = 1").unwrap(), Some(1.0));
+    assert_eq!(found("initial_threshold = \"auto\"").unwrap(), None);
+    let text = refused("initial_threshold = \"all\"");
+    assert!(text.contains("a valid initial_threshold") && text.contains("a number or"), "{text}");
+    let auto = RunConfig::resolve(&[layer("initial_threshold = \"auto\"")]).unwrap();
+    assert!(auto.ratio_schedule(100_000).is_err(), "it must have been found by then");
+    let written = auto.with([("initial_threshold", 0.5.into())]).unwrap();
+    assert_eq!(written.to_table().unwrap().get("initial_threshold"), Some(&0.5.into()));
+    assert_eq!(
+        refused("initial_threshold = 0.5\nprune_ratios = [\"layer.0.=0.6\"]"),
+        "prune_ratios: expected at most initial_threshold (0.5), found layer.0.=0.6"
+    );
+    assert!(refused("from_scratch = true\nkeep_zeros = true").starts_with("keep_zeros: expected"));
+}
+
+#[test]
 fn a_checkpoint_is_bound_to_what_decides_the_weights() {
     let defaults = RunConfig::resolve(&[]).unwrap();
     let bound = defaults.bound().unwrap();
@@ -260,7 +286,8 @@ fn a_checkpoint_is_bound_to_what_decides_the_weights() {
         names.join(" "),
         "task test_datasets with_label max_seq_len bin_on bin_size bin_grow_ratio \
          keep_head num_hidden_layers from_scratch dropout_p bert_dropout_p pruner initial_threshold \
-         final_threshold warmup_steps initial_warmup final_warmup beta1 beta2 delta_t optimizer \
+         final_threshold warmup_steps initial_warmup final_warmup beta1 beta2 delta_t prune_include \
+         prune_exclude prune_embeddings prune_ratios keep_zeros optimizer \
          batch_size grad_accumulation_step epochs learning_rate warmup warmup_schedule \
          weight_decay adam_eps momentum global_grad_clipping grad_clipping seed glue_format_on \
          backend multi_gpu_on precision max_steps"

@@ -8,8 +8,8 @@ use toml::Table;
 use super::BackendName;
 use super::declare::{self, Flag, Setting, settings};
 use super::forms::{
-    Any, AtLeast1, Bound, EmptyIsNone, Form, MinusOneIsAll, NotNegative, OptionalShare,
-    OptionalText, Positive, Share, Written, ZeroIsNone,
+    Any, AtLeast1, AutoIsNone, Bound, EmptyIsNone, Form, MinusOneIsAll, NotNegative, NumberOrAuto,
+    OptionalShare, OptionalText, Patterns, Positive, Ratios, Share, Written, ZeroIsNone,
 };
 use crate::error::{Error, Result};
 use crate::glue::own::labels::{Target, class_name};
@@ -97,8 +97,8 @@ settings! {
     Pruning in "Pruning" {
         /// What decides which weights go: platon, magnitude or none.
         pruner: Any<Pruner> = Pruner::Platon;
-        /// Remaining ratio before pruning, in (0, 1].
-        initial_threshold: Any<f64> = 1.0;
+        /// Remaining ratio before pruning, in (0, 1]; auto for the one that the checkpoint has.
+        initial_threshold: AutoIsNone = NumberOrAuto::Number(1.0);
         /// Remaining ratio at the end, in (0, 1].
         final_threshold: Any<f64> = 0.15;
         /// Unit of the two warm-ups, in updates.
@@ -117,6 +117,19 @@ settings! {
         beta2: Share = 0.0;
         /// Window over which sensitivities are averaged, in updates.
         delta_t: AtLeast1 = 1, Flag::Alias("deltaT");
+        /// Prune only parameters that have one of these parts in their Hugging Face names, as
+        /// layer.0.,layer.*.attention (* stands for any text); without it all dense layers of the
+        /// encoder.
+        prune_include: Patterns = Vec::new();
+        /// Do not prune parameters that have one of these parts in their names.
+        prune_exclude: Patterns = Vec::new();
+        /// Prune the tables of the embeddings too.
+        prune_embeddings: Any<bool> = false;
+        /// Parts with thresholds and final ratios of their own, as embeddings=0.5,layer.0.=0.4; of
+        /// several the first that is in a name counts.
+        prune_ratios: Ratios = Vec::new();
+        /// Prunable weights that are zero in the checkpoint stay zero.
+        keep_zeros: Any<bool> = false;
     }
 
     /// How weights are updated.
@@ -362,11 +375,6 @@ impl Pruning {
         };
         let first = share(self.initial_warmup_share, self.initial_warmup);
         (first, share(self.final_warmup_share, self.final_warmup))
-    }
-
-    /// The remaining ratio that the run is for.
-    pub fn final_ratio(&self) -> f64 {
-        self.pruner.final_ratio(self.final_threshold)
     }
 }
 

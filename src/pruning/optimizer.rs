@@ -10,18 +10,19 @@ use burn::optim::{
 };
 use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 
 use super::clip::{GradNorm, clip};
 use super::criterion::Criterion;
-use super::decision::{Decision, Due};
+use super::decision::{Decision, Due, Scored};
 use super::monitor::{Counting, PruningMonitor, PruningStatus};
 use super::record::{PlatonRecord, RECORD_FORMAT};
-use super::schedule::{RatioSchedule, Target};
-use super::scope::Scope;
+use super::schedule::RatioSchedule;
+use super::scope::{Groups, Scope, overall_ratio};
 use super::threshold;
 use super::update::{Masking, Update, Weights};
 use super::visit::Gather;
+use super::zeros::{ZEROS, Zeros};
 use crate::error::{Error, Result};
 use crate::kernels::{InnerOptimizer, Scores, UpdateKernels};
 
@@ -32,6 +33,10 @@ pub struct PruningConfig<C> {
     pub criterion: Option<C>,
     /// How many go, and when.
     pub schedule: RatioSchedule,
+    /// The same for the scope's groups from 1 on, where it has any: courses to other final ratios.
+    pub groups: Vec<RatioSchedule>,
+    /// Whether what is zero in the scope at the first update stays zero.
+    pub keep_zeros: bool,
     /// Gradients are scaled so that the norm of all of them together is at most this.
     pub max_grad_norm: Option<f64>,
     /// After that, each tensor's gradient is scaled so that its own norm is at most this.
@@ -56,9 +61,13 @@ where
     records: HashMap<ParamId, AdaptorRecord<O, B>>,
     config: PruningConfig<C>,
     scope: Scope,
+    /// The number of weights of each group.
+    sizes: Vec<usize>,
     /// The scope's parameters in the module that is trained, found at the first step: loading a
     /// checkpoint into it changes them.
-    ids: Option<HashSet<ParamId>>,
+    groups: Option<Groups>,
+    /// The zeros that stay, where they do.
+    zeros: Option<Zeros<B::InnerBackend>>,
     step: usize,
     states: HashMap<ParamId, C::State>,
     decision: Option<Decision<B::InnerBackend>>,
@@ -80,9 +89,11 @@ where
         Self {
             inner,
             records: HashMap::new(),
+            sizes: scope.sizes(1 + config.groups.len()),
+            zeros: config.keep_zeros.then(Zeros::unknown),
             config,
             scope,
-            ids: None,
+            groups: None,
             step: 0,
             states: HashMap::new(),
             decision: None,
@@ -108,17 +119,23 @@ where
         update: usize,
     ) -> Result<Self> {
         let observes = self.config.criterion.as_ref().is_some_and(C::observes);
-        let scored = if observes && update > 0 { self.scope.members().len() } else { 0 };
-        let expected = (RECORD_FORMAT, update, scored);
+        let members = if update > 0 { self.scope.members().len() } else { 0 };
+        let of_all = |kept: bool| if kept { members } else { 0 };
+        let expected = (RECORD_FORMAT, update, of_all(observes), of_all(self.config.keep_zeros));
         let (format, step, _, states, _) = &record;
-        let (format, step, recorded) = (*format, *step, states.len());
+        let zeros = states.values().filter(|state| state.has(ZEROS)).count();
+        let recorded = states.values().filter(|state| state.has_more_than(ZEROS)).count();
+        let (format, step) = (*format, *step);
         let restored = Optimizer::<M, B>::load_record(self, record);
         // Another criterion's states do not count.
         let scored = if observes { restored.states.len() } else { recorded };
-        let found = (format, step, scored);
+        let found = (format, step, scored, zeros);
         if found != expected {
-            let words = |(format, update, scored): (usize, usize, usize)| {
-                format!("format {format} of update {update} with {scored} scored parameters")
+            let words = |(format, update, scored, zeros): (usize, usize, usize, usize)| {
+                format!(
+                    "format {format} of update {update} with {scored} scored parameters and the \
+                     zeros of {zeros}"
+                )
             };
             return Err(Error::value("optimizer's record", words(expected), words(found)).hint(
                 "resume with the settings and the version of platon that the run began with",
@@ -140,16 +157,36 @@ where
         self.config.criterion.as_ref()?.scores(self.states.get(&id), weight)
     }
 
-    /// What the masks of this update depend on; `None` if none are due.
-    fn due(&self, target: Target) -> Option<Due> {
-        let criterion = self.config.criterion.as_ref().filter(|_| target.mask)?;
-        let generation = criterion.generation(self.step);
-        Some(Due { generation, rank: threshold::rank(self.scope.size(), target.ratio) })
+    /// The remaining ratio of each group at this update.
+    fn ratios(&self) -> Vec<f64> {
+        let schedules = std::iter::once(&self.config.schedule).chain(&self.config.groups);
+        schedules.map(|schedule| schedule.at(self.step).ratio).collect()
     }
 
-    fn decide(&self, due: Due, weights: Weights<B::InnerBackend>) -> Decision<B::InnerBackend> {
-        let scores = weights.into_iter();
-        Decision::new(due, scores.filter_map(|(id, weight)| Some((id, self.scores(id, weight)?))))
+    /// What the masks of this update depend on; `None` if none are due.
+    fn due(&self, ratios: &[f64]) -> Option<Due> {
+        // All groups are masked at the same updates.
+        let is_due = self.config.schedule.at(self.step).mask;
+        let criterion = self.config.criterion.as_ref().filter(|_| is_due)?;
+        let generation = criterion.generation(self.step);
+        let ranks = self.sizes.iter().zip(ratios).map(|(n, ratio)| threshold::rank(*n, *ratio));
+        Some(Due { generation, ranks: ranks.collect() })
+    }
+
+    fn decide(
+        &self,
+        due: Due,
+        groups: &Groups,
+        weights: Weights<B::InnerBackend>,
+    ) -> Decision<B::InnerBackend> {
+        let mut scored: Vec<Scored<B::InnerBackend>> = vec![Vec::new(); due.ranks.len()];
+        for (id, weight) in weights {
+            let group = groups.get(&id).and_then(|group| scored.get_mut(*group));
+            if let (Some(group), Some(scores)) = (group, self.scores(id, weight)) {
+                group.push((id, scores));
+            }
+        }
+        Decision::new(due, scored)
     }
 
     /// Notes how update `self.step` ended.
@@ -164,8 +201,11 @@ where
             step: self.step,
             ratio: self.config.criterion.as_ref().map_or(1.0, |_| ratio),
             threshold: self.threshold,
-            // Weights that were zero before anything was pruned are none of ours.
-            sparsity: self.threshold.and(self.sparsity).unwrap_or_default(),
+            // Weights that were zero before anything was pruned are none of ours, unless they stay.
+            sparsity: self
+                .sparsity
+                .filter(|_| self.threshold.is_some() || self.config.keep_zeros)
+                .unwrap_or_default(),
             learning_rate,
             grad_norm,
             pruning_seconds: self.monitor.seconds() + pruning.as_secs_f64(),
@@ -201,14 +241,18 @@ where
 
     fn step(&mut self, lr: LearningRate, module: M, grads: GradientsParams) -> M {
         self.step += 1;
-        let ids = self.ids.take().unwrap_or_else(|| self.scope.ids(&module));
+        let groups = self.groups.take().unwrap_or_else(|| self.scope.groups(&module));
+        let grads = match &mut self.zeros {
+            Some(zeros) => zeros.clear(&module, &groups, grads),
+            None => grads,
+        };
         let (grad_norm, grad_scale) = clip::<B, M>(&module, &grads, self.config.max_grad_norm);
-        let target = self.config.schedule.at(self.step);
-        let due = self.due(target);
+        let ratios = self.ratios();
+        let due = self.due(&ratios);
         let counts = self.counts();
         let wanted = due.is_some() || counts;
         let decision = self.decision.take();
-        let known = decision.as_ref().filter(|d| due == Some(d.due));
+        let known = decision.as_ref().filter(|d| due.as_ref() == Some(&d.due));
         let mut update = Update {
             step: self.step,
             lr,
@@ -219,7 +263,7 @@ where
             records: &mut self.records,
             criterion: self.config.criterion.as_ref(),
             states: &mut self.states,
-            scope: &ids,
+            scope: &groups,
             // Where the scores change with this update, its masks are known after the pass only.
             masks: known.map(|d| &d.masks),
             weights: wanted.then(Vec::new),
@@ -232,10 +276,10 @@ where
         self.decision = match (&self.config.criterion, due) {
             (Some(criterion), Some(due)) if known.is_none() => {
                 let started = Instant::now();
-                let decision = self.decide(due, weights);
+                let decision = self.decide(due, &groups, weights);
                 let masks = &decision.masks;
                 let mut masking =
-                    Masking::<C, B> { criterion, scope: &ids, masks, weights: vec![] };
+                    Masking::<C, B> { criterion, scope: &groups, masks, weights: vec![] };
                 module = module.map(&mut masking);
                 weights = masking.weights;
                 pruning += started.elapsed();
@@ -247,8 +291,9 @@ where
         let started = Instant::now();
         let remaining = counts.then(|| self.count(weights));
         pruning += started.elapsed();
-        self.report((lr, grad_norm), target.ratio, pruning, remaining);
-        self.ids = Some(ids);
+        let ratio = overall_ratio(&self.sizes, &ratios);
+        self.report((lr, grad_norm), ratio, pruning, remaining);
+        self.groups = Some(groups);
         module
     }
 
@@ -261,7 +306,12 @@ where
     }
 
     fn to_record(&self) -> Self::Record {
-        let states = self.states.iter().map(|(id, state)| (*id, C::to_record(state).lifted()));
+        let mut states: HashMap<_, _> =
+            self.states.iter().map(|(id, state)| (*id, C::to_record(state))).collect();
+        for (id, packed) in self.zeros.iter().flat_map(Zeros::packed) {
+            states.entry(id).or_default().put(ZEROS, packed);
+        }
+        let states = states.into_iter().map(|(id, state)| (id, state.lifted()));
         let threshold = self.threshold.map_or(0, |value| 1 + value.to_bits() as usize);
         (RECORD_FORMAT, self.step, self.records.clone(), states.collect(), threshold)
     }
@@ -274,12 +324,16 @@ where
         self.step = step;
         self.decision = None;
         self.sparsity = None;
-        self.ids = None;
-        let criterion = self.config.criterion.as_ref();
-        let states = states
-            .into_iter()
-            .filter_map(|(id, state)| Some((id, criterion?.restore(state.inner())?)));
-        self.states = states.collect();
+        self.groups = None;
+        let mut zeros = HashMap::new();
+        self.states.clear();
+        for (id, state) in states {
+            let mut state = state.inner();
+            zeros.extend(state.take(ZEROS).map(|packed| (id, packed)));
+            let restored = self.config.criterion.as_ref().and_then(|c| c.restore(state));
+            self.states.extend(restored.map(|state| (id, state)));
+        }
+        self.zeros = self.config.keep_zeros.then(|| Zeros::restored(zeros));
         self
     }
 }

@@ -13,12 +13,12 @@ use hashbrown::HashMap;
 pub const RECORD_FORMAT: usize = 2;
 
 /// The record of [`PlatonOptimizer`](super::PlatonOptimizer): format version, updates done, the
-/// inner optimizer's records, the criterion's states, and the last threshold's bits (0 for none
-/// yet, else one more).
+/// inner optimizer's records, the criterion's states and the zeros that stay, and the last
+/// threshold's bits (0 for none yet, else one more).
 pub type PlatonRecord<O, B> =
     (usize, usize, HashMap<ParamId, AdaptorRecord<O, B>>, HashMap<ParamId, StateRecord<B>>, usize);
 
-/// What a criterion keeps of one parameter: tensors by name, `[n]` each. One form for all criteria,
+/// What is kept of one parameter, by the criterion and as zeros: tensors by name, `[n]` each. One form for all criteria,
 /// so that a checkpoint's form does not depend on which there are; in a file it is that of a struct
 /// of these fields.
 #[derive(Debug, Clone, Default)]
@@ -28,6 +28,21 @@ impl<B: Backend> StateRecord<B> {
     /// Takes a tensor out, `[n]`.
     pub fn take(&mut self, name: &str) -> Option<Tensor<B, 1>> {
         self.0.remove(name)
+    }
+
+    /// Adds a tensor, `[n]`.
+    pub(super) fn put(&mut self, name: &str, tensor: Tensor<B, 1>) {
+        self.0.insert(name.to_string(), tensor);
+    }
+
+    /// Whether there is a tensor `name`.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// Whether there are tensors besides one called `name`.
+    pub(super) fn has_more_than(&self, name: &str) -> bool {
+        self.0.keys().any(|other| other != name)
     }
 
     /// The same of the backend with autodiff, for which burn writes records.

@@ -87,6 +87,12 @@ impl RatioSchedule {
         Self { end: end.min(self.total), ..self }
     }
 
+    /// The same course to another final ratio.
+    #[must_use]
+    pub fn towards(&self, final_ratio: f64) -> Self {
+        Self { final_ratio, ..self.clone() }
+    }
+
     /// Refuses ratios outside (0, 1] and a final ratio above the initial one.
     ///
     /// # Errors
@@ -167,6 +173,15 @@ mod tests {
         assert_eq!(s.at(161), Target { ratio: 0.2, mask: true });
         assert_eq!(s.at(240), Target { ratio: 0.2, mask: true });
         assert_eq!(s.boundaries(), (20, 160));
+    }
+
+    #[test]
+    fn the_course_to_another_ratio_differs_in_nothing_else() {
+        let (s, other) = (schedule(240).unwrap(), schedule(240).unwrap().towards(0.5));
+        assert_eq!(other, RatioSchedule::new((1.0, 0.5), 20, 1, 4, 10, 240).unwrap());
+        for step in 1..=240 {
+            assert_eq!(s.at(step).mask, other.at(step).mask);
+        }
     }
 
     #[test]

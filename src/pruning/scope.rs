@@ -3,7 +3,7 @@
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use hashbrown::HashSet;
+use hashbrown::HashMap;
 
 /// One parameter that is pruned.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,7 +14,12 @@ pub struct Member {
     pub name: String,
     /// Number of weights.
     pub size: usize,
+    /// The group whose members compete with each other, from 0.
+    pub group: usize,
 }
+
+/// The groups of a module's parameters that are pruned.
+pub(super) type Groups = HashMap<ParamId, usize>;
 
 /// The prunable parameters, in the module's order.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -31,9 +36,20 @@ impl Scope {
     ) -> Self {
         let mut members = Vec::new();
         walk(module, |path, _, size| {
-            members.extend(name_of(path).map(|name| Member { path: path.to_vec(), name, size }));
+            let member = |name| Member { path: path.to_vec(), name, size, group: 0 };
+            members.extend(name_of(path).map(member));
         });
         Self { members }
+    }
+
+    /// The same parameters, each in the group that `group_of` gives for its name. At first all are in
+    /// group 0.
+    #[must_use]
+    pub fn in_groups(mut self, group_of: impl Fn(&str) -> usize) -> Self {
+        for member in &mut self.members {
+            member.group = group_of(&member.name);
+        }
+        self
     }
 
     /// The same parameters as seen from a module that holds this one in its field `field`.
@@ -55,18 +71,36 @@ impl Scope {
         self.members.iter().map(|m| m.size).sum()
     }
 
-    /// The identities of these parameters in `module`. They hold until another checkpoint is loaded
-    /// into it, which brings its own.
-    pub(super) fn ids<B: Backend, M: Module<B>>(&self, module: &M) -> HashSet<ParamId> {
-        let paths: HashSet<&[String]> = self.members.iter().map(|m| m.path.as_slice()).collect();
-        let mut ids = HashSet::with_capacity(paths.len());
+    /// Number of prunable weights of each of the first `groups` groups.
+    pub fn sizes(&self, groups: usize) -> Vec<usize> {
+        let size = |group| self.members.iter().filter(|m| m.group == group).map(|m| m.size).sum();
+        (0..groups).map(size).collect()
+    }
+
+    /// The identities of these parameters in `module`, with their groups. They hold until another
+    /// checkpoint is loaded into it, which brings its own.
+    pub(super) fn groups<B: Backend, M: Module<B>>(&self, module: &M) -> Groups {
+        let of_path: HashMap<&[String], usize> =
+            self.members.iter().map(|m| (m.path.as_slice(), m.group)).collect();
+        let mut groups = Groups::with_capacity(of_path.len());
         walk(module, |path, id, _| {
-            if paths.contains(path) {
-                ids.insert(id);
+            if let Some(group) = of_path.get(path) {
+                groups.insert(id, *group);
             }
         });
-        ids
+        groups
     }
+}
+
+/// The ratio over all groups together, of `sizes` weights, where the group n has the ratio
+/// `ratios[n]`.
+pub fn overall_ratio(sizes: &[usize], ratios: &[f64]) -> f64 {
+    if let [ratio] = ratios {
+        return *ratio;
+    }
+    let all: usize = sizes.iter().sum();
+    let kept: f64 = sizes.iter().zip(ratios).map(|(size, ratio)| *size as f64 * ratio).sum();
+    kept / all.max(1) as f64
 }
 
 /// Calls `each` with path, identity and size of every parameter of `module`, in its order.
@@ -90,5 +124,18 @@ impl<B: Backend, F: FnMut(&[String], ParamId, usize)> ModuleVisitor<B> for Walk<
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
         (self.each)(&self.path, param.id, param.lazy_shape().num_elements());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_overall_ratio_weighs_groups_by_their_sizes() {
+        assert_eq!(overall_ratio(&[7], &[0.2]), 0.2);
+        assert_eq!(overall_ratio(&[30, 10], &[0.2, 0.6]), (6.0 + 6.0) / 40.0);
+        assert_eq!(overall_ratio(&[0, 10], &[0.2, 0.5]), 0.5);
+        assert_eq!(overall_ratio(&[0, 0], &[0.2, 0.5]), 0.0);
     }
 }

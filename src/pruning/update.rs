@@ -7,11 +7,12 @@ use burn::optim::record::AdaptorRecord;
 use burn::optim::{GradientsParams, LearningRate, SimpleOptimizer};
 use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 
 use super::clip::{Scale, clip_factor};
 use super::criterion::{Criterion, Parameter};
 use super::decision::Masks;
+use super::scope::Groups;
 use super::visit::{flat, norm_of};
 use crate::kernels::{Fusion, InnerOptimizer, Stepped, UpdateKernels};
 
@@ -35,7 +36,7 @@ where
     pub records: &'a mut HashMap<ParamId, AdaptorRecord<O, B>>,
     pub criterion: Option<&'a C>,
     pub states: &'a mut HashMap<ParamId, C::State>,
-    pub scope: &'a HashSet<ParamId>,
+    pub scope: &'a Groups,
     pub masks: Option<&'a Masks<B::InnerBackend>>,
     /// Takes the new weights of the scope, where they are wanted.
     pub weights: Option<Weights<B::InnerBackend>>,
@@ -49,7 +50,7 @@ where
     C: Criterion<B::InnerBackend>,
 {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
-        let in_scope = self.scope.contains(&param.id);
+        let in_scope = self.scope.contains_key(&param.id);
         let weights = self.weights.as_mut().filter(|_| in_scope);
         let Some(grad) = self.grads.remove::<B::InnerBackend, D>(param.id) else {
             if let Some(weights) = weights {
@@ -107,7 +108,7 @@ where
 /// Applies masks, and takes the weights of the scope as they are then.
 pub(super) struct Masking<'a, C, B: AutodiffBackend> {
     pub criterion: &'a C,
-    pub scope: &'a HashSet<ParamId>,
+    pub scope: &'a Groups,
     pub masks: &'a Masks<B::InnerBackend>,
     pub weights: Weights<B::InnerBackend>,
 }
@@ -118,7 +119,7 @@ where
     C: Criterion<B::InnerBackend>,
 {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
-        if !self.scope.contains(&param.id) {
+        if !self.scope.contains_key(&param.id) {
             return param;
         }
         let Some(mask) = self.masks.get(&param.id) else {

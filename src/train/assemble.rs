@@ -10,7 +10,7 @@ use super::checkpointer::read;
 use super::clock::Clock;
 use super::digest::digest_of;
 use super::loss_scale::LossScale;
-use super::plan::{Plan, scope_of};
+use super::plan::Plan;
 use super::start::Start;
 use super::step::{StepContext, Trainee};
 use crate::bert::weights::{self, Loaded, Parts};
@@ -41,6 +41,8 @@ pub(super) struct Assembled<B: TrainingBackend> {
     pub rate: WarmupSchedule,
     pub journal: Journal,
     pub loss_scale: Option<LossScale>,
+    /// The remaining ratio that the run is for.
+    pub final_ratio: f64,
     /// Tensors of the checkpoint that the model has no place for.
     pub unused: Vec<String>,
     /// What of the run's side files is lost.
@@ -81,7 +83,8 @@ pub(super) fn assemble<B: TrainingBackend>(
     if !world.is_alone() && start.whole.is_none() {
         world.same("weights in --init-checkpoint", &digest_of(&net))?;
     }
-    let scope = scope_of(plan.bert.family, &net).within("net");
+    let scope = plan.selection.scope(&net).within("net");
+    let final_ratio = plan.selection.final_ratio(config, &scope);
     let clock = Clock::default();
     let optimizer = optimizer::<B>(config, plan, scope.clone());
     let monitor = optimizer.monitor();
@@ -100,7 +103,7 @@ pub(super) fn assemble<B: TrainingBackend>(
         outputs,
         stop: Box::new(move || interrupter.stop(Some(FAILED))),
         lines,
-        final_ratio: config.pruning().final_ratio(),
+        final_ratio,
         record: record.clone(),
     })?;
     lost.extend(lost_events.map(|error| format!("{error}; a new event file begins")));
@@ -121,7 +124,8 @@ pub(super) fn assemble<B: TrainingBackend>(
         total: plan.updates.total(),
         update: 0,
     };
-    let assembled = Assembled { trainee, optimizer, rate, journal, loss_scale, unused, lost };
+    let assembled =
+        Assembled { trainee, optimizer, rate, journal, loss_scale, final_ratio, unused, lost };
     match &start.whole {
         Some(whole) => assembled.restored(whole, &device),
         None => Ok(assembled),
@@ -202,6 +206,8 @@ fn optimizer<B: TrainingBackend>(config: &RunConfig, plan: &Plan, scope: Scope) 
     let pruning = PruningConfig {
         criterion: criterion.init(),
         schedule: plan.schedule.clone(),
+        groups: plan.selection.schedules(&plan.schedule),
+        keep_zeros: config.pruning().keep_zeros,
         max_grad_norm: settings.global_grad_clipping,
         max_tensor_norm: settings.grad_clipping,
         counting: Counting {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use burn::module::Module;
 use burn::tensor::backend::Backend;
 
-use super::plan::{Plan, scope_of};
+use super::plan::Plan;
 use crate::config::RunConfig;
 use crate::infer::sets::EvalSet;
 
@@ -13,7 +13,8 @@ impl Plan {
     /// A description for `--dry-run`: updates, phases, sizes, and the parameters to be pruned.
     pub fn describe<B: Backend>(&self, config: &RunConfig, device: &B::Device) -> String {
         let net = self.classifier(config).init::<B>(device);
-        let scope = scope_of(self.bert.family, &net);
+        let scope = self.selection.scope(&net);
+        let parts = self.selection.parts();
         let (first, last) = self.schedule.boundaries();
         let total = self.updates.total();
         let mut out = String::new();
@@ -43,9 +44,14 @@ impl Plan {
                 out,
                 "ratio falls       updates {} to {last}, from {} to {}",
                 first + 1,
-                config.pruning().initial_threshold,
+                self.schedule.at(first).ratio,
                 config.pruning().final_threshold
             );
+            for ((part, ratio), size) in
+                parts.iter().zip(scope.sizes(1 + parts.len()).iter().skip(1))
+            {
+                let _ = writeln!(out, "part              {part} to {ratio}, {size} weights");
+            }
             let _ = writeln!(out, "final ratio       updates {} to {total}", last + 1);
         }
         let _ = writeln!(out, "parameters        {}", net.num_params());

@@ -7,6 +7,7 @@ use burn::module::Module;
 use burn::tensor::backend::Backend;
 
 use super::checkpointer::read;
+use super::selection::Selection;
 use super::step::TraineeRecord;
 use super::terminal;
 use crate::bert::weights::{self, StoredTensor};
@@ -23,13 +24,15 @@ use crate::run::checkpoints::{Checkpoints, PARTS};
 use crate::run::{Journal, RunFolder};
 
 /// What is known at the end of a run besides its model.
-pub struct Finished<'a> {
+pub(super) struct Finished<'a> {
     /// Its settings.
     pub config: &'a RunConfig,
     /// Its task.
     pub task: &'a Task,
     /// The encoder's sizes.
     pub bert: &'a BertConfig,
+    /// What is pruned of it.
+    pub selection: &'a Selection,
     /// The tokenizer, if there is one.
     pub encoder: Option<&'a Encoder>,
     /// Where it goes.
@@ -41,7 +44,7 @@ pub struct Finished<'a> {
 ///
 /// # Errors
 /// A file cannot be read, written or removed.
-pub fn settle<B: Backend>(
+pub(super) fn settle<B: Backend>(
     net: &BertClassifier<B>,
     journal: &Journal,
     finished: &Finished,
@@ -79,15 +82,17 @@ fn save<B: Backend, M: Module<B>>(
 ///
 /// # Errors
 /// A file cannot be written.
-pub fn finish<B: Backend, M: Module<B>>(
+pub(super) fn finish<B: Backend, M: Module<B>>(
     net: &M,
     journal: &Journal,
     finished: &Finished,
 ) -> Result<Report> {
-    let Finished { config, folder, .. } = finished;
+    let Finished { config, selection, folder, .. } = finished;
     let model = folder.model();
     let tensors = save(net, &model, finished)?;
-    let layers = report::count(&tensors);
+    let scope = selection.scope(net);
+    let pruned = scope.members().iter().map(|member| member.name.as_str());
+    let layers = report::count(&tensors, pruned);
     let (scores, steps, timing) = (journal.scores(), journal.step(), journal.timing());
     let dev = scores.iter().flat_map(|set| {
         set.scores
@@ -99,7 +104,7 @@ pub fn finish<B: Backend, M: Module<B>>(
         format: report::FORMAT,
         task: config.data().task.clone(),
         pruner: config.pruning().pruner,
-        final_ratio: config.pruning().final_ratio(),
+        final_ratio: selection.final_ratio(config, &scope),
         reached_ratio: 1.0 - sparsity,
         sparsity,
         prunable: layers.iter().map(|l| l.weights).sum(),

@@ -10,6 +10,7 @@ mod describe;
 mod digest;
 mod finish;
 mod gauges;
+pub mod initial;
 #[doc(hidden)]
 pub mod loss_scale;
 mod objective;
@@ -18,6 +19,7 @@ mod renderer;
 mod replicas;
 mod run;
 mod samples;
+mod selection;
 mod start;
 #[doc(hidden)]
 pub mod step;

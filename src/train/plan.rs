@@ -3,11 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use burn::module::Module;
-use burn::tensor::backend::Backend;
-
 use super::samples::{TrainingSet, raw_training_rows};
-use crate::bert::{BertConfig, Checkpoint, ClassifierConfig, Family, HeadConfig, names};
+use super::selection::Selection;
+use crate::bert::{BertConfig, Checkpoint, ClassifierConfig, Family, HeadConfig};
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::glue::encode::Encoder;
@@ -18,7 +16,7 @@ use crate::glue::task_def;
 use crate::glue::updates::{Bin, Updates, UpdatesConfig, bins_by_length, one_bin};
 use crate::infer::sets::{Data, EvalSet, Wanted};
 use crate::infer::tokenizer::TokenizerFolder;
-use crate::pruning::{RatioSchedule, Scope};
+use crate::pruning::RatioSchedule;
 
 /// The published recipes need about 100,000.
 const MAX_UPDATES: usize = 100_000_000;
@@ -33,6 +31,8 @@ pub struct Plan {
     pub updates: Arc<Updates>,
     /// The course of the remaining ratio.
     pub schedule: RatioSchedule,
+    /// What is pruned.
+    pub(super) selection: Selection,
     /// `None` where encoded data came without one.
     pub(super) encoder: Option<Encoder>,
     pub(super) samples: Vec<Sample>,
@@ -76,6 +76,7 @@ impl Plan {
             })?;
         }
         let bert = first_layers(&checkpoint.config, model_settings.num_hidden_layers)?;
+        let selection = Selection::new(config, &bert, task.outputs())?;
         let folder = TokenizerFolder::of(config.model().tokenizer.as_deref(), &checkpoint)?;
         let tokenizer = folder.path();
         // Preparing takes minutes for the large tasks: what cannot fit is refused before it.
@@ -125,7 +126,8 @@ impl Plan {
         let updates = Updates::new(bins, updates_config);
         let schedule = config.ratio_schedule(updates.total())?.ending_at(updates.last());
         let updates = Arc::new(updates);
-        let plan = Self { task, bert, updates, schedule, encoder, samples, dropped, sets };
+        let plan =
+            Self { task, bert, updates, schedule, selection, encoder, samples, dropped, sets };
         Ok((plan, checkpoint))
     }
 
@@ -246,17 +248,11 @@ fn check_encoder_type(named: &str, family: &Family) -> Result<()> {
 }
 
 /// The encoder cut to its first `layers` layers; `None` for all.
-fn first_layers(bert: &BertConfig, layers: Option<usize>) -> Result<BertConfig> {
+pub(super) fn first_layers(bert: &BertConfig, layers: Option<usize>) -> Result<BertConfig> {
     let Some(layers) = layers else { return Ok(bert.clone()) };
     if layers > bert.num_hidden_layers {
         let expected = format!("at most the checkpoint's {}", bert.num_hidden_layers);
         return Err(Error::value("num_hidden_layers", expected, layers));
     }
     Ok(BertConfig { num_hidden_layers: layers, ..bert.clone() })
-}
-
-/// The prunable parameters of `module`, under the Hugging Face names of its family.
-pub(super) fn scope_of<B: Backend, M: Module<B>>(family: &Family, module: &M) -> Scope {
-    let name = |path: &[String]| names::hf_name(family, path);
-    Scope::new(module, |path| Some(name(path)).filter(|name| names::is_prunable(name)))
 }

@@ -119,8 +119,9 @@ pub fn train<B: TrainingBackend>(
     if !world.is_first() {
         return Ok(Outcome::Shared);
     }
-    let Plan { task, bert, encoder, .. } = &plan;
-    let finished = Finished { config, task, bert, encoder: encoder.as_ref(), folder };
+    let Plan { task, bert, selection, encoder, .. } = &plan;
+    let encoder = encoder.as_ref();
+    let finished = Finished { config, task, bert, selection, encoder, folder };
     let report = finish(&net, &journal, &finished)?;
     settle(&net, &journal, &finished)?;
     if let Some(shortfall) = report.shortfall(plan.updates.total()) {
@@ -154,7 +155,7 @@ impl Course<'_> {
         told: Evaluated,
     ) -> Result<Trained<B>> {
         let Self { config, folder, start, binding, dashboard, interrupter, world } = self;
-        let Assembled { trainee, optimizer, rate, journal, loss_scale, .. } = parts;
+        let Assembled { trainee, optimizer, rate, journal, loss_scale, final_ratio, .. } = parts;
         let (device, updates) = (devices.first().cloned().unwrap_or_default(), &plan.updates);
         let (sets, evaluated): (Vec<_>, Vec<_>) =
             std::mem::take(&mut plan.sets).into_iter().map(|set| (set.about, set.samples)).unzip();
@@ -200,7 +201,7 @@ impl Course<'_> {
                 .with_training_strategy(TrainingStrategy::Custom(Arc::new(update_loop)))
                 .renderer(renderer);
         let prunes = config.pruning().pruner.prunes();
-        let target = prunes.then(|| config.pruning().final_ratio());
+        let target = prunes.then_some(final_ratio);
         for gauge in GaugeMetric::all(target) {
             training = training.metric_train_numeric(gauge);
         }

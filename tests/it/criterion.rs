@@ -65,6 +65,8 @@ fn observing_after_the_step_is_observing_in_its_pass<B: UpdateKernels>() {
     let config = PruningConfig {
         criterion: Some(Plain(Platon::new(smoothing, case.count("delta_t")))),
         schedule,
+        groups: Vec::new(),
+        keep_zeros: false,
         max_grad_norm,
         max_tensor_norm,
         counting,

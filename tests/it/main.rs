@@ -51,6 +51,7 @@ mod reads;
 mod recipes;
 mod reduce;
 mod resume;
+mod sparser;
 #[cfg(all(unix, feature = "flex"))]
 mod streams;
 #[cfg(all(unix, feature = "flex"))]

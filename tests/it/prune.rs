@@ -61,7 +61,7 @@ fn tensor<B: Backend, const D: usize>(array: &Array) -> Tensor<B, D> {
 }
 
 impl<B: Backend> Toy<B> {
-    fn new(arrays: &HashMap<String, Array>) -> Self {
+    pub fn new(arrays: &HashMap<String, Array>) -> Self {
         let get = |n: usize| &arrays[&format!("init.{}", NAMES[n])];
         Self {
             query_weight: Param::from_tensor(tensor(get(0))),
@@ -158,6 +158,8 @@ impl Case {
                 self.count("steps"),
             )
             .unwrap(),
+            groups: Vec::new(),
+            keep_zeros: false,
             max_grad_norm: Some(self.number("global_grad_clipping")).filter(|norm| *norm > 0.0),
             max_tensor_norm: None,
             counting: Counting { every: 1, ..Counting::default() },

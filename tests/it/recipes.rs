@@ -61,7 +61,7 @@ fn published_recipes_hold_the_published_values_and_fit_their_data() {
         assert_eq!(c.data().task, name.split('-').next().unwrap());
         assert_eq!(
             (c.pruning().initial_threshold, c.pruning().final_threshold),
-            (1.0, ratio),
+            (Some(1.0), ratio),
             "{name}"
         );
         assert_eq!(
