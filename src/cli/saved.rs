@@ -28,7 +28,7 @@ pub struct SavedArgs {
     /// (.tsv, .csv, .jsonl); - for standard input.
     #[arg(long)]
     input: PathBuf,
-    /// Folder with tokenizer.json or vocab.txt; without it that of the model.
+    /// Folder with tokenizer files; without it that of the model.
     #[arg(long)]
     tokenizer: Option<PathBuf>,
     /// Samples per batch.

@@ -304,10 +304,10 @@ pub fn model(
 }
 
 const CONFIG: &str = "config.json";
-const TOKENIZERS: [&str; 2] = ["tokenizer.json", "vocab.txt"];
+const TOKENIZERS: [&str; 3] = ["tokenizer.json", "vocab.txt", "vocab.json"];
 /// What else decides the token ids of a text, where it is there.
-const BESIDE_TOKENIZERS: [&str; 3] =
-    ["tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"];
+const BESIDE_TOKENIZERS: [&str; 4] =
+    ["tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt"];
 const WEIGHTS: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
 
 /// Another kind of model is noticed before its weights come.
