@@ -35,7 +35,7 @@ pub struct SavedArgs {
     /// Column of the second text, of pairs.
     #[arg(long)]
     text_pair: Option<String>,
-    /// Folder with tokenizer.json or vocab.txt; without it that of the model.
+    /// Folder with tokenizer files; without it that of the model.
     #[arg(long)]
     tokenizer: Option<PathBuf>,
     /// Samples per batch.

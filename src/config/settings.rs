@@ -73,7 +73,7 @@ settings! {
     Model in "Model" {
         /// What to start from: a Hugging Face folder, or a .pt file of the original program.
         init_checkpoint: Any<PathBuf> = PathBuf::from("checkpoints/bert-base-uncased");
-        /// Folder with tokenizer.json or vocab.txt; without it that of the checkpoint.
+        /// Folder with tokenizer files; without it that of the checkpoint.
         tokenizer: EmptyIsNone = PathBuf::new();
         /// Fine-tuned checkpoint to start from with its head (a warm start, with --resume).
         model_ckpt: EmptyIsNone = PathBuf::new(), Flag::Requires("resume");

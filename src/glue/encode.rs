@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
 use serde_json::{Map, Value, json};
 use tokenizers::pre_tokenizers::metaspace::PrependScheme;
 use tokenizers::utils::truncation::{TruncationParams, truncate_encodings};
@@ -168,12 +169,10 @@ impl Encoder {
         max_tokens: usize,
         words: &mut Words,
     ) -> Result<Vec<Sample>> {
-        rows.iter()
-            .map(|row| match words.encode(&self.tokenizer, row, max_tokens) {
-                Some(sample) => Ok(sample),
-                None => self.encode(row, max_tokens),
-            })
-            .collect()
+        let remembered: Vec<Option<Sample>> =
+            rows.iter().map(|row| words.encode(&self.tokenizer, row, max_tokens)).collect();
+        let rows = rows.par_iter().zip(remembered);
+        rows.map(|(row, sample)| sample.map_or_else(|| self.encode(row, max_tokens), Ok)).collect()
     }
 
     /// An empty memory of words for [`Encoder::encode_batch`].
@@ -184,9 +183,14 @@ impl Encoder {
 
     /// A row as `words` encodes it, and as the tokenizer does.
     #[cfg(test)]
-    pub(super) fn both_ways(&self, row: &Row, words: &mut Words) -> (Option<Sample>, Sample) {
-        let remembered = words.encode(&self.tokenizer, row, MAX_TOKENS);
-        (remembered, self.encode(row, MAX_TOKENS).unwrap())
+    pub(super) fn both_ways(
+        &self,
+        row: &Row,
+        max_tokens: usize,
+        words: &mut Words,
+    ) -> (Option<Sample>, Sample) {
+        let remembered = words.encode(&self.tokenizer, row, max_tokens);
+        (remembered, self.encode(row, max_tokens).unwrap())
     }
 
     fn encode(&self, row: &Row, max_tokens: usize) -> Result<Sample> {
@@ -271,9 +275,17 @@ impl Encoder {
         if let Some(inputs) = self.kind.inputs() {
             config.insert("model_input_names".into(), inputs);
         }
-        let added = added(&self.tokenizer).into_iter();
-        let added = added.map(|(id, token)| (id.to_string(), json!(token))).collect();
-        config.insert("added_tokens_decoder".into(), Value::Object(added));
+        let added = added(&self.tokenizer);
+        if self.kind.class.is_some_and(|class| !class.unnamed.is_empty()) {
+            let is_named =
+                |content: &str| self.names.values().flatten().any(|mark| mark.content == content);
+            let unnamed = added.iter().map(|(_, token)| token);
+            let unnamed = unnamed.filter(|token| token.special && !is_named(&token.content));
+            let unnamed: Vec<&str> = unnamed.map(|token| token.content.as_str()).collect();
+            config.insert("additional_special_tokens".into(), json!(unnamed));
+        }
+        let added = added.into_iter().map(|(id, token)| (id.to_string(), json!(token)));
+        config.insert("added_tokens_decoder".into(), Value::Object(added.collect()));
         for (name, mark) in &self.names {
             config.insert(format!("{name}_token"), json!(mark.as_ref().map(|mark| &mark.content)));
         }

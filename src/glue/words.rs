@@ -72,8 +72,8 @@ impl Words {
         Self { ids: Memory::default(), apart: Apart::of(tokenizer, marks, typed) }
     }
 
-    /// The sample of a row; `None` where `tokenizer` has to see the whole row: it is to be
-    /// truncated, a word depends on others, or the tokenizer is of another kind.
+    /// The sample of a row; `None` where `tokenizer` has to see the whole row: a word depends on
+    /// others, the tokenizer is of another kind, or there is no room for the marks.
     pub(super) fn encode(
         &mut self,
         tokenizer: &Tokenizer,
@@ -82,22 +82,46 @@ impl Words {
     ) -> Option<Sample> {
         let Self { ids, apart } = self;
         let Apart { spaces, single, pair } = apart.as_ref()?;
-        let text_b = row.second_text();
+        let (text_a, text_b) = (row.text_a.as_str(), row.second_text());
         let template = if text_b.is_some() { pair } else { single };
-        let (token_id, type_id) = marks::fill(template, |side, tokens| match side {
-            Side::A => add(ids, tokenizer, *spaces, &row.text_a, tokens),
-            Side::B => add(ids, tokenizer, *spaces, text_b?, tokens),
+        let mut add =
+            |text: &str, tokens: &mut Vec<u32>| add(ids, tokenizer, *spaces, text, tokens);
+        let (mut token_id, mut type_id) = marks::fill(template, |side, tokens| match side {
+            Side::A => add(text_a, tokens),
+            Side::B => add(text_b?, tokens),
         })?;
+        if token_id.len() > max_tokens {
+            let (mut a, mut b) = (Vec::new(), Vec::new());
+            add(text_a, &mut a)?;
+            add(text_b.unwrap_or_default(), &mut b)?;
+            let room = max_tokens.checked_sub(marks::of(template).count())?;
+            let (a_left, b_left) = longest_first(a.len(), b.len(), room);
+            (token_id, type_id) = marks::fill(template, |side, tokens| {
+                tokens.extend(match side {
+                    Side::A => a.get(..a_left)?,
+                    Side::B => b.get(..b_left)?,
+                });
+                Some(())
+            })?;
+        }
         let attention_mask = vec![1; token_id.len()];
         let (uid, label) = (row.uid.clone(), row.label);
-        (token_id.len() <= max_tokens).then_some(Sample {
-            uid,
-            label,
-            token_id,
-            type_id,
-            attention_mask,
-        })
+        Some(Sample { uid, label, token_id, type_id, attention_mask })
     }
+}
+
+/// How many tokens are left of two texts of `a` and `b` tokens if there is `room` for so many: the
+/// longer is shortened until both are alike, then both are.
+fn longest_first(a: usize, b: usize, room: usize) -> (usize, usize) {
+    let (shorter, longer) = (a.min(b), a.max(b));
+    if a + b <= room {
+        return (a, b);
+    }
+    let (shorter, longer) = match shorter <= room / 2 {
+        true => (shorter, longer.min(room - shorter)),
+        false => (room / 2, room - room / 2),
+    };
+    if a > b { (longer, shorter) } else { (shorter, longer) }
 }
 
 /// Adds the token ids of `text` to `tokens`, and its words to the memory `known`; `None` where a
