@@ -16,8 +16,8 @@ from transformers import (
     RobertaConfig, RobertaTokenizer, XLMRobertaConfig, XLMRobertaTokenizer)
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
-DISTIL = {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64, "max_position_embeddings": 64}
-AFTER_PADDING = {**SIZES, "type_vocab_size": 1, "max_position_embeddings": 66, "layer_norm_eps": 1e-5, "pad_token_id": 1}
+DISTIL = {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64, "max_position_embeddings": 192}
+AFTER_PADDING = {**SIZES, "type_vocab_size": 1, "max_position_embeddings": 194, "layer_norm_eps": 1e-5, "pad_token_id": 1}
 ROBERTA_MARKS = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 BERT_MARKS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
@@ -80,7 +80,7 @@ def main():
     for kind, tokenizer_class, config_class, sizes in [
         ("distilbert", DistilBertTokenizer, DistilBertConfig, DISTIL),
         ("electra", ElectraTokenizer, ElectraConfig,
-         {**SIZES, "embedding_size": 16, "type_vocab_size": 2, "max_position_embeddings": 64}),
+         {**SIZES, "embedding_size": 16, "type_vocab_size": 2, "max_position_embeddings": 192}),
     ]:
         folder = out / kind
         size = word_piece(texts, folder)
