@@ -75,8 +75,8 @@ pub fn run(args: &DataArgs, printer: &Printer) -> Result<()> {
         return printer.data(&json!({"columns": columns, "files": files}).to_string());
     }
     printer.data(&table(&columns))?;
-    for (path, overview) in &parts {
-        let is_dev = args.dev.as_deref() == Some(*path);
+    for (n, (path, overview)) in parts.iter().enumerate() {
+        let is_dev = n > 0;
         printer.data(&format!("\n{}: {} rows", path.display(), overview.rows))?;
         show(overview, args, is_dev).iter().try_for_each(|line| printer.data(line))?;
     }

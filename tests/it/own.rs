@@ -250,7 +250,8 @@ fn a_recipe_names_the_files_and_dev_and_test_rows_are_scored() {
     assert!(named("\"moods_dev\"") > 0 && named("\"moods_dev\"") == named("\"moods_test\""));
     let dev = dir.json("run/report.json")["dev"].clone();
     let names: Vec<&str> = dev.as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(names, ["ACC", "MacroF1", "F1", "MCC"]);
+    let of = |set: &str| ["ACC", "MacroF1", "F1", "MCC"].map(|name| format!("{name} {set}"));
+    assert_eq!(names, [of("moods_dev"), of("moods_test")].concat());
     let labels = serde_json::json!({"0": "sad", "1": "glad"});
     assert_eq!(dir.json("run/model/config.json")["id2label"], labels);
     // The explicit warm-ups of the recipe hold.
