@@ -20,9 +20,10 @@ pub struct Sample {
     pub uid: String,
     /// The class or score; a dummy on test rows.
     pub label: Label,
-    /// Places in the vocabulary, `[CLS] a [SEP]` or `[CLS] a [SEP] b [SEP]`.
+    /// Places in the vocabulary, with marks around: `[CLS] a [SEP]` or `[CLS] a [SEP] b [SEP]` of BERT,
+    /// `<s> a </s>` or `<s> a </s></s> b </s>` of RoBERTa.
     pub token_id: Vec<u32>,
-    /// 0 for the first text and its marks, 1 for the second.
+    /// 0 for the first text and its marks, 1 for the second; of a model without token types 0 for both.
     pub type_id: Vec<u8>,
     /// 1 for every token to attend to.
     pub attention_mask: Vec<u8>,
