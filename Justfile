@@ -21,6 +21,10 @@ train-nodes N TASK *FLAGS:
     exec mpirun --quiet --bind-to none --mca odls_base_sigkill_timeout 120 -n "$n" \
         "${CARGO_TARGET_DIR:-target}/release/platon" train "$@"
 
+# Look at a file of your own before it is learnt from: `just data reviews.csv --text review --label mood`
+data FILE *FLAGS:
+    cargo run --release -- data "$@"
+
 # Go on with a run that was stopped or killed: `just resume checkpoints/runs/mnli-platon-0.2`
 resume RUN *FLAGS:
     cargo run --release -- resume "$@"

@@ -107,8 +107,10 @@ pub fn read_at_most(path: &Path, most: u64) -> Result<Vec<u8>> {
 
 /// The most bytes of a file that is read as a whole, by how its name ends. Each is far more than any
 /// BERT has, and little enough for the memory of any machine that runs one.
-const MOST_BYTES: [(&str, u64); 7] = [
+const MOST_BYTES: [(&str, u64); 9] = [
     ("vocab.txt", 64 << 20),
+    ("vocab.json", 64 << 20),
+    ("merges.txt", 64 << 20),
     ("tokenizer.json", 128 << 20),
     ("config.json", 16 << 20),
     ("added_tokens.json", 16 << 20),

@@ -19,7 +19,7 @@ pub struct ConvertArgs {
     input: PathBuf,
     /// New Hugging Face folder.
     output: PathBuf,
-    /// Folder with tokenizer.json or vocab.txt; without it that of the input.
+    /// Folder with tokenizer files; without it that of the input.
     #[arg(long)]
     tokenizer: Option<PathBuf>,
 }

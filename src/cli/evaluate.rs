@@ -28,7 +28,7 @@ pub struct EvaluateArgs {
     /// Data folder, or another than the run's.
     #[arg(long)]
     data_dir: Option<PathBuf>,
-    /// Folder with tokenizer.json or vocab.txt; without it that of the model.
+    /// Folder with tokenizer files; without it that of the model.
     #[arg(long)]
     tokenizer: Option<PathBuf>,
     /// flex, ndarray, cuda or wgpu; without it the run's.

@@ -3,6 +3,7 @@
 mod bars;
 mod bench;
 mod convert;
+mod data;
 mod demo_data;
 mod doctor;
 mod download;
@@ -10,6 +11,7 @@ mod encode;
 mod evaluate;
 mod inference;
 mod left;
+mod own;
 mod predict;
 mod prepare;
 mod printer;
@@ -53,6 +55,8 @@ enum Command {
     Recipe(recipe::RecipeArgs),
     /// Go on with a run that was stopped or killed.
     Resume(resume::ResumeArgs),
+    /// Look at a file of your own before it is learnt from.
+    Data(data::DataArgs),
     /// Turn raw GLUE files into encoded samples.
     Prepare(prepare::PrepareArgs),
     /// Score the saved model of a run on the dev sets.
@@ -136,6 +140,7 @@ fn run(command: Command, printer: &Printer) -> Result<u8> {
         Command::Resume(args) => return resume::run(&args, printer),
         Command::Doctor(args) => return doctor::run(&args, printer),
         Command::Recipe(args) => recipe::run(&args, printer),
+        Command::Data(args) => data::run(&args, printer),
         Command::Prepare(args) => prepare::run(&args, printer),
         Command::Evaluate(args) => evaluate::run(&args, printer),
         Command::Predict(args) => predict::run(&args, printer),

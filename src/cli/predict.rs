@@ -29,12 +29,12 @@ pub fn run(args: &PredictArgs, printer: &Printer) -> Result<()> {
     let checkpoint = saved.checkpoint()?;
     checkpoint.check_weights()?;
     let encoder = saved.encoder(&checkpoint)?;
-    let (bert, task) = (checkpoint.config.clone(), saved.task(&checkpoint));
-    let input = saved.open()?;
+    let bert = checkpoint.config.clone();
+    let input = saved.open(saved.task(&checkpoint))?;
     with_model(saved.engine()?, checkpoint, Load::Classifier, printer, |model| {
         let Some(head) = model.head() else { return Ok(()) };
         let begin = || if *json { Ok(()) } else { printer.data(&header(head)) };
-        let encoding = Encoding { encoder: &encoder, bert: &bert, task };
+        let encoding = Encoding { encoder: &encoder, bert: &bert };
         let bar = SlowBar::beside_data(printer);
         let tally = input.each_window(encoding, (printer, &bar), |rows, samples| {
             let show = |done, of| rows.show(done, of);

@@ -18,7 +18,7 @@ pub struct PrepareArgs {
     /// Folder with one folder of raw GLUE files per task.
     #[arg(long, default_value = "glue-data")]
     data_dir: PathBuf,
-    /// Folder with the tokenizer: tokenizer.json or vocab.txt.
+    /// Folder with the tokenizer: tokenizer.json, or a vocabulary of BERT's or RoBERTa's kind.
     #[arg(long)]
     tokenizer: PathBuf,
 }

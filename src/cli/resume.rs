@@ -22,6 +22,15 @@ pub struct ResumeArgs {
     /// Where the tokenizer lies now, if the run has one of its own.
     #[arg(long)]
     tokenizer: Option<PathBuf>,
+    /// Where the training file lies now, if it is one of your own.
+    #[arg(long)]
+    train_file: Option<PathBuf>,
+    /// Where the file to evaluate on lies now.
+    #[arg(long)]
+    dev_file: Option<PathBuf>,
+    /// Where the test file lies now.
+    #[arg(long)]
+    test_file: Option<PathBuf>,
     /// Where the task table lies now.
     #[arg(long)]
     task_def: Option<PathBuf>,
@@ -37,6 +46,9 @@ pub fn run(args: &ResumeArgs, printer: &Printer) -> Result<u8> {
         ("init_checkpoint", &args.init_checkpoint),
         ("tokenizer", &args.tokenizer),
         ("task_def", &args.task_def),
+        ("train_file", &args.train_file),
+        ("dev_file", &args.dev_file),
+        ("test_file", &args.test_file),
     ] {
         let Some(path) = path else { continue };
         let text = path.to_str().ok_or_else(|| {

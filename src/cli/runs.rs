@@ -7,7 +7,7 @@ use toml::Table;
 use super::bars::PrepareBars;
 use super::printer::Printer;
 use crate::bert::Checkpoint;
-use crate::config::{Layer, RunConfig};
+use crate::config::{Layer, Own, RunConfig};
 use crate::error::{Error, Result};
 use crate::glue::encode::{Encoder, has_tokenizer};
 use crate::glue::prepare::{Options, holds_encoded};
@@ -16,7 +16,7 @@ use crate::infer::sets::{Data, EvalSet, Wanted};
 use crate::infer::tokenizer::TokenizerFolder;
 use crate::run::RunFolder;
 use crate::run::folder::{model_in, run_of};
-use crate::train::plan::with_own_name;
+use crate::train::plan::{data_dir_of, with_own_name};
 
 /// A finished run, or a model that comes from elsewhere.
 pub struct SavedRun {
@@ -65,8 +65,11 @@ impl SavedRun {
         let path = path.to_path_buf();
         if let Some(run) = run_of(&path) {
             run.check()?;
-            let layer = Layer::from_file(&run.config())?;
+            let mut layer = Layer::from_file(&run.config())?;
             let own = RunConfig::resolve(std::slice::from_ref(&layer))?;
+            if flags.task.is_some_and(|task| task != own.data().task) {
+                layer = layer.without(Own::HEADING);
+            }
             let config = with_own_name(RunConfig::resolve(&[layer, flags.layer()])?)?;
             return Ok(Some(Self { path, own: Some(own), config, model: run.model() }));
         }
@@ -92,8 +95,9 @@ impl SavedRun {
         printer: &Printer,
     ) -> Result<Vec<EvalSet>> {
         let own = TokenizerFolder::of(None, model)?;
-        let tokenizer = self.tokenizer_for(task, &own)?;
-        let options = Options { data_dir: &self.config.data().data_dir, tokenizer };
+        let data_dir = data_dir_of(&self.config, task)?;
+        let tokenizer = self.tokenizer_for(task, &own, &data_dir)?;
+        let options = Options { data_dir: &data_dir, tokenizer };
         let bars = PrepareBars::new(printer, false);
         Data { task, options, bert: &model.config, on_progress: &|p| bars.show(p) }
             .eval_sets(wanted)
@@ -102,10 +106,15 @@ impl SavedRun {
     /// The folder with the tokenizer to prepare data with: of a run the one that it began with, if it
     /// is still there with the tokenizer of its model, for then the data encoded for the training
     /// serves again.
-    fn tokenizer_for<'a>(&'a self, task: &Task, model: &'a TokenizerFolder) -> Result<&'a Path> {
+    fn tokenizer_for<'a>(
+        &'a self,
+        task: &Task,
+        model: &'a TokenizerFolder,
+        data_dir: &Path,
+    ) -> Result<&'a Path> {
         let settings = self.config.model();
         // Encoded data needs none.
-        if holds_encoded(task, &self.config.data().data_dir) {
+        if holds_encoded(task, data_dir) {
             return Ok(model.path());
         }
         let named = settings.tokenizer.as_deref();

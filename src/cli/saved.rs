@@ -14,6 +14,7 @@ use crate::bert::Checkpoint;
 use crate::config::{BackendName, Layer, RunConfig};
 use crate::error::{Error, Result};
 use crate::glue::encode::Encoder;
+use crate::glue::own::input::Named;
 use crate::glue::task::{Task, task};
 use crate::infer::tokenizer::TokenizerFolder;
 use crate::run::folder::{model_in, run_of};
@@ -25,10 +26,16 @@ pub struct SavedArgs {
     /// Run folder, Hugging Face folder, .pt file or sparse file.
     pub model: PathBuf,
     /// File with a text per line, or two with a tab between them, or with named columns or fields
-    /// (.tsv, .csv, .jsonl); - for standard input.
+    /// (.tsv, .csv, .jsonl, these also with .gz or .zst, .parquet); - for standard input.
     #[arg(long)]
     input: PathBuf,
-    /// Folder with tokenizer.json or vocab.txt; without it that of the model.
+    /// Column of the text; without it that which the run learnt from, or one with a usual name.
+    #[arg(long)]
+    text: Option<String>,
+    /// Column of the second text, of pairs.
+    #[arg(long)]
+    text_pair: Option<String>,
+    /// Folder with tokenizer files; without it that of the model.
     #[arg(long)]
     tokenizer: Option<PathBuf>,
     /// Samples per batch.
@@ -65,11 +72,25 @@ impl SavedArgs {
     /// The task that the model is for, where its run or its configuration says so.
     pub fn task(&self, checkpoint: &Checkpoint) -> Option<&'static Task> {
         match run_of(&self.model) {
-            Some(run) => {
-                let layer = Layer::from_file(&run.config()).ok()?;
-                task_of(&RunConfig::resolve(&[layer]).ok()?).ok()
-            }
+            Some(_) => task_of(&self.settings()?).ok(),
             None => task(checkpoint.task()?).ok(),
+        }
+    }
+
+    /// The settings of the run that made the model, if one did.
+    fn settings(&self) -> Option<RunConfig> {
+        let layer = Layer::from_file(&run_of(&self.model)?.config()).ok()?;
+        RunConfig::resolve(&[layer]).ok()
+    }
+
+    /// The columns of the texts: those asked for, else those that the run learnt from.
+    fn named(&self) -> Named {
+        let learnt = self.settings().map(|settings| settings.own().clone());
+        let (text, text_pair) = learnt.map_or((None, None), |own| (own.text, own.text_pair));
+        Named {
+            text: self.text.clone().or(text),
+            text_pair: self.text_pair.clone().or(text_pair),
+            for_this: self.text.is_some() || self.text_pair.is_some(),
         }
     }
 
@@ -92,14 +113,15 @@ impl SavedArgs {
         Error::content(self.place(), line, expected, found)
     }
 
-    /// Opens the input.
-    pub fn open(&self) -> Result<Input> {
+    /// Opens the input, of texts for `task` where that is known.
+    pub fn open(&self, task: Option<&'static Task>) -> Result<Input> {
         let file = if self.input == Path::new("-") {
             // Its descriptor, which tells whether it is a file: its size is then known.
             io::stdin().as_fd().try_clone_to_owned().map(File::from)
         } else {
             File::open(&self.input)
         };
-        Input::new(self.place(), file.map_err(|e| Error::io(self.place(), "read", e))?)
+        let file = file.map_err(|e| Error::io(self.place(), "read", e))?;
+        Input::new(self.place(), file, task, &self.named())
     }
 }

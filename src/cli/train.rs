@@ -5,13 +5,14 @@ use std::path::Path;
 use clap::{ArgAction, Args};
 
 use super::encode;
+use super::own;
 use super::printer::Printer;
 use super::runs::check_same;
 use super::settings::Settings;
 use super::supply::{supply, supply_demo};
 use super::training::{Place, go_on, on_all_ranks, plan, start};
 use crate::backend::{Job, run_on};
-use crate::config::recipes::{recipe, recipe_keeping};
+use crate::config::recipes::{DEFAULTS, recipe, recipe_keeping};
 use crate::config::{Layer, RunConfig};
 use crate::error::{Error, Result};
 use crate::glue::task_def;
@@ -28,13 +29,15 @@ pub const RUNS: &str = "checkpoints/runs";
 #[derive(Args)]
 pub struct TrainArgs {
     /// Recipe to follow: a task's name, or the path of a .toml file. Without it the original's
-    /// defaults hold. `platon recipe` lists and prints those that come with the program.
+    /// defaults hold, or with --train-file or --keep-ratio those of the recipe `defaults`. `platon
+    /// recipe` lists and prints those that come with the program.
     task: Option<String>,
     /// The task to learn (the original's way to name it).
     #[arg(long, help_heading = "Data", value_delimiter = ',', action = ArgAction::Set)]
     train_datasets: Vec<String>,
-    /// Choose among the task's recipes the one that keeps this ratio of the weights.
-    #[arg(long, requires = "task", conflicts_with = "final_threshold")]
+    /// Share of the weights to keep: chooses among the task's recipes, or without one is the final
+    /// threshold.
+    #[arg(long, conflicts_with = "final_threshold")]
     keep_ratio: Option<f64>,
     #[command(flatten)]
     settings: Settings,
@@ -65,7 +68,7 @@ fn train(args: &TrainArgs, world: &World, printer: &Printer) -> Result<u8> {
         let (by, expected) = ("mpirun", "one process for --dry-run and --encode-mode");
         return Err(Error::value(by, expected, world.size()));
     }
-    let config = settings(args)?;
+    let config = settings(args, world.is_first().then_some(printer))?;
     if args.resume && config.model().model_ckpt.is_none() {
         let dir = config.run().output_dir.as_deref().ok_or_else(|| {
             Error::value("output-dir", "the folder of the run to go on with", "none")
@@ -91,19 +94,34 @@ fn train(args: &TrainArgs, world: &World, printer: &Printer) -> Result<u8> {
     begun.inspect_err(|_| folder.remove_if_empty())
 }
 
-/// The settings of the new run, the task table's among them.
-fn settings(args: &TrainArgs) -> Result<RunConfig> {
+/// The settings of the new run, with what the task table or files of one's own add; `printer` shows
+/// what was found in these.
+fn settings(args: &TrainArgs, printer: Option<&Printer>) -> Result<RunConfig> {
     let mut layers = Vec::new();
+    let mut ratio = args.keep_ratio;
     if let Some(task) = &args.task {
-        layers.push(match args.keep_ratio {
+        let named = recipe(task)?.layer()?;
+        let has_siblings = !own::is_own(&named) && !own::is_own(&args.settings.layer());
+        layers.push(match ratio.take_if(|_| has_siblings) {
             Some(ratio) => recipe_keeping(task, ratio)?,
-            None => recipe(task)?.layer()?,
+            None => named,
         });
     }
     layers.push(args.settings.layer());
+    layers.extend(ratio.map(|ratio| one("final_threshold", ratio.into())));
     layers.extend(args.fp16.map(|is_half| one("fp16", is_half.into())));
+    let is_own = layers.iter().any(own::is_own);
+    if is_own && !args.train_datasets.is_empty() {
+        let found = format!("also --train-datasets {}", args.train_datasets.join(","));
+        return Err(
+            Error::value("train-file", "one thing to learn", found).hint("leave one of them out")
+        );
+    }
     layers.extend(learned_task(&args.train_datasets)?);
-    let config = of_models(with_own_name(RunConfig::resolve(&layers)?)?)?;
+    if is_own || (args.task.is_none() && args.keep_ratio.is_some()) {
+        layers.insert(0, recipe(DEFAULTS)?.layer()?);
+    }
+    let config = of_models(with_own_name(own::settle(&layers, printer)?)?)?;
     let Some(table) = &config.data().task_def else { return Ok(config) };
     // As in the original, the table's word goes before the flag's.
     match task_def::read(table, &config.data().task)?.dropout_p {

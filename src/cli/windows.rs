@@ -1,7 +1,7 @@
 //! The rows of an input of any length, a window of them at a time.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -10,9 +10,9 @@ use super::printer::Printer;
 use crate::bert::BertConfig;
 use crate::error::{Error, Result};
 use crate::glue::encode::{Encoder, Words};
+use crate::glue::own::input::{AnyRead, Named, Rows as Source};
 use crate::glue::sample::Sample;
 use crate::glue::task::Task;
-use crate::glue::texts::Texts;
 use crate::infer::sets::check_ids;
 
 /// Rows that are read, encoded and computed at a time: enough of each length to fill batches with.
@@ -20,10 +20,10 @@ const WINDOW: usize = 1024;
 /// A window ends earlier where its texts have so many bytes.
 const WINDOW_BYTES: usize = 4 << 20;
 
-/// An input that is open. Nothing of it is read before its first window is.
-pub struct Input<R = File> {
+/// An input that is open. Of plain lines nothing is read before their first window is.
+pub struct Input<R = AnyRead> {
     path: PathBuf,
-    reader: R,
+    rows: Source<R>,
     /// In bytes, of a file.
     size: Option<u64>,
 }
@@ -33,8 +33,6 @@ pub struct Input<R = File> {
 pub struct Encoding<'a> {
     pub encoder: &'a Encoder,
     pub bert: &'a BertConfig,
-    /// What the texts are for, where that is known.
-    pub task: Option<&'static Task>,
 }
 
 /// A window's rows, but for their samples.
@@ -58,18 +56,24 @@ pub struct Tally {
 }
 
 impl Input {
-    /// The input `file`, which errors call `path`.
+    /// The input `file`, which errors call `path`: texts for `task`, where that is known, in the
+    /// columns `named`.
     ///
     /// # Errors
-    /// It is a folder.
-    pub fn new(path: &Path, file: File) -> Result<Self> {
+    /// It is a folder, or a table that cannot be read or has no such columns.
+    pub fn new(
+        path: &Path,
+        file: File,
+        task: Option<&'static Task>,
+        named: &Named,
+    ) -> Result<Self> {
         let failed = |e| Error::io(path, "read", e);
         let about = file.metadata().map_err(failed)?;
         if about.is_dir() {
             return Err(failed(io::Error::from_raw_os_error(libc::EISDIR)));
         }
         let size = about.is_file().then_some(about.len());
-        Ok(Self { path: path.to_path_buf(), reader: file, size })
+        Ok(Self { path: path.to_path_buf(), rows: Source::new(path, file, task, named)?, size })
     }
 }
 
@@ -86,8 +90,7 @@ impl<R: Read> Input<R> {
         (printer, bar): (&Printer, &SlowBar),
         mut work: impl FnMut(&Rows<'_>, Vec<Sample>) -> Result<()>,
     ) -> Result<Tally> {
-        let Self { path, reader, size } = self;
-        let texts = Texts::new(&path, BufReader::new(reader), encoding.task);
+        let Self { path, rows: texts, size } = self;
         let words = encoding.encoder.words();
         let mut windows = Windows { path: &path, texts, words, encoding, started: None };
         let (mut done, mut is_told) = (Reached { rows: 0, bytes: 0, of: size }, false);
@@ -113,7 +116,7 @@ impl<R: Read> Input<R> {
 /// Reads and encodes.
 struct Windows<'a, R> {
     path: &'a Path,
-    texts: Texts<BufReader<R>>,
+    texts: Source<R>,
     words: Words,
     encoding: Encoding<'a>,
     started: Option<Instant>,

@@ -1,7 +1,9 @@
 use std::cell::Cell;
+use std::io::BufReader;
 use std::rc::Rc;
 
 use super::*;
+use crate::glue::texts::Texts;
 
 /// A tokenizer that knows one letter, and a model of so many token types.
 fn with_encoding<T>(token_types: usize, work: impl FnOnce(Encoding<'_>) -> T) -> T {
@@ -11,11 +13,13 @@ fn with_encoding<T>(token_types: usize, work: impl FnOnce(Encoding<'_>) -> T) ->
         "num_attention_heads": 2, "intermediate_size": 8, "type_vocab_size": token_types});
     let bert = BertConfig::from_json(bert, Path::new("config.json")).unwrap();
     let encoder = Encoder::from_dir(dir.path()).unwrap();
-    work(Encoding { encoder: &encoder, bert: &bert, task: None })
+    work(Encoding { encoder: &encoder, bert: &bert })
 }
 
 fn input<R: Read>(reader: R) -> Input<R> {
-    Input { path: "texts.txt".into(), reader, size: None }
+    let path = PathBuf::from("texts.txt");
+    let rows = Source::Plain(Texts::new(&path, BufReader::new(reader), None));
+    Input { path, rows, size: None }
 }
 
 /// The windows of `text` for a model of so many token types, each as the number of its first row and
@@ -126,7 +130,8 @@ fn progress_goes_from_window_to_window() {
 #[test]
 fn a_folder_is_no_input() {
     let dir = tempfile::tempdir().unwrap();
-    let wrong = Input::new(Path::new("texts"), File::open(dir.path()).unwrap());
+    let wrong =
+        Input::new(Path::new("texts"), File::open(dir.path()).unwrap(), None, &Named::default());
     let text = wrong.err().unwrap().to_string();
     assert!(text.starts_with("texts: cannot read: "), "{text}");
 }

@@ -81,6 +81,9 @@ macro_rules! settings {
             }
 
             impl $group {
+                /// The heading of its flags.
+                pub const HEADING: &'static str = $heading;
+
                 fn read(table: &Table) -> Result<Self> {
                     Ok(Self { $($name: declare::read::<$form>(stringify!($name), table)?,)+ })
                 }

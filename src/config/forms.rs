@@ -232,6 +232,38 @@ impl Form for MinusOneIsAll {
     }
 }
 
+/// A text, an empty one being written for none.
+pub struct OptionalText;
+
+impl Form for OptionalText {
+    type Written = String;
+    type Value = Option<String>;
+
+    fn read(written: String) -> Result<Option<String>, (&'static str, String)> {
+        Ok((!written.is_empty()).then_some(written))
+    }
+
+    fn write(value: &Option<String>) -> String {
+        value.clone().unwrap_or_default()
+    }
+}
+
+/// A share that is never all, 0 being written for none.
+pub struct OptionalShare;
+
+impl Form for OptionalShare {
+    type Written = f64;
+    type Value = Option<f64>;
+
+    fn read(written: f64) -> Result<Option<f64>, (&'static str, String)> {
+        Share::read(written).map(|share| (share > 0.0).then_some(share))
+    }
+
+    fn write(value: &Option<f64>) -> f64 {
+        value.unwrap_or(0.0)
+    }
+}
+
 /// A path, an empty one being written for none.
 pub struct EmptyIsNone;
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
+use super::settings::SETTINGS;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::kernels::Precision;
@@ -63,6 +64,15 @@ impl Layer {
                 .hint("fp16 is the original's name for precision = \"f16\""));
         }
         Ok(settings)
+    }
+
+    /// The same without the settings of the group `heading`.
+    #[must_use]
+    pub fn without(mut self, heading: &str) -> Self {
+        for setting in SETTINGS.iter().filter(|setting| setting.group == heading) {
+            self.settings.remove(setting.name);
+        }
+        self
     }
 
     /// What was given on the command line.

@@ -13,11 +13,12 @@ use toml::{Table, Value};
 pub use declare::{Flag, Setting};
 pub use forms::{AUTO, Kind};
 pub use layer::Layer;
-pub use settings::{Data, FREE, Logging, Model, Optimisation, Pruning, Run, SETTINGS};
+pub use settings::{Data, FREE, Logging, Model, Optimisation, Own, Pruning, Run, SETTINGS};
 
 use self::settings::Groups;
 use crate::error::{Error, Result};
 use crate::files::is_file_name;
+use crate::glue::own::Files;
 use crate::pruning::criterion::platon::Platon;
 use crate::pruning::{Pattern, Pruner, RatioSchedule};
 use crate::run::folder::OWN_NAMES;
@@ -98,7 +99,9 @@ impl RunConfig {
             // A file of another version is that, whatever else is wrong with it.
             let format = layer.settings.get_key_value("format");
             format.map_or(Ok(()), |(key, value)| check(&layer.origin, key, value))?;
-            for (key, value) in layer.renamed()? {
+            let settings = layer.renamed()?;
+            merged.extend(outdone(&settings).map(|share| (share.to_string(), Value::from(0.0))));
+            for (key, value) in settings {
                 check(&layer.origin, &key, &value)?;
                 merged.insert(key, value);
             }
@@ -172,6 +175,16 @@ impl RunConfig {
         &self.0.data
     }
 
+    /// Files of one's own.
+    pub fn own(&self) -> &Own {
+        &self.0.own
+    }
+
+    /// Files of one's own, where these are learnt from.
+    pub fn own_files(&self) -> Option<Files> {
+        self.own().files(self.optimisation().seed)
+    }
+
     /// What the run begins with.
     pub fn model(&self) -> &Model {
         &self.0.model
@@ -224,14 +237,21 @@ impl RunConfig {
         let Some(initial) = pruning.initial_threshold else {
             return Err(Error::value("initial_threshold", "a number", AUTO));
         };
-        RatioSchedule::new(
-            (initial, pruning.final_threshold),
-            pruning.warmup_steps,
-            pruning.initial_warmup,
-            pruning.final_warmup,
-            pruning.delta_t,
-            total,
-        )
+        let ratios = (initial, pruning.final_threshold);
+        let delta_t = pruning.delta_t;
+        let Pruning { warmup_steps, initial_warmup, final_warmup, .. } = *pruning;
+        if pruning.initial_warmup_share.or(pruning.final_warmup_share).is_none() {
+            let steps = (warmup_steps, initial_warmup, final_warmup);
+            return RatioSchedule::new(ratios, steps.0, steps.1, steps.2, delta_t, total);
+        }
+        let (first, last) = pruning.warmups(total);
+        if first.saturating_add(last) >= total {
+            let found = format!("{first} and {last}: the ratio could not fall between them");
+            let expected = format!("warm-ups of fewer than the run's {total} updates");
+            return Err(Error::value("final_warmup_share", expected, found)
+                .hint("lower the shares, or train for more epochs"));
+        }
+        RatioSchedule::new(ratios, 1, first, last, delta_t, total)
     }
 
     /// Checks what depends on several settings.
@@ -259,6 +279,13 @@ impl RunConfig {
             return Err(Error::value("keep_head", "the head of init_checkpoint", other)
                 .hint(format!("leave {other} or keep_head away")));
         }
+        let shares = [self.pruning().initial_warmup_share, self.pruning().final_warmup_share];
+        let shares: f64 = shares.iter().flatten().sum();
+        if shares >= 1.0 {
+            let expected = "with initial_warmup_share a share of the run below 1";
+            return Err(Error::value("final_warmup_share", expected, shares));
+        }
+        self.own().check(self.data().task_def.is_some())?;
         if keep_zeros && *from_scratch {
             return Err(Error::value("keep_zeros", "weights of a checkpoint", "from_scratch")
                 .hint("leave from_scratch or keep_zeros away"));
@@ -281,6 +308,16 @@ impl RunConfig {
         }
         Ok(())
     }
+}
+
+/// The shares of the run that count no longer where later settings name numbers of updates instead.
+fn outdone(settings: &Table) -> impl Iterator<Item = &'static str> {
+    [("initial_warmup_share", "initial_warmup"), ("final_warmup_share", "final_warmup")]
+        .into_iter()
+        .filter(|(_, count)| {
+            ["warmup_steps", count].iter().any(|name| settings.contains_key(*name))
+        })
+        .map(|(share, _)| share)
 }
 
 /// Refuses a key that is no setting's and a value of another type than the setting's; the error

@@ -19,6 +19,7 @@ macro_rules! recipes {
 
 recipes!(
     "cola",
+    "defaults",
     "demo",
     "mnli",
     "mnli-0.10",
@@ -56,6 +57,9 @@ impl Recipe {
         Ok(Self { origin: path.to_path_buf(), text: text_of(path)? })
     }
 }
+
+/// The recipe for data that has none of its own.
+pub const DEFAULTS: &str = "defaults";
 
 /// The recipe called `name`, a task's name or one with a ratio, as `mnli-0.10`; the file `name`
 /// where that ends in `.toml`.
@@ -159,7 +163,11 @@ fn path_of(name: &str) -> PathBuf {
 
 /// The recipes that are no variants of others.
 fn tasks() -> Vec<&'static str> {
-    BUILT_IN.iter().map(|(name, _)| *name).filter(|name| !name.contains('-')).collect()
+    BUILT_IN
+        .iter()
+        .map(|(name, _)| *name)
+        .filter(|name| !name.contains('-') && *name != DEFAULTS)
+        .collect()
 }
 
 #[cfg(test)]

@@ -9,9 +9,12 @@ use super::BackendName;
 use super::declare::{self, Flag, Setting, settings};
 use super::forms::{
     Any, AtLeast1, AutoIsNone, Bound, EmptyIsNone, Form, MinusOneIsAll, NotNegative, NumberOrAuto,
-    Patterns, Positive, Ratios, Share, Written, ZeroIsNone,
+    OptionalShare, OptionalText, Patterns, Positive, Ratios, Share, Written, ZeroIsNone,
 };
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::glue::own::labels::{Target, class_name};
+use crate::glue::own::{Files, Value};
+use crate::glue::task::Metric;
 use crate::kernels::Precision;
 use crate::optim::{OptimizerName, Schedule};
 use crate::pruning::Pruner;
@@ -39,11 +42,38 @@ settings! {
         bin_grow_ratio: NotNegative = 0.5;
     }
 
+    /// Files of one's own, instead of a GLUE task.
+    Own in "Data of your own" {
+        /// File to learn from: .csv, .tsv, .jsonl (these also with .gz or .zst) or .parquet.
+        train_file: EmptyIsNone = PathBuf::new();
+        /// File to evaluate on; without it, --dev-share of the training rows.
+        dev_file: EmptyIsNone = PathBuf::new();
+        /// File to predict at each evaluation, and to score where it has labels.
+        test_file: EmptyIsNone = PathBuf::new();
+        /// Column of the text.
+        text: OptionalText = String::new();
+        /// Column of the second text, of pairs.
+        text_pair: OptionalText = String::new();
+        /// Column of the label.
+        label: OptionalText = String::new();
+        /// The labels in the order of their numbers; without it those of the training file: whole
+        /// numbers in their order, all others in that of their bytes.
+        labels: Any<Vec<String>> = Vec::new();
+        /// Learn the labels as numbers, which those with a fraction are in any case.
+        regression: Any<bool> = false;
+        /// Share of the training rows to evaluate on where there is no --dev-file: of each label
+        /// alike, drawn by --seed.
+        dev_share: Share = 0.1;
+        /// What decides which evaluation was best: ACC, MacroF1, F1, MCC, Pearson or Spearman;
+        /// without it the task's first.
+        metric: OptionalText = String::new();
+    }
+
     /// What the run begins with.
     Model in "Model" {
         /// What to start from: a Hugging Face folder, or a .pt file of the original program.
         init_checkpoint: Any<PathBuf> = PathBuf::from("checkpoints/bert-base-uncased");
-        /// Folder with tokenizer.json or vocab.txt; without it that of the checkpoint.
+        /// Folder with tokenizer files; without it that of the checkpoint.
         tokenizer: EmptyIsNone = PathBuf::new();
         /// Fine-tuned checkpoint to start from with its head (a warm start, with --resume).
         model_ckpt: EmptyIsNone = PathBuf::new(), Flag::Requires("resume");
@@ -77,6 +107,10 @@ settings! {
         initial_warmup: Any<usize> = 1;
         /// Updates at the final ratio, in warmup-steps.
         final_warmup: Any<usize> = 2;
+        /// Updates before pruning, as a share of the run's; 0 for those of --initial-warmup.
+        initial_warmup_share: OptionalShare = 0.0;
+        /// Updates at the final ratio, as a share of the run's; 0 for those of --final-warmup.
+        final_warmup_share: OptionalShare = 0.0;
         /// Smoothing of the importance, in [0, 1).
         beta1: Share = 0.85;
         /// Smoothing of the uncertainty, in [0, 1).
@@ -175,9 +209,12 @@ settings! {
 /// The settings that may differ where a run goes on from a checkpoint. They say where it reads and
 /// writes and what it reports, but decide no weight; what those of the paths lead to is compared
 /// instead. A checkpoint is bound to all others.
-pub const FREE: [&str; 18] = [
+pub const FREE: [&str; 21] = [
     "data_dir",
     "encoder_type",
+    "train_file",
+    "dev_file",
+    "test_file",
     "task_def",
     "init_checkpoint",
     "tokenizer",
@@ -200,6 +237,7 @@ pub const FREE: [&str; 18] = [
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Groups {
     pub data: Data,
+    pub own: Own,
     pub model: Model,
     pub pruning: Pruning,
     pub optimisation: Optimisation,
@@ -212,6 +250,7 @@ impl Groups {
     pub fn read(table: &Table) -> Result<Self> {
         Ok(Self {
             data: Data::read(table)?,
+            own: Own::read(table)?,
             model: Model::read(table)?,
             pruning: Pruning::read(table)?,
             optimisation: Optimisation::read(table)?,
@@ -223,6 +262,7 @@ impl Groups {
     /// The reverse.
     pub fn write(&self, table: &mut Table) -> Result<()> {
         self.data.write(table)?;
+        self.own.write(table)?;
         self.model.write(table)?;
         self.pruning.write(table)?;
         self.optimisation.write(table)?;
@@ -236,6 +276,105 @@ impl Data {
     /// batch.
     pub fn bins(&self) -> Option<(usize, f64)> {
         self.bin_on.then_some((self.bin_size, self.bin_grow_ratio))
+    }
+}
+
+impl Own {
+    /// The files and what of them is meant; `None` where a GLUE task is learnt.
+    pub fn files(&self, seed: u64) -> Option<Files> {
+        Some(Files {
+            train: self.train_file.clone()?,
+            dev: self.dev_file.clone(),
+            test: self.test_file.clone(),
+            text: self.text.clone()?,
+            text_pair: self.text_pair.clone(),
+            label: self.label.clone()?,
+            dev_share: self.dev_share,
+            seed,
+        })
+    }
+
+    /// Checks what depends on several of them; `is_defined` is whether a task table is named too.
+    pub(super) fn check(&self, is_defined: bool) -> Result<()> {
+        if let Some(name) = self.metric.as_deref().filter(|name| Metric::named(name).is_none()) {
+            let known = Metric::ALL.map(Metric::tag).join(", ");
+            return Err(Error::value("metric", format!("one of {known}"), name));
+        }
+        let Some(train) = &self.train_file else {
+            let given = [
+                ("dev_file", self.dev_file.is_some()),
+                ("test_file", self.test_file.is_some()),
+                ("text", self.text.is_some()),
+                ("text_pair", self.text_pair.is_some()),
+                ("label", self.label.is_some()),
+                ("labels", !self.labels.is_empty()),
+                ("regression", self.regression),
+            ];
+            return given.iter().find(|(_, is_given)| *is_given).map_or(Ok(()), |(name, _)| {
+                Err(Error::value("train_file", format!("a file that {name} is about"), "none"))
+            });
+        };
+        if is_defined {
+            let found = "both of them";
+            return Err(Error::value("train_file", "train_file or task_def", found)
+                .hint("a task table is for tasks in the original's folders"));
+        }
+        for (name, column) in [("text", &self.text), ("label", &self.label)] {
+            if column.is_none() {
+                let expected = format!("the column of {} in {}", name, train.display());
+                return Err(Error::value(name, expected, "none")
+                    .hint(format!("platon data {} shows the columns", train.display())));
+            }
+        }
+        if self.dev_file.is_none() && self.dev_share == 0.0 {
+            let expected = "a share above 0 where there is no dev_file";
+            return Err(Error::value("dev_share", expected, 0));
+        }
+        if self.dev_file.as_ref() == Some(train) {
+            return Err(Error::value(
+                "dev_file",
+                "other rows than those of train_file",
+                train.display(),
+            )
+            .hint("without it, --dev-share of the training rows are held back"));
+        }
+        if self.regression && !self.labels.is_empty() {
+            return Err(Error::value("labels", "none beside regression", self.labels.join(", ")));
+        }
+        let mut seen = self.labels.iter().collect::<Vec<_>>();
+        seen.sort_unstable();
+        seen.dedup();
+        let is_usual =
+            |label: &String| class_name(&Value::Text(label.clone())).as_ref() == Ok(label);
+        if self.labels.len() == 1
+            || seen.len() != self.labels.len()
+            || !self.labels.iter().all(is_usual)
+        {
+            let expected = "at least two labels, each once, as the file names them";
+            return Err(Error::value("labels", expected, self.labels.join(", ")));
+        }
+        Ok(())
+    }
+
+    /// What is to be learnt; `None` where that is still to be found out.
+    pub fn target(&self) -> Option<Target> {
+        match (self.regression, self.labels.as_slice()) {
+            (true, _) => Some(Target::Number),
+            (false, []) => None,
+            (false, labels) => Some(Target::Classes(labels.to_vec())),
+        }
+    }
+}
+
+impl Pruning {
+    /// Updates before pruning, and at the final ratio, of a run of `total`.
+    pub fn warmups(&self, total: usize) -> (usize, usize) {
+        let share = |share: Option<f64>, count: usize| match share {
+            Some(share) => (share * total as f64).round() as usize,
+            None => count.saturating_mul(self.warmup_steps),
+        };
+        let first = share(self.initial_warmup_share, self.initial_warmup);
+        (first, share(self.final_warmup_share, self.final_warmup))
     }
 }
 

@@ -5,25 +5,25 @@
 
 use std::collections::BTreeMap;
 use std::env;
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
-use crate::download::fetch::{Fetcher, Outcome, Request, Settings};
+use crate::download::fetch::{Fetcher, Request, Settings};
 use crate::download::sources::{CHECKSUMS, Form, GLUE_URL, HF_URL, Remote};
 use crate::download::unpack::{Limits, Unpacked, unpack};
 use crate::error::{Error, Result};
-use crate::files::{most_bytes, read_at_most, write_whole};
+use crate::files::{read_at_most, write_whole};
 
 pub mod fetch;
 mod http;
+mod model;
 mod mrpc;
 mod pace;
 mod partial;
 pub mod sources;
 mod text;
 pub mod unpack;
+
+pub use model::{Model, model};
 
 /// How other servers are named, for remedies.
 const GLUE_MIRROR: &str = "PLATON_GLUE_URL, or platon download --glue-url";
@@ -101,17 +101,6 @@ impl Options {
             limits: Limits::default(),
         }
     }
-}
-
-/// A downloaded checkpoint.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Model {
-    /// The repository at Hugging Face.
-    pub repository: String,
-    /// `model.safetensors`, or `pytorch_model.bin` where there is no other.
-    pub weights: PathBuf,
-    /// The files that have been fetched.
-    pub fetched: Vec<PathBuf>,
 }
 
 /// Brings a GLUE task's `files` into `DATA/folder`. Test files that do not exist are only reported.
@@ -229,103 +218,6 @@ fn read_small(path: &Path) -> Result<Vec<u8>> {
         Error::Content { .. } => e.hint(format!("remove {} and run again", path.display())),
         e => e,
     })
-}
-
-/// Brings a checkpoint into the folder `into`: `bert-base-uncased` or another well-known one by its
-/// short name, any other as `owner/name`. Nothing is asked of the server if the folder holds
-/// a whole checkpoint.
-///
-/// # Errors
-/// The name cannot be one, a file cannot be fetched (see [`Fetcher::fetch`]), or it is not a model of
-/// a known kind with a tokenizer.
-pub fn model(
-    name: &str,
-    into: &Path,
-    options: &Options,
-    on_progress: &(dyn Fn(DownloadEvent<'_>) + Sync),
-) -> Result<Model> {
-    let repository = sources::repository(name)?;
-    let base = sources::base_url("hf-url", options.hf_url.as_deref())?;
-    let there = |file: &str| into.join(file).is_file();
-    let weights = || WEIGHTS.into_iter().find(|file| there(file)).map(|file| into.join(file));
-    let complete = there(CONFIG) && TOKENIZERS.into_iter().any(there);
-    if let Some(weights) = weights().filter(|_| complete && !options.force) {
-        for file in [CONFIG].into_iter().chain(TOKENIZERS).chain(WEIGHTS).filter(|f| there(f)) {
-            on_progress(DownloadEvent::Cached { name: file });
-        }
-        return Ok(Model { repository, weights, fetched: Vec::new() });
-    }
-
-    let fetcher = Fetcher::new(options.settings.clone());
-    let mut fetched = Vec::new();
-    let mut get = |file: &str, optional: bool| -> Result<Outcome> {
-        let target = into.join(file);
-        let request = Request {
-            url: &sources::hub_url(base, &repository, file),
-            target: &target,
-            sha256: options.checksums.get(file).map(String::as_str),
-            hub: true,
-            max_bytes: most_bytes(Path::new(file)),
-            optional,
-            force: options.force,
-            mirror: HF_MIRROR,
-        };
-        let outcome = fetcher.fetch(&request, on_progress)?;
-        if outcome == Outcome::Fetched {
-            fetched.push(target);
-        }
-        Ok(outcome)
-    };
-    if get(CONFIG, false)? == Outcome::Fetched {
-        check_config(&repository, &into.join(CONFIG))?;
-    }
-    for file in BESIDE_TOKENIZERS {
-        get(file, true)?;
-    }
-    let mut tokenizers = 0;
-    for file in TOKENIZERS {
-        tokenizers += usize::from(get(file, true)? != Outcome::Absent);
-    }
-    if tokenizers == 0 {
-        let found = "a repository without any of them";
-        return Err(Error::value("model", TOKENIZERS.join(" or "), found)
-            .hint("choose a model with a tokenizer, or put its vocab.txt into the folder"));
-    }
-    // The weights come last: where they are, everything else has been asked for.
-    let [safetensors, pickled] = WEIGHTS;
-    let file = match get(safetensors, true)? {
-        Outcome::Absent => {
-            get(pickled, false)?;
-            pickled
-        }
-        _ => safetensors,
-    };
-    Ok(Model { repository, weights: into.join(file), fetched })
-}
-
-const CONFIG: &str = "config.json";
-const TOKENIZERS: [&str; 3] = ["tokenizer.json", "vocab.txt", "vocab.json"];
-/// What else decides the token ids of a text, where it is there.
-const BESIDE_TOKENIZERS: [&str; 4] =
-    ["merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"];
-const WEIGHTS: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
-
-/// Another kind of model is noticed before its weights come.
-fn check_config(repository: &str, path: &Path) -> Result<()> {
-    let parsed = serde_json::from_slice::<Value>(&read_small(path)?);
-    let found = match &parsed {
-        // Old checkpoints do not say what they are.
-        Ok(Value::Object(config)) => match config.get("model_type").and_then(Value::as_str) {
-            None => return Ok(()),
-            Some(known) if sources::MODEL_TYPES.contains(&known) => return Ok(()),
-            Some(other) => format!("model_type '{other}'"),
-        },
-        _ => "no JSON object".to_owned(),
-    };
-    // It must not be taken for that of the next model that is brought here.
-    fs::remove_file(path).map_err(|e| Error::io(path, "remove", e))?;
-    let expected = format!("a model of the kind {}", sources::MODEL_TYPES.join(", "));
-    Err(Error::value("model", expected, format!("{found} in {CONFIG} of {repository}")))
 }
 
 #[cfg(test)]

@@ -1,3 +1,4 @@
+use std::fs;
 use std::io::{Cursor, Write};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -230,6 +231,31 @@ fn a_model_comes_once_and_its_weights_last() {
     fs::remove_file(place.dir.path().join("model/vocab.txt")).unwrap();
     fs::remove_file(place.dir.path().join("model/model.safetensors")).unwrap();
     assert_eq!(place.model("bert-base-uncased").unwrap().fetched.len(), 2);
+}
+
+#[test]
+fn weights_in_several_files_come_with_their_index() {
+    let index =
+        br#"{"weight_map": {"a": "1.safetensors", "b": "2.safetensors", "c": "1.safetensors"}}"#;
+    let server = hub(&[
+        ("config.json", b"{}"),
+        ("vocab.txt", b"[PAD]"),
+        ("model.safetensors.index.json", index),
+        ("1.safetensors", b"one"),
+        ("2.safetensors", b"two"),
+    ]);
+    let place = Place::new(&server);
+    let result = place.model("bert-base-uncased").unwrap();
+    assert_eq!(result.weights, place.dir.path().join("model/model.safetensors.index.json"));
+    assert_eq!(result.fetched.len(), 5);
+    assert_eq!(place.model("bert-base-uncased").unwrap().fetched.len(), 0);
+    fs::remove_file(place.dir.path().join("model/2.safetensors")).unwrap();
+    assert_eq!(place.model("bert-base-uncased").unwrap().fetched.len(), 1);
+    for bad in ["{}", r#"{"weight_map": {"a": "../1"}}"#, "<html>"] {
+        fs::write(place.dir.path().join("model/model.safetensors.index.json"), bad).unwrap();
+        let message = place.model("bert-base-uncased").unwrap_err().to_string();
+        assert!(message.contains("index.json: expected a weight_map of tensors"), "{message}");
+    }
 }
 
 #[test]

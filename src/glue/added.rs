@@ -7,14 +7,14 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::error::Result;
 use crate::glue::class::Class;
-use crate::glue::marks;
+use crate::glue::components::Vocabulary;
 use crate::glue::object::Object;
 
-/// More tokens than any BERT has besides its vocabulary.
+/// More tokens than any model has besides its vocabulary.
 pub(super) const MOST_ADDED: usize = 10_000;
 
 /// The names of marks in transformers, in the order in which it adds what a vocabulary lacks.
@@ -104,14 +104,24 @@ impl Tokens {
     /// `whole` its `tokenizer.json`, if there is one.
     ///
     /// # Errors
-    /// A file is malformed, has too many tokens, or calls BERT's marks by other names.
-    pub fn read(dir: &Path, config: &Object, whole: Option<&Object>, class: Class) -> Result<Self> {
+    /// A file is malformed, has too many tokens, or calls the marks of `class` by other names.
+    pub fn read(
+        dir: &Path,
+        config: &Object,
+        whole: Option<&Object>,
+        class: Option<&Class>,
+    ) -> Result<Self> {
         let map = Object::read(&dir.join("special_tokens_map.json"))?;
         let decoder = config.entries.get("added_tokens_decoder");
         let map = (decoder.is_none() && !map.entries.is_empty()).then_some(&map);
         let names = names(config, map, class)?;
         let named = own_names(config, map)?;
-        let (listed_special, unnamed) = unnamed(config, map)?;
+        let (listed_special, mut unnamed) = unnamed(config, map)?;
+        let lists = |file: &Object| UNNAMED.iter().any(|name| file.get(name).is_some());
+        if !lists(config) && !map.is_some_and(lists) {
+            let own = class.map_or(&[][..], |class| class.unnamed);
+            unnamed.extend(own.iter().map(|content| Added::special(content)));
+        }
         let mut listed = BTreeMap::new();
         if let Some(decoder) = decoder {
             let Some(tokens) = decoder.as_object() else {
@@ -207,13 +217,12 @@ pub(super) fn in_whole(whole: &Object) -> Result<Vec<(u64, Added)>> {
 /// The ids that the library gives to tokens that are added to `vocabulary` in this order.
 pub(super) fn with_ids<'a>(
     tokens: &'a [Added],
-    vocabulary: &Map<String, Value>,
+    vocabulary: &Vocabulary,
 ) -> Vec<(usize, &'a Added)> {
-    let mut next = vocabulary.len();
+    let mut next = vocabulary.size;
     let mut given = BTreeMap::new();
     let mut id_of = |content: &'a str| {
-        let there = vocabulary.get(content).and_then(Value::as_u64);
-        if let Some(id) = there.and_then(|id| usize::try_from(id).ok()) {
+        if let Some(id) = vocabulary.id(content) {
             return id;
         }
         *given.entry(content).or_insert_with(|| {
@@ -225,12 +234,10 @@ pub(super) fn with_ids<'a>(
 }
 
 /// The marks, from `tokenizer_config.json` and, over it, from `special_tokens_map.json`.
-fn names(config: &Object, map: Option<&Object>, class: Class) -> Result<Names> {
+fn names(config: &Object, map: Option<&Object>, class: Option<&Class>) -> Result<Names> {
     let mut names = Names::new();
-    if class == Class::Bert {
-        let marks = marks::BERT.by_name().into_iter();
-        names.extend(marks.map(|(name, mark)| (name, Some(Added::special(mark)))));
-    }
+    let own = class.map_or(&[][..], |class| class.marks.by_name);
+    names.extend(own.iter().map(|(name, mark)| (*name, Some(Added::special(mark)))));
     for (file, special) in [(Some(config), None), (map, Some(true))] {
         let Some(file) = file else { continue };
         for name in NAMES {
@@ -239,19 +246,27 @@ fn names(config: &Object, map: Option<&Object>, class: Class) -> Result<Names> {
                 Some(Value::Null) => names.insert(name, None),
                 Some(token) => names.insert(name, Some(Added::parse(token, file, special)?)),
             };
-            check_mark(name, names.get(name).and_then(Option::as_ref), file, class)?;
+            if let Some(class) = class {
+                check_mark(name, names.get(name).and_then(Option::as_ref), file, class)?;
+            }
         }
+    }
+    if let Some(Some(mask)) = names.get_mut("mask")
+        && mask.bare
+        && class.is_some_and(|class| class.mask_takes_spaces)
+    {
+        mask.lstrip = true;
     }
     Ok(names)
 }
 
-/// BERT's tokenizer here knows its marks by one spelling only.
-fn check_mark(name: &str, token: Option<&Added>, file: &Object, class: Class) -> Result<()> {
-    let mark = marks::BERT.by_name().into_iter().find(|(mark, _)| *mark == name);
-    let Some((_, mark)) = mark.filter(|(_, mark)| marks::BERT.required().contains(mark)) else {
+/// The classes here know their marks by one spelling only.
+fn check_mark(name: &str, token: Option<&Added>, file: &Object, class: &Class) -> Result<()> {
+    let mark = class.marks.by_name.iter().find(|(mark, _)| *mark == name);
+    let Some((_, mark)) = mark.filter(|(_, mark)| class.marks.required().contains(mark)) else {
         return Ok(());
     };
-    if class == Class::AsItStands || token.is_some_and(|token| token.content == mark) {
+    if token.is_some_and(|token| token.content == *mark) {
         return Ok(());
     }
     let found = token.map_or("null".to_owned(), |token| format!("{:?}", token.content));

@@ -194,7 +194,8 @@ pub fn generate(seed: u64) -> Demo {
 /// The special tokens, single characters, endings, and every word of the templates that is no stem
 /// plus an ending.
 fn vocab() -> Vec<String> {
-    let mut vocab: Vec<String> = marks::BERT.by_name().map(|(_, mark)| mark.to_owned()).to_vec();
+    let mut vocab: Vec<String> =
+        marks::BERT.by_name.iter().map(|(_, mark)| (*mark).to_owned()).collect();
     vocab.extend("!\"'(),-.:;?".chars().map(String::from));
     let letters = || ('0'..='9').chain('a'..='z');
     vocab.extend(letters().map(String::from));

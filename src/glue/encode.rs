@@ -1,18 +1,21 @@
-//! WordPiece encoding of rows with the `tokenizers` crate, as Hugging Face's BERT tokenizer does.
+//! Encoding of rows with the `tokenizers` crate, as Hugging Face's tokenizers of BERT, RoBERTa and
+//! their kin do.
 
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
 use serde_json::{Map, Value, json};
+use tokenizers::pre_tokenizers::metaspace::PrependScheme;
 use tokenizers::utils::truncation::{TruncationParams, truncate_encodings};
 use tokenizers::{
-    AddedToken, Encoding, Model, ModelWrapper, NormalizedString, Normalizer, NormalizerWrapper,
-    PostProcessor, Tokenizer,
+    AddedToken, Encoding, Model as _, ModelWrapper, NormalizedString, Normalizer,
+    NormalizerWrapper, PostProcessor, PreTokenizerWrapper, Tokenizer,
 };
 
 use crate::error::{Error, Result};
 use crate::files::{write_json, write_whole};
 use crate::glue::added::Names;
-use crate::glue::class::{Class, Kind};
+use crate::glue::class::{Kind, Model};
 use crate::glue::marks;
 use crate::glue::read::sha256_hex;
 use crate::glue::sample::Sample;
@@ -21,16 +24,18 @@ use crate::glue::tsv::Row;
 use crate::glue::vocab::{self, Described};
 pub use crate::glue::words::Words;
 
-/// The longest sequence, in tokens, that BERT's position embeddings reach.
+/// The longest sequence, in tokens, that the position embeddings of BERT and RoBERTa reach.
 pub const MAX_TOKENS: usize = 512;
 
 /// Whether the folder `dir` holds a tokenizer.
 #[must_use]
 pub fn has_tokenizer(dir: &Path) -> bool {
-    dir.join("tokenizer.json").is_file() || dir.join("vocab.txt").is_file()
+    ["tokenizer.json", "vocab.txt", "vocab.json"].iter().any(|name| dir.join(name).is_file())
 }
 
-/// A BERT tokenizer: WordPiece with `[CLS] a [SEP]` and `[CLS] a [SEP] b [SEP]`.
+/// A tokenizer with the marks that it puts around texts: BERT's WordPiece with `[CLS] a [SEP]` and
+/// `[CLS] a [SEP] b [SEP]`, or RoBERTa's byte-level BPE, or SentencePiece's Unigram, with `<s> a </s>`
+/// and `<s> a </s></s> b </s>`.
 #[derive(Debug, Clone)]
 pub struct Encoder {
     tokenizer: Tokenizer,
@@ -43,29 +48,27 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// Loads a checkpoint folder's `tokenizer.json`, or else its `vocab.txt`, with what the files
-    /// beside it say, to the same token ids as transformers. Truncation and padding set in
-    /// `tokenizer.json` are not used.
+    /// Loads a checkpoint folder's `tokenizer.json`, or else its `vocab.txt`, or its `vocab.json` and
+    /// `merges.txt`, with what the files beside it say, to the same token ids as transformers.
+    /// Truncation and padding set in `tokenizer.json` are not used.
     ///
     /// # Errors
-    /// Neither file is there, one is malformed, too large or not a WordPiece vocabulary, `[CLS]`,
-    /// `[SEP]` or `[UNK]` is missing, or the files ask for what is not done here.
+    /// There is no such file, one is malformed or too large, a mark is missing, or the files ask for
+    /// what is not done here.
     pub fn from_dir(dir: &Path) -> Result<Self> {
-        let Described { json, source, kind, names } = vocab::describe(dir)?;
+        let Described { mut json, source, kind, names } = vocab::describe(dir)?;
         let wrong = |expected: &str, found: &dyn std::fmt::Display| {
             Error::content(&source, None, expected, found).hint(vocab::HINT)
         };
         let mut tokenizer =
             Tokenizer::from_bytes(json.to_string()).map_err(|e| wrong(vocab::FORMAT, &e))?;
-        if !matches!(tokenizer.get_model(), ModelWrapper::WordPiece(_)) {
-            return Err(wrong("a WordPiece tokenizer", &"another model"));
-        }
+        let model = json.get_mut("model").map(Value::take).unwrap_or_default();
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(|e| wrong("no truncation", &e))?;
         // The library takes some things in forms that are not looked into before: lists for objects,
         // one component under the name of another. What it has made of them has one form.
-        let made = form(&tokenizer).map_err(|e| wrong("a serializable tokenizer", &e))?;
-        trusted::check(&made).map_err(|(expected, found)| wrong(&expected, &found))?;
+        let made = form(&tokenizer, model).map_err(|e| wrong("a serializable tokenizer", &e))?;
+        trusted::check(kind.model, &made).map_err(|(expected, found)| wrong(&expected, &found))?;
         let serialized = Value::Object(made).to_string();
         let encoder = Self { tokenizer, serialized, source, kind, names };
         encoder.check_marks()?;
@@ -82,10 +85,10 @@ impl Encoder {
         let ids_of = |encoding: tokenizers::Result<Encoding>| {
             encoding.map_err(|e| wrong("a working tokenizer".into(), e.to_string()))
         };
-        let tokenizer = &self.tokenizer;
+        let (tokenizer, own) = (&self.tokenizer, self.kind.marks);
         for (template, texts, encoding) in [
-            (marks::BERT.single, "an empty text", tokenizer.encode_fast("", true)),
-            (marks::BERT.pair, "two texts", tokenizer.encode_fast(("", ""), true)),
+            (own.single, "an empty text", tokenizer.encode_fast("", true)),
+            (own.pair, "two texts", tokenizer.encode_fast(("", ""), true)),
         ] {
             let encoding = ids_of(encoding)?;
             let ids = marks::of(template).map(|mark| tokenizer.token_to_id(mark));
@@ -95,13 +98,12 @@ impl Encoder {
                 return Err(wrong(expected, format!("{found:?}")));
             }
         }
-        if self.kind.class == Class::AsItStands && self.kind.typed {
+        if self.kind.class.is_none() && self.kind.typed {
             return Ok(());
         }
-        let mark = marks::BERT.separator;
+        let mark = own.separator;
         let encoding = ids_of(tokenizer.encode_fast((mark, mark), true))?;
-        let types =
-            marks::BERT.pair.iter().map(|(_, kind)| u32::from(*kind) * u32::from(self.kind.typed));
+        let types = own.pair.iter().map(|(_, kind)| u32::from(*kind) * u32::from(self.kind.typed));
         let types: Vec<u32> = types.collect();
         if encoding.get_type_ids() == types {
             return Ok(());
@@ -167,18 +169,28 @@ impl Encoder {
         max_tokens: usize,
         words: &mut Words,
     ) -> Result<Vec<Sample>> {
-        rows.iter()
-            .map(|row| match words.encode(&self.tokenizer, row, max_tokens) {
-                Some(sample) => Ok(sample),
-                None => self.encode(row, max_tokens),
-            })
-            .collect()
+        let remembered: Vec<Option<Sample>> =
+            rows.iter().map(|row| words.encode(&self.tokenizer, row, max_tokens)).collect();
+        let rows = rows.par_iter().zip(remembered);
+        rows.map(|(row, sample)| sample.map_or_else(|| self.encode(row, max_tokens), Ok)).collect()
     }
 
     /// An empty memory of words for [`Encoder::encode_batch`].
     #[must_use]
     pub fn words(&self) -> Words {
-        Words::new(&self.tokenizer)
+        Words::new(&self.tokenizer, self.kind.marks, self.kind.typed)
+    }
+
+    /// A row as `words` encodes it, and as the tokenizer does.
+    #[cfg(test)]
+    pub(super) fn both_ways(
+        &self,
+        row: &Row,
+        max_tokens: usize,
+        words: &mut Words,
+    ) -> (Option<Sample>, Sample) {
+        let remembered = words.encode(&self.tokenizer, row, max_tokens);
+        (remembered, self.encode(row, max_tokens).unwrap())
     }
 
     fn encode(&self, row: &Row, max_tokens: usize) -> Result<Sample> {
@@ -217,13 +229,13 @@ impl Encoder {
         })
     }
 
-    /// Writes `tokenizer.json`, `tokenizer_config.json` and, where it says as much, `vocab.txt` into
-    /// `dir`, a folder that transformers' `AutoTokenizer` and [`Encoder::from_dir`] load.
+    /// Writes `tokenizer.json`, `tokenizer_config.json` and, where BERT's says as much, `vocab.txt`
+    /// into `dir`, a folder that transformers' `AutoTokenizer` and [`Encoder::from_dir`] load.
     ///
     /// # Errors
     /// A file cannot be written.
     pub fn save_to(&self, dir: &Path) -> Result<()> {
-        if self.kind.class == Class::Bert {
+        if self.kind.class.is_some_and(|class| class.model == Model::WordPiece) {
             let vocabulary = self.tokenizer.get_vocab(false).into_iter().collect();
             write_whole(&dir.join("vocab.txt"), vocab::lines(vocabulary).as_bytes())?;
         }
@@ -233,24 +245,47 @@ impl Encoder {
 
     /// What transformers reads beside the vocabulary.
     fn config(&self) -> Value {
-        let (lowercase, strip_accents, chinese) = match self.tokenizer.get_normalizer() {
-            Some(NormalizerWrapper::BertNormalizer(n)) => {
-                (n.lowercase, n.strip_accents, n.handle_chinese_chars)
-            }
-            _ => (false, None, false),
-        };
         let mut config = Map::new();
         config.insert("tokenizer_class".into(), json!(self.kind.name()));
-        config.insert("do_lower_case".into(), json!(lowercase));
-        config.insert("strip_accents".into(), json!(strip_accents));
-        config.insert("tokenize_chinese_chars".into(), json!(chinese));
+        if self.kind.model == Model::WordPiece {
+            let (lowercase, strip_accents, chinese) = match self.tokenizer.get_normalizer() {
+                Some(NormalizerWrapper::BertNormalizer(n)) => {
+                    (n.lowercase, n.strip_accents, n.handle_chinese_chars)
+                }
+                _ => (false, None, false),
+            };
+            config.insert("do_lower_case".into(), json!(lowercase));
+            config.insert("strip_accents".into(), json!(strip_accents));
+            config.insert("tokenize_chinese_chars".into(), json!(chinese));
+        } else if self.kind.class.is_some() {
+            let prefix_space = match self.tokenizer.get_pre_tokenizer() {
+                Some(PreTokenizerWrapper::ByteLevel(bytes)) => bytes.add_prefix_space,
+                Some(PreTokenizerWrapper::Sequence(parts)) => {
+                    let never = |part: &PreTokenizerWrapper| {
+                        matches!(part,
+                        PreTokenizerWrapper::Metaspace(s) if s.prepend_scheme == PrependScheme::Never)
+                    };
+                    !parts.as_ref().iter().any(never)
+                }
+                _ => false,
+            };
+            config.insert("add_prefix_space".into(), json!(prefix_space));
+        }
         config.insert("model_max_length".into(), json!(MAX_TOKENS));
         if let Some(inputs) = self.kind.inputs() {
             config.insert("model_input_names".into(), inputs);
         }
-        let added = added(&self.tokenizer).into_iter();
-        let added = added.map(|(id, token)| (id.to_string(), json!(token))).collect();
-        config.insert("added_tokens_decoder".into(), Value::Object(added));
+        let added = added(&self.tokenizer);
+        if self.kind.class.is_some_and(|class| !class.unnamed.is_empty()) {
+            let is_named =
+                |content: &str| self.names.values().flatten().any(|mark| mark.content == content);
+            let unnamed = added.iter().map(|(_, token)| token);
+            let unnamed = unnamed.filter(|token| token.special && !is_named(&token.content));
+            let unnamed: Vec<&str> = unnamed.map(|token| token.content.as_str()).collect();
+            config.insert("additional_special_tokens".into(), json!(unnamed));
+        }
+        let added = added.into_iter().map(|(id, token)| (id.to_string(), json!(token)));
+        config.insert("added_tokens_decoder".into(), Value::Object(added.collect()));
         for (name, mark) in &self.names {
             config.insert(format!("{name}_token"), json!(mark.as_ref().map(|mark| &mark.content)));
         }
@@ -259,8 +294,8 @@ impl Encoder {
 }
 
 /// A tokenizer in the form of `tokenizer.json`, as the library writes it; but the library prints a
-/// line where an id has no token.
-fn form(tokenizer: &Tokenizer) -> serde_json::Result<Map<String, Value>> {
+/// line where an id has no token. `model` is what it was made of.
+fn form(tokenizer: &Tokenizer, model: Value) -> serde_json::Result<Map<String, Value>> {
     let with_id = |(id, token): (u32, AddedToken)| {
         let mut object = Map::from_iter([("id".to_owned(), json!(id))]);
         if let Value::Object(token) = json!(token) {
@@ -278,7 +313,7 @@ fn form(tokenizer: &Tokenizer) -> serde_json::Result<Map<String, Value>> {
                 "continuing_subword_prefix": model.continuing_subword_prefix,
                 "max_input_chars_per_word": model.max_input_chars_per_word, "vocab": vocabulary})
         }
-        _ => Value::Null,
+        _ => model,
     };
     let entries = [
         ("version", json!("1.0")),

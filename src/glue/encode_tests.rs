@@ -83,8 +83,15 @@ fn texts() -> impl Strategy<Value = Vec<String>> {
 
 proptest! {
     #[test]
-    fn remembered_words_encode_as_whole_texts_do(texts in texts(), cased: bool, more: bool) {
-        let config = format!("{{\"do_lower_case\": {}}}", !cased);
+    fn remembered_words_encode_as_whole_texts_do(
+        texts in texts(),
+        cased: bool,
+        more: bool,
+        typed: bool,
+        at_most in 3_usize..40,
+    ) {
+        let class = if typed { "BertTokenizer" } else { "DistilBertTokenizer" };
+        let config = json!({"do_lower_case": !cased, "tokenizer_class": class}).to_string();
         let added = r##"{"Cafés": 11, "b.": 12, "[MA": 13, "#s": 14, "😀": 15}"##;
         let map = r#"{"mask_token": {"content": "[MASK]", "lstrip": true, "rstrip": true},
             "extra_special_tokens": ["é", "ﬁ", {"content": "-", "single_word": true}]}"#;
@@ -96,10 +103,11 @@ proptest! {
         let mut words = encoder.words();
         for pair in texts.windows(2) {
             let row = row(&pair[0], Some(&pair[1]));
-            let remembered = words.encode(&encoder.tokenizer, &row, 512);
-            let whole = encoder.encode(&row, 512).unwrap();
-            prop_assert!(more || remembered.is_some());
-            prop_assert_eq!(remembered.unwrap_or_else(|| whole.clone()), whole);
+            for at_most in [512, at_most] {
+                let (remembered, whole) = encoder.both_ways(&row, at_most, &mut words);
+                prop_assert!(more || remembered.is_some());
+                prop_assert_eq!(remembered.unwrap_or_else(|| whole.clone()), whole);
+            }
         }
     }
 }

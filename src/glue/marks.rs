@@ -1,20 +1,17 @@
 //! The tokens that a kind of tokenizer puts around texts: one description each.
 
 /// How one kind of tokenizer marks texts.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Marks {
-    /// The tokenizer's name in transformers.
-    pub tokenizer_class: &'static str,
-    /// Fills up a batch.
-    pub padding: &'static str,
     /// Stands for what the vocabulary lacks.
     pub unknown: &'static str,
     /// Stands before all texts.
     pub first: &'static str,
     /// Stands after each text.
     pub separator: &'static str,
-    /// Stands for a token to be guessed.
-    pub mask: &'static str,
+    /// All marks by their names in transformers. A text may not spell them: they are tokens of their
+    /// own.
+    pub by_name: &'static [(&'static str, &'static str)],
     /// A text with its marks.
     pub single: &'static Template<&'static str>,
     /// Two texts with their marks.
@@ -44,15 +41,14 @@ pub enum Side {
 
 const CLS: &str = "[CLS]";
 const SEP: &str = "[SEP]";
+const UNK: &str = "[UNK]";
 
 /// BERT's: `[CLS] a [SEP]` and `[CLS] a [SEP] b [SEP]`.
 pub const BERT: Marks = Marks {
-    tokenizer_class: "BertTokenizer",
-    padding: "[PAD]",
-    unknown: "[UNK]",
+    unknown: UNK,
     first: CLS,
     separator: SEP,
-    mask: "[MASK]",
+    by_name: &[("pad", "[PAD]"), ("unk", UNK), ("cls", CLS), ("sep", SEP), ("mask", "[MASK]")],
     single: &[(Piece::Mark(CLS), 0), (Piece::Text(Side::A), 0), (Piece::Mark(SEP), 0)],
     pair: &[
         (Piece::Mark(CLS), 0),
@@ -63,22 +59,39 @@ pub const BERT: Marks = Marks {
     ],
 };
 
+const BOS: &str = "<s>";
+const EOS: &str = "</s>";
+const LACKING: &str = "<unk>";
+
+/// RoBERTa's, all of one token type: `<s> a </s>` and `<s> a </s></s> b </s>`.
+pub const ROBERTA: Marks = Marks {
+    unknown: LACKING,
+    first: BOS,
+    separator: EOS,
+    by_name: &[
+        ("bos", BOS),
+        ("eos", EOS),
+        ("unk", LACKING),
+        ("sep", EOS),
+        ("pad", "<pad>"),
+        ("cls", BOS),
+        ("mask", "<mask>"),
+    ],
+    single: &[(Piece::Mark(BOS), 0), (Piece::Text(Side::A), 0), (Piece::Mark(EOS), 0)],
+    pair: &[
+        (Piece::Mark(BOS), 0),
+        (Piece::Text(Side::A), 0),
+        (Piece::Mark(EOS), 0),
+        (Piece::Mark(EOS), 0),
+        (Piece::Text(Side::B), 0),
+        (Piece::Mark(EOS), 0),
+    ],
+};
+
 impl Marks {
     /// What a sequence cannot do without.
     pub const fn required(&self) -> [&'static str; 3] {
         [self.first, self.separator, self.unknown]
-    }
-
-    /// All marks by their names in transformers. A text may not spell them: they are tokens of their
-    /// own.
-    pub const fn by_name(&self) -> [(&'static str, &'static str); 5] {
-        [
-            ("pad", self.padding),
-            ("unk", self.unknown),
-            ("cls", self.first),
-            ("sep", self.separator),
-            ("mask", self.mask),
-        ]
     }
 }
 

@@ -5,11 +5,14 @@
 mod added;
 pub mod batch;
 mod class;
+mod components;
 pub mod demo;
 pub mod encode;
 mod marks;
 pub mod names;
 mod object;
+pub mod own;
+mod precompiled;
 pub mod prepare;
 pub(crate) mod read;
 pub mod sample;

@@ -16,7 +16,7 @@ use crate::files::{remove_if_there, sha256_file, write_json, write_whole};
 use crate::glue::encode::{Encoder, MAX_TOKENS};
 use crate::glue::read::{open_data, text_at_most};
 use crate::glue::sample::to_lines;
-use crate::glue::task::{Part, Split, TASKS, Task};
+use crate::glue::task::{Part, Split, Task};
 use crate::glue::tsv::{read_canonical, read_raw, write_canonical};
 
 /// The folder of the prepared data inside the data folder.
@@ -126,6 +126,12 @@ pub fn encoded_file(task: &Task, split: &Split, dir: &Path) -> PathBuf {
     dir.join(format!("{}.json", task.data_set(split)))
 }
 
+/// The canonical file of the split called `split` of `task` in the data folder `data_dir`.
+#[must_use]
+pub fn canonical_file(task: &Task, split: &str, data_dir: &Path) -> PathBuf {
+    canonical_dir(data_dir).join(format!("{}_{split}.tsv", task.name))
+}
+
 /// Whether `dir` is a folder of encoded data rather than of raw files: it holds samples of `task`.
 #[must_use]
 pub fn holds_encoded(task: &Task, dir: &Path) -> bool {
@@ -138,9 +144,8 @@ pub fn holds_source(task: &Task, data_dir: &Path) -> bool {
     let train = task.splits.iter().find(|split| split.part == Part::Train);
     holds_encoded(task, data_dir)
         || train.is_none_or(|split| {
-            let canonical = format!("{}.tsv", task.data_set(split));
             data_dir.join(task.folder).join(split.file).is_file()
-                || canonical_dir(data_dir).join(canonical).is_file()
+                || canonical_file(task, split.name, data_dir).is_file()
         })
 }
 
@@ -175,7 +180,7 @@ pub fn prepare(
         }
         let data_set = task.data_set(split);
         let raw = options.data_dir.join(task.folder).join(split.file);
-        let canonical = canonical_dir(options.data_dir).join(format!("{data_set}.tsv"));
+        let canonical = canonical_file(task, split.name, options.data_dir);
         // Canonical files may have come without the raw ones.
         let from_raw = is_there(&raw)?;
         let source = if from_raw { &raw } else { &canonical };
@@ -301,9 +306,9 @@ fn is_there(path: &Path) -> Result<bool> {
 }
 
 fn missing(task: &Task, split: &Split, raw: &Path, canonical: &Path) -> Error {
-    let remedy = match TASKS.contains(task) {
-        true => format!("put GLUE's {} of {} at {}", split.file, task.folder, raw.display()),
-        false => format!("put rows of identifier, label and texts at {}", canonical.display()),
+    let remedy = match task.is_own() {
+        false => format!("put GLUE's {} of {} at {}", split.file, task.folder, raw.display()),
+        true => format!("put rows of identifier, label and texts at {}", canonical.display()),
     };
     Error::io(raw, "read", io::Error::from_raw_os_error(libc::ENOENT)).hint(remedy)
 }

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 use crate::glue::read::Lines;
-use crate::glue::task::{Kind, SCORE_RANGE, Task};
+use crate::glue::task::{Kind, Task};
 use crate::glue::tsv::{Label, dummy, expected_label};
 
 /// One example as the model reads it. The three lists have one length, in tokens.
@@ -190,7 +190,7 @@ fn known_label(task: &Task, label: &serde_json::Number) -> Result<Label, String>
         Kind::Regression => label
             .as_f64()
             .map(|score| score as f32)
-            .filter(|score| SCORE_RANGE.contains(score))
+            .filter(|score| task.is_score(*score))
             .map(Label::Score)
             .ok_or_else(|| expected_label(task)),
     }

@@ -17,7 +17,7 @@ pub enum Kind {
         /// The names as the raw files write them.
         labels: &'static [&'static str],
     },
-    /// A number in [`SCORE_RANGE`].
+    /// A number, as [`Task::is_score`] has it.
     Regression,
 }
 
@@ -38,6 +38,8 @@ pub enum Metric {
     Accuracy,
     /// The harmonic mean of precision and recall of class 1.
     F1,
+    /// The mean over the classes of the same of each.
+    MacroF1,
     /// Matthews' correlation coefficient.
     Matthews,
     /// Pearson's correlation coefficient.
@@ -47,16 +49,36 @@ pub enum Metric {
 }
 
 impl Metric {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Accuracy, Self::F1, Self::MacroF1, Self::Matthews, Self::Pearson, Self::Spearman];
+
     /// The name in score files and TensorBoard tags.
     #[must_use]
     pub const fn tag(self) -> &'static str {
         match self {
             Self::Accuracy => "ACC",
             Self::F1 => "F1",
+            Self::MacroF1 => "MacroF1",
             Self::Matthews => "MCC",
             Self::Pearson => "Pearson",
             Self::Spearman => "Spearman",
         }
+    }
+}
+
+impl Metric {
+    /// The metric called `name`: by its tag or in full, in any spelling.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let name = names::plain(name);
+        let full = |metric: Self| match metric {
+            Self::Accuracy => "accuracy",
+            Self::Matthews => "matthews",
+            other => other.tag(),
+        };
+        let is = |metric: &Self| [metric.tag(), full(*metric)].map(names::plain).contains(&name);
+        Self::ALL.into_iter().find(is)
     }
 }
 
@@ -166,6 +188,22 @@ impl Task {
             .enumerate()
             .map(|(n, own)| [Some(*own), other(n)].into_iter().flatten().collect())
             .collect()
+    }
+
+    /// Whether `score` may be a label of a regression: from STS-B's range, or any number where the
+    /// task is one's own.
+    #[must_use]
+    pub fn is_score(&self, score: f32) -> bool {
+        match self.is_own() {
+            true => score.is_finite(),
+            false => SCORE_RANGE.contains(&score),
+        }
+    }
+
+    /// Whether the task is none of [`TASKS`].
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        TASKS.iter().all(|task| task.name != self.name)
     }
 
     /// Whether a row holds two texts.
@@ -351,6 +389,30 @@ mod tests {
         assert_eq!(tags("cola"), ["ACC", "MCC"]);
         assert_eq!(tags("mrpc"), ["ACC", "F1"]);
         assert_eq!(tags("stsb"), ["Pearson", "Spearman"]);
+    }
+
+    #[test]
+    fn metrics_go_by_their_tags_and_their_full_names() {
+        for metric in Metric::ALL {
+            assert_eq!(Metric::named(metric.tag()), Some(metric));
+        }
+        for (name, metric) in [
+            ("accuracy", Metric::Accuracy),
+            ("macro-F1", Metric::MacroF1),
+            ("matthews", Metric::Matthews),
+            ("spearman", Metric::Spearman),
+        ] {
+            assert_eq!(Metric::named(name), Some(metric));
+        }
+        assert_eq!(Metric::named("loss"), None);
+    }
+
+    #[test]
+    fn only_glue_s_scores_are_bounded() {
+        let glue = task("stsb").unwrap();
+        assert!(glue.is_score(5.0) && !glue.is_score(5.5) && !glue.is_own());
+        let own = Task { name: "mine", ..*glue };
+        assert!(own.is_own() && own.is_score(-7e6) && !own.is_score(f32::INFINITY));
     }
 
     #[test]

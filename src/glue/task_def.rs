@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::error::{Error, Result};
 use crate::glue::names::{self, did_you_mean};
+use crate::glue::own::labels::MOST_CLASSES;
 use crate::glue::read::text_at_most;
 use crate::glue::task::{Column, Kind, Layout, Metric, Part, Split, TASKS, Task, Uid};
 use crate::glue::yaml;
@@ -120,7 +121,8 @@ pub fn read(path: &Path, name: &str) -> Result<Defined> {
         return Err(wrong("a name of letters, digits and hyphens".into(), format!("{name:?}")));
     }
     let splits = splits(&entry).map_err(|(e, f)| wrong(e, f))?;
-    let task = define(Definition { name, pair, labels, metrics, main, splits });
+    let test_is_labelled = false;
+    let task = define(Definition { name, pair, labels, metrics, main, splits, test_is_labelled });
     Ok(Defined { task, dropout_p })
 }
 
@@ -148,12 +150,9 @@ fn classes(entry: &Entry) -> Result<Vec<String>, (String, String)> {
 /// The largest table, in bytes; the original's has 6,000.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// More than any table has.
-const MOST_CLASSES: usize = 10_000;
-
 fn metric(tag: &str) -> Option<Metric> {
-    use Metric::{Accuracy, F1, Matthews, Pearson, Spearman};
-    [Accuracy, F1, Matthews, Pearson, Spearman].into_iter().find(|metric| metric.tag() == tag)
+    let original = |metric: &Metric| *metric != Metric::MacroF1;
+    Metric::ALL.into_iter().filter(original).find(|metric| metric.tag() == tag)
 }
 
 /// The names and parts of the splits.
@@ -177,22 +176,54 @@ fn splits(entry: &Entry) -> Result<Vec<(String, Part)>, (String, String)> {
     names.iter().map(split).collect()
 }
 
-struct Definition<'a> {
-    name: &'a str,
-    pair: bool,
-    labels: Option<Vec<String>>,
-    metrics: Vec<Metric>,
-    main: Metric,
-    splits: Vec<(String, Part)>,
+/// A task of canonical rows.
+pub(super) struct Definition<'a> {
+    /// Its name.
+    pub(super) name: &'a str,
+    /// Whether a row holds two texts.
+    pub(super) pair: bool,
+    /// The classes; `None` for a regression.
+    pub(super) labels: Option<Vec<String>>,
+    /// What is measured.
+    pub(super) metrics: Vec<Metric>,
+    /// What decides.
+    pub(super) main: Metric,
+    /// Names and parts.
+    pub(super) splits: Vec<(String, Part)>,
+    /// Whether test rows have their true labels.
+    pub(super) test_is_labelled: bool,
+}
+
+/// `task` with `metric` to choose the best model by.
+///
+/// # Errors
+/// It is not measured on the task.
+pub fn decided_by(task: &'static Task, metric: Metric) -> Result<&'static Task> {
+    if !task.metrics.contains(&metric) {
+        let known: Vec<_> = task.metrics.iter().map(|metric| metric.tag()).collect();
+        let expected = format!("a metric of {}: {}", task.name, known.join(", "));
+        return Err(Error::value("metric", expected, metric.tag()));
+    }
+    let decided = Task { main: metric, ..*task };
+    if decided == *task {
+        return Ok(task);
+    }
+    let mut own = OWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = own.iter().find(|known| ***known == decided) {
+        return Ok(known);
+    }
+    let decided: &'static Task = Box::leak(Box::new(decided));
+    own.push(decided);
+    Ok(decided)
 }
 
 /// The task of this definition; the same one each time, so that memory is taken once.
-fn define(definition: Definition) -> &'static Task {
+pub(super) fn define(definition: Definition) -> &'static Task {
     let mut own = OWN.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(known) = own.iter().find(|known| definition.is_of(known)) {
         return known;
     }
-    let Definition { name, pair, labels, metrics, main, splits } = definition;
+    let Definition { name, pair, labels, metrics, main, splits, test_is_labelled } = definition;
     let splits = splits.into_iter().map(|(name, part)| {
         let file = forever(format!("{name}.tsv"));
         Split { name: forever(name), file, part }
@@ -215,7 +246,7 @@ fn define(definition: Definition) -> &'static Task {
     };
     let name = forever(name.to_string());
     let (metrics, splits) = (Vec::leak(metrics), Vec::leak(splits));
-    let test = Layout { label: None, ..labelled };
+    let test = Layout { label: labelled.label.filter(|_| test_is_labelled), ..labelled };
     let task = Task { name, folder: name, kind, metrics, main, splits, labelled, test };
     let task: &'static Task = Box::leak(Box::new(task));
     own.push(task);
@@ -241,6 +272,7 @@ impl Definition<'_> {
         same && labels_match
             && (task.name, task.is_pair()) == (self.name, self.pair)
             && (task.metrics, task.main) == (self.metrics.as_slice(), self.main)
+            && task.test.label.is_some() == self.test_is_labelled
     }
 }
 

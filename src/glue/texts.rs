@@ -211,17 +211,9 @@ impl<R: BufRead> Texts<R> {
 
     /// The columns of the texts, if `names` name them.
     fn places(&self, names: &[String]) -> Result<Option<Vec<usize>>> {
-        let place = |name: &str| names.iter().position(|n| n.trim().to_lowercase() == name);
-        let all = |texts: &[&str]| texts.iter().map(|name| place(name)).collect::<Option<Vec<_>>>();
-        let pair = PAIRS.iter().find_map(|names| all(names));
-        let single = SINGLES.iter().find_map(|names| all(names));
-        let found = match self.task.map(Task::is_pair) {
-            Some(true) => pair,
-            Some(false) => single.clone(),
-            None => pair.or(single.clone()),
-        };
+        let found = usual_columns(names, self.task);
         // A header all the same, but another task's.
-        if found.is_none() && single.is_some() && names.len() > 1 {
+        if found.is_none() && names.len() > 1 && columns_called(names, &SINGLES).is_some() {
             return Err(self.wrong(self.lines, self.columns(), names.join(", ")));
         }
         Ok(found)
@@ -229,14 +221,7 @@ impl<R: BufRead> Texts<R> {
 
     /// What a header would have to name.
     fn columns(&self) -> String {
-        let or = |names: Vec<String>| names.join(", or ");
-        let pairs = || PAIRS.iter().map(|[a, b]| format!("{a} and {b}")).take(5).collect();
-        let singles = || SINGLES.iter().map(|[name]| (*name).to_string()).take(2).collect();
-        match self.task.map(|task| (task.name, task.is_pair())) {
-            Some((name, true)) => format!("columns called {} for {name}", or(pairs())),
-            Some((name, false)) => format!("a column called {} for {name}", or(singles())),
-            None => format!("columns called {}, or {}", or(singles()), or(pairs())),
-        }
+        described(self.task)
     }
 
     /// A file of the task's own that has no header: CoLA's, or a canonical one.
@@ -361,6 +346,35 @@ impl<R: BufRead> Texts<R> {
             }
         };
         places.into_iter().map(text).collect()
+    }
+}
+
+/// The places in `names` of the columns that usually hold the texts of `task`, or of any task.
+pub(crate) fn usual_columns(names: &[String], task: Option<&Task>) -> Option<Vec<usize>> {
+    let pair = || columns_called(names, &PAIRS);
+    let single = || columns_called(names, &SINGLES);
+    match task.map(Task::is_pair) {
+        Some(true) => pair(),
+        Some(false) => single(),
+        None => pair().or_else(single),
+    }
+}
+
+/// The places in `names` of the first of `known` that are all there.
+fn columns_called<const N: usize>(names: &[String], known: &[[&str; N]]) -> Option<Vec<usize>> {
+    let place = |name: &str| names.iter().position(|n| n.trim().to_lowercase() == name);
+    known.iter().find_map(|texts| texts.iter().map(|name| place(name)).collect())
+}
+
+/// What a header would have to name, in words.
+pub(crate) fn described(task: Option<&Task>) -> String {
+    let or = |names: Vec<String>| names.join(", or ");
+    let pairs = || PAIRS.iter().map(|[a, b]| format!("{a} and {b}")).take(5).collect();
+    let singles = || SINGLES.iter().map(|[name]| (*name).to_string()).take(2).collect();
+    match task.map(|task| (task.name, task.is_pair())) {
+        Some((name, true)) => format!("columns called {} for {name}", or(pairs())),
+        Some((name, false)) => format!("a column called {} for {name}", or(singles())),
+        None => format!("columns called {}, or {}", or(singles()), or(pairs())),
     }
 }
 

@@ -8,14 +8,14 @@ use crate::error::{Error, Result};
 use crate::files::write_whole;
 pub use crate::glue::read::MAX_LINE_BYTES;
 use crate::glue::read::{BYTE_ORDER_MARK, Lines};
-use crate::glue::task::{Column, Kind, Part, SCORE_RANGE, Split, TASKS, Task, Uid};
+use crate::glue::task::{Column, Kind, Part, SCORE_RANGE, Split, Task, Uid};
 
 /// A row's label.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Label {
     /// A class, counted from 0.
     Class(usize),
-    /// A score in [`SCORE_RANGE`].
+    /// A score, as [`Task::is_score`] has it.
     Score(f32),
 }
 
@@ -174,7 +174,7 @@ fn parse_label(task: &Task, name: &str) -> Option<Label> {
             labels.iter().position(|label| *label == name).map(Label::Class)
         }
         Kind::Regression => {
-            name.parse().ok().filter(|score| SCORE_RANGE.contains(score)).map(Label::Score)
+            name.parse().ok().filter(|score| task.is_score(*score)).map(Label::Score)
         }
     }
 }
@@ -194,6 +194,7 @@ fn label_name(task: &Task, label: Label) -> Option<String> {
 pub(crate) fn expected_label(task: &Task) -> String {
     match task.kind {
         Kind::Classification { labels } => format!("a label of {}", labels.join(", ")),
+        Kind::Regression if task.is_own() => "a number".to_owned(),
         Kind::Regression => {
             format!("a score from {} to {}", SCORE_RANGE.start(), SCORE_RANGE.end())
         }
@@ -204,7 +205,7 @@ pub(crate) fn expected_label(task: &Task) -> String {
 pub(crate) fn again(task: &Task) -> String {
     match task.name {
         "demo" => "platon demo-data makes the file".to_owned(),
-        name if TASKS.contains(task) => {
+        name if !task.is_own() => {
             format!("platon download {name} --force brings the official file")
         }
         _ => "mend the file: it is your own".to_owned(),

@@ -6,20 +6,17 @@ use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
 use crate::glue::added::{self, Added, Names, Tokens};
-use crate::glue::class::{Class, Kind};
-use crate::glue::marks::{self, Piece, Side, Template};
+use crate::glue::class::{Class, Kind, Model};
+use crate::glue::components::{self, LONGEST_WORD, PREFIX, Vocabulary};
+use crate::glue::marks;
 use crate::glue::object::Object;
 use crate::glue::read::read_text;
 use crate::glue::trusted;
 
-/// What precedes the pieces of a word after the first.
-const PREFIX: &str = "##";
-/// Longer words are unknown.
-const LONGEST_WORD: u64 = 100;
 /// What a `tokenizer.json` has to be.
 pub(super) const FORMAT: &str = "a tokenizer of Hugging Face's format";
 /// A remedy.
-pub(super) const HINT: &str = "use the tokenizer files of a BERT checkpoint";
+pub(super) const HINT: &str = "use the tokenizer files of the checkpoint";
 
 /// What a folder's files say of its tokenizer.
 pub(super) struct Described {
@@ -34,38 +31,55 @@ pub(super) struct Described {
 
 /// Reads the tokenizer of the folder `dir` as transformers 5 does.
 ///
-/// The vocabulary is that of `tokenizer.json`, or else of `vocab.txt`. Letters are treated as
-/// `tokenizer_config.json` says, whatever `tokenizer.json` says, but where the class is to take that
-/// file as it stands. Tokens besides the vocabulary's come as [`added`] tells.
+/// The vocabulary is that of `tokenizer.json`, or else of `vocab.txt`, or of `vocab.json` and
+/// `merges.txt`. Letters are treated as `tokenizer_config.json` says, whatever `tokenizer.json` says,
+/// but where the class is to take that file as it stands. Tokens besides the vocabulary's come as
+/// [`added`] tells.
 ///
 /// # Errors
-/// There is neither file, one is malformed or too large, or they ask for what is not done here.
+/// There is no vocabulary, a file is malformed or too large, or they ask for what is not done here.
 pub(super) fn describe(dir: &Path) -> Result<Described> {
-    let (whole, vocab) = (dir.join("tokenizer.json"), dir.join("vocab.txt"));
+    let whole = dir.join("tokenizer.json");
     let config = Object::read(&dir.join("tokenizer_config.json"))?;
     if whole.is_file() {
-        let kind = Kind::of(dir, &config)?;
-        let object = read_whole(whole)?;
-        check_trusted(&object)?;
-        let tokens = Tokens::read(dir, &config, Some(&object), kind.class)?;
+        let whole = read_whole(whole)?;
+        let kind = Kind::of(dir, &config, Some(&whole))?;
+        if let Some(class) = kind.class {
+            check_model(&whole, class)?;
+        }
+        let whole = trusted(whole)?;
+        let tokens = Tokens::read(dir, &config, Some(&whole), kind.class)?;
         let names = tokens.names.clone();
-        let source = object.path.clone();
-        let json = from_whole(object, tokens, &config, kind)?;
+        let source = whole.path.clone();
+        let json = from_whole(whole, tokens, &config, kind)?;
         return Ok(Described { json, source, kind, names });
     }
-    if !vocab.is_file() {
-        return Err(Error::content(dir, None, "tokenizer.json or vocab.txt", "neither")
-            .hint("put the checkpoint's tokenizer files into this folder"));
+    if !["vocab.txt", "vocab.json"].iter().any(|name| dir.join(name).is_file()) {
+        return Err(without_vocabulary(dir, "tokenizer.json or vocab.txt"));
     }
-    let kind = Kind::of(dir, &config)?;
-    if kind.class == Class::AsItStands {
+    let kind = Kind::of(dir, &config, None)?;
+    let Some(class) = kind.class else {
         return Err(Error::content(whole, None, "this file, as tokenizer_class asks", "none")
-            .hint("with vocab.txt alone, let tokenizer_class be BertTokenizer"));
-    }
+            .hint("with a vocabulary alone, name the class that reads it, such as BertTokenizer"));
+    };
     let tokens = Tokens::read(dir, &config, None, kind.class)?;
     let names = tokens.names.clone();
-    let json = from_lines(&vocab, tokens, &config, kind)?;
-    Ok(Described { json, source: vocab, kind, names })
+    let (json, source) = from_vocabulary(dir, class, tokens, &config, kind)?;
+    Ok(Described { json, source, kind, names })
+}
+
+/// The error of a folder in which `expected` is missing.
+fn without_vocabulary(dir: &Path, expected: &str) -> Error {
+    let is_sentence_piece = ["sentencepiece.bpe.model", "spiece.model"];
+    let found = if expected.contains(' ') { "neither" } else { "none" };
+    let error = Error::content(dir, None, expected, found);
+    match is_sentence_piece.iter().find(|name| dir.join(name).is_file()) {
+        Some(name) => error.hint(format!(
+            "of {name}, transformers makes tokenizer.json: load the folder with AutoTokenizer and \
+             save it with save_pretrained"
+        )),
+        None => error.hint("put the checkpoint's tokenizer files into this folder"),
+    }
 }
 
 fn read_whole(path: PathBuf) -> Result<Object> {
@@ -78,96 +92,155 @@ fn read_whole(path: PathBuf) -> Result<Object> {
     }
 }
 
-fn check_trusted(whole: &Object) -> Result<()> {
-    let wrong = |expected: &str, found: &str| whole.wrong(expected, found).hint(HINT);
-    let entry = |name| whole.get("model").and_then(|model| model.get(name));
-    if entry("type").is_some_and(|kind| kind != "WordPiece") {
-        return Err(wrong("a WordPiece tokenizer", "another model"));
-    }
-    if entry("vocab").is_some_and(|vocabulary| !vocabulary.is_object()) {
-        return Err(wrong(FORMAT, "a vocab without ids"));
-    }
-    trusted::check(&whole.entries).map_err(|(expected, found)| wrong(&expected, &found))
+/// `whole` with its model in one form, after checks.
+fn trusted(mut whole: Object) -> Result<Object> {
+    let model = Model::of(&whole)?;
+    let Object { path, entries } = &mut whole;
+    let checked =
+        trusted::plain_model(model, entries).and_then(|()| trusted::check(model, entries));
+    checked.map_err(|(expected, found)| Error::content(path, None, expected, found).hint(HINT))?;
+    Ok(whole)
 }
 
 /// The tokenizer in `whole`, changed as the other files of the folder ask.
 fn from_whole(mut whole: Object, tokens: Tokens, config: &Object, kind: Kind) -> Result<Value> {
-    let empty = Map::new();
-    let model = whole.get("model");
-    let vocabulary = model.and_then(|model| model.get("vocab")).and_then(Value::as_object);
-    let vocabulary = vocabulary.unwrap_or(&empty);
+    let vocabulary = Vocabulary::of(whole.get("model"));
     let there = match kind.class {
-        Class::Bert => Vec::new(),
-        Class::AsItStands => added::in_whole(&whole)?.into_iter().map(|(_, token)| token).collect(),
+        Some(_) => Vec::new(),
+        None => added::in_whole(&whole)?.into_iter().map(|(_, token)| token).collect(),
     };
     let known = || there.iter().chain(&tokens.listed);
-    check_required(vocabulary, known(), &whole.path)?;
+    check_required(kind, &vocabulary, known(), &whole.path)?;
+    let unknown = vocabulary.id(kind.marks.unknown);
     let more = tokens.into_added(&there);
     let all: Vec<Added> = there.into_iter().chain(more).collect();
-    let all: Value =
-        added::with_ids(&all, vocabulary).iter().map(|(id, token)| token.json(*id)).collect();
-    if kind.class == Class::Bert {
-        check_built_alike(&whole)?;
-        if let Some(normalizer) = whole.entries.get_mut("normalizer").and_then(Value::as_object_mut)
-        {
-            normalizer.extend(letters(config)?);
+    let all = added::with_ids(&all, &vocabulary);
+    if let Some(class) = kind.class {
+        check_built_alike(&whole, class, unknown)?;
+        if class.model != Model::WordPiece {
+            let Some(Value::Object(mut model)) = whole.entries.shift_remove("model") else {
+                return Err(whole.wrong(FORMAT, "no model").hint(HINT));
+            };
+            let mut part = |name: &str| model.shift_remove(name).unwrap_or_default();
+            let model = match class.model {
+                Model::Unigram => {
+                    let unknown = class.unknown.or(unknown).unwrap_or_default();
+                    components::unigram(part("vocab"), unknown)
+                }
+                _ => components::bpe(part("vocab"), part("merges")),
+            };
+            let letters = components::precompiled(whole.get("normalizer"));
+            return components::whole(class, config, model, letters, &all);
         }
+    }
+    let all: Value = all.iter().map(|(id, token)| token.json(*id)).collect();
+    if kind.class.is_some()
+        && let Some(normalizer) = whole.entries.get_mut("normalizer").and_then(Value::as_object_mut)
+    {
+        normalizer.extend(components::letters(config)?);
     }
     whole.entries.insert("added_tokens".into(), all);
     if !kind.typed
         && let Some(template) = whole.entries.get_mut("post_processor")
     {
-        remove_types(template);
+        components::remove_types(template);
     }
     Ok(whole.entries.into())
 }
 
 /// Refuses what transformers 4 takes from `tokenizer.json` and 5 takes from the class alone.
-fn check_built_alike(whole: &Object) -> Result<()> {
-    let entry = |names: [&str; 2]| {
-        let [part, name] = names;
-        whole.get(part).and_then(|part| part.get(name)).cloned().unwrap_or_default()
+/// `unknown` is the place of the token for unknown words.
+fn check_built_alike(whole: &Object, class: &Class, unknown: Option<usize>) -> Result<()> {
+    let entry = |part: &str, name: &str| whole.get(part).and_then(|part| part.get(name)).cloned();
+    let null = Value::Null;
+    let (no, none) = (json!([false, null]), json!([null, ""]));
+    let alike = match class.model {
+        Model::WordPiece => vec![
+            ("normalizer", "type", json!(["BertNormalizer"])),
+            ("normalizer", "clean_text", json!([true])),
+            ("pre_tokenizer", "type", json!(["BertPreTokenizer"])),
+            ("model", "unk_token", json!([marks::BERT.unknown])),
+            ("model", "continuing_subword_prefix", json!([PREFIX])),
+            ("model", "max_input_chars_per_word", json!([LONGEST_WORD])),
+        ],
+        Model::Bpe => vec![
+            ("normalizer", "type", json!([null])),
+            ("pre_tokenizer", "type", json!(["ByteLevel"])),
+            ("pre_tokenizer", "use_regex", json!([true, null])),
+            ("model", "continuing_subword_prefix", none.clone()),
+            ("model", "end_of_word_suffix", none),
+            ("model", "byte_fallback", no.clone()),
+            ("model", "ignore_merges", no),
+        ],
+        Model::Unigram => vec![
+            ("model", "unk_id", json!([class.unknown.or(unknown)])),
+            ("model", "byte_fallback", no),
+        ],
     };
-    for (names, only) in [
-        (["normalizer", "type"], json!("BertNormalizer")),
-        (["normalizer", "clean_text"], json!(true)),
-        (["pre_tokenizer", "type"], json!("BertPreTokenizer")),
-        (["model", "unk_token"], json!(marks::BERT.unknown)),
-        (["model", "continuing_subword_prefix"], json!(PREFIX)),
-        (["model", "max_input_chars_per_word"], json!(LONGEST_WORD)),
+    let differs = |(part, name, values): (&str, &str, Value)| {
+        let values: Vec<Value> = values.as_array().cloned().unwrap_or_default();
+        let found = entry(part, name).unwrap_or_default();
+        let expected = values.first().unwrap_or(&null);
+        (!values.contains(&found)).then(|| (format!("{part}.{name} {expected}"), found.to_string()))
+    };
+    let differs = alike.into_iter().find_map(differs);
+    let differs = differs.or_else(|| (class.model == Model::Unigram).then(|| words(whole))?);
+    differs.map_or(Ok(()), |(expected, found)| Err(not_alike(whole, class, &expected, &found)))
+}
+
+fn check_model(whole: &Object, class: &Class) -> Result<()> {
+    let model = Model::of(whole)?;
+    if model == class.model {
+        return Ok(());
+    }
+    let [expected, found] = [class.model, model].map(|model| format!("a {} model", model.name()));
+    Err(not_alike(whole, class, &expected, &found))
+}
+
+fn not_alike(whole: &Object, class: &Class, expected: &str, found: &str) -> Error {
+    let name = class.names.first().copied().unwrap_or_default();
+    whole.wrong(format!("{expected}, as {name} has"), found).hint(
+        "to take this file as it stands, write \"tokenizer_class\": \"PreTrainedTokenizerFast\" \
+         into tokenizer_config.json",
+    )
+}
+
+/// What the normalizer and the pre-tokenizer of a Unigram model do besides what SentencePiece does:
+/// what was expected, and what was found.
+fn words(whole: &Object) -> Option<(String, String)> {
+    for (part, list, known) in [
+        ("normalizer", "normalizers", &["Precompiled", "Replace", "Strip"][..]),
+        ("pre_tokenizer", "pretokenizers", &["WhitespaceSplit", "Metaspace"]),
     ] {
-        let found = entry(names);
-        if found != only {
-            let expected = format!("{} {only}, as BertTokenizer has", names.join("."));
-            return Err(whole.wrong(expected, found).hint(
-                "to take this file as it stands, write \"tokenizer_class\": \
-                 \"PreTrainedTokenizerFast\" into tokenizer_config.json",
-            ));
+        for kind in components::parts(whole.get(part), list).iter().map(|part| part.get("type")) {
+            if !kind.and_then(Value::as_str).is_some_and(|kind| known.contains(&kind)) {
+                let found = kind.map_or("no type".to_owned(), Value::to_string);
+                return Some((format!("a {part} of {}", known.join(", ")), found));
+            }
         }
     }
-    Ok(())
+    None
 }
 
-/// What the configuration says of letters, with the names of `tokenizer.json`.
-fn letters(config: &Object) -> Result<Map<String, Value>> {
-    let entries = [
-        ("handle_chinese_chars", config.flag("tokenize_chinese_chars", Some(true))?),
-        ("strip_accents", config.flag("strip_accents", None)?),
-        ("lowercase", config.flag("do_lower_case", Some(true))?),
-    ];
-    Ok(entries.into_iter().map(|(name, flag)| (name.to_owned(), json!(flag))).collect())
-}
-
-/// The texts of BERT's models cannot do without these.
+/// The texts of these models cannot do without marks. Unknown words are looked up in the vocabulary
+/// itself; bytes are never unknown.
 fn check_required<'a>(
-    vocabulary: &Map<String, Value>,
+    kind: Kind,
+    vocabulary: &Vocabulary,
     added: impl Iterator<Item = &'a Added> + Clone,
     path: &Path,
 ) -> Result<()> {
-    for mark in marks::BERT.required() {
-        // Unknown words are looked up in the vocabulary itself.
-        let is_added = mark != marks::BERT.unknown && added.clone().any(|t| t.content == mark);
-        if !is_added && !vocabulary.contains_key(mark) {
+    let marks = kind.marks;
+    for mark in marks.required() {
+        let is_unknown = mark == marks.unknown;
+        let can_lack = match kind.model {
+            Model::WordPiece => false,
+            Model::Bpe => is_unknown,
+            // It has a place instead of a name.
+            Model::Unigram => is_unknown && kind.class.is_none(),
+        };
+        let is_added = !is_unknown && added.clone().any(|token| token.content == mark);
+        if !can_lack && !is_added && vocabulary.id(mark).is_none() {
             let expected = format!("the token {mark} in the vocabulary");
             return Err(Error::content(path, None, expected, "none").hint(HINT));
         }
@@ -175,9 +248,54 @@ fn check_required<'a>(
     Ok(())
 }
 
-/// The tokenizer of a `vocab.txt`, one token per line. Of a token that is there twice the last line
-/// counts.
-fn from_lines(path: &Path, tokens: Tokens, config: &Object, kind: Kind) -> Result<Value> {
+/// The tokenizer of a vocabulary that stands in files of its own, and the file with its tokens.
+fn from_vocabulary(
+    dir: &Path,
+    class: &Class,
+    tokens: Tokens,
+    config: &Object,
+    kind: Kind,
+) -> Result<(Value, PathBuf)> {
+    let (path, model, letters) = match class.model {
+        Model::WordPiece => {
+            let path = dir.join("vocab.txt");
+            if !path.is_file() {
+                return Err(without_vocabulary(dir, "tokenizer.json or vocab.txt"));
+            }
+            let model = components::word_piece(from_lines(&path)?);
+            (path, model, components::bert_normalizer(config)?)
+        }
+        Model::Bpe => {
+            let (path, merges) = (dir.join("vocab.json"), dir.join("merges.txt"));
+            if !path.is_file() || !merges.is_file() {
+                let expected = "tokenizer.json, or vocab.json and merges.txt";
+                return Err(without_vocabulary(dir, expected));
+            }
+            let vocab = Value::from(Object::read(&path)?.entries);
+            let merges = from_merges(&merges, &vocab)?;
+            (path, components::bpe(vocab, merges), Value::Null)
+        }
+        Model::Unigram => return Err(without_vocabulary(dir, "tokenizer.json")),
+    };
+    let mut entries = Map::from_iter([("model".to_owned(), model)]);
+    trusted::check(class.model, &entries)
+        .map_err(|(expected, found)| Error::content(&path, None, expected, found).hint(HINT))?;
+    let vocabulary = Vocabulary::of(entries.get("model"));
+    check_required(kind, &vocabulary, tokens.listed.iter(), &path)?;
+    let added = tokens.into_added(&[]);
+    let added = added::with_ids(&added, &vocabulary);
+    let model = entries.shift_remove("model").unwrap_or_default();
+    let mut json = components::whole(class, config, model, letters, &added)?;
+    if !kind.typed
+        && let Some(template) = json.get_mut("post_processor")
+    {
+        components::remove_types(template);
+    }
+    Ok((json, path))
+}
+
+/// The tokens of a `vocab.txt`, one per line. Of a token that is there twice the last line counts.
+fn from_lines(path: &Path) -> Result<Map<String, Value>> {
     let text = read_text(path)?;
     let count = text.lines().count();
     if count > trusted::MOST_TOKENS {
@@ -185,72 +303,28 @@ fn from_lines(path: &Path, tokens: Tokens, config: &Object, kind: Kind) -> Resul
         return Err(Error::content(path, None, expected, count).hint(HINT));
     }
     let numbered = text.lines().enumerate();
-    let vocab: Map<String, Value> =
-        numbered.map(|(id, token)| (token.trim_end().to_owned(), json!(id))).collect();
-    check_required(&vocab, tokens.listed.iter(), path)?;
-    let added = tokens.into_added(&[]);
-    let added = added::with_ids(&added, &vocab);
-    let id_of =
-        |mark: &str| added.iter().find(|(_, token)| token.content == mark).map(|(id, _)| *id);
-    let entry = |mark: &str| json!({"id": mark, "ids": [id_of(mark)], "tokens": [mark]});
-    let around: Map<_, _> =
-        marks::of(marks::BERT.pair).map(|mark| (mark.to_owned(), entry(mark))).collect();
-    let mut normalizer = Map::new();
-    normalizer.insert("type".into(), json!("BertNormalizer"));
-    normalizer.insert("clean_text".into(), json!(true));
-    normalizer.extend(letters(config)?);
-    let mut template = json!({
-        "type": "TemplateProcessing",
-        "single": template_json(marks::BERT.single),
-        "pair": template_json(marks::BERT.pair),
-        "special_tokens": around,
-    });
-    if !kind.typed {
-        remove_types(&mut template);
-    }
-    let added: Value = added.iter().map(|(id, token)| token.json(*id)).collect();
-    Ok(json!({
-        "version": "1.0",
-        "truncation": null,
-        "padding": null,
-        "added_tokens": added,
-        "normalizer": normalizer,
-        "pre_tokenizer": {"type": "BertPreTokenizer"},
-        "post_processor": template,
-        "decoder": {"type": "WordPiece", "prefix": PREFIX, "cleanup": true},
-        "model": {
-            "type": "WordPiece",
-            "unk_token": marks::BERT.unknown,
-            "continuing_subword_prefix": PREFIX,
-            "max_input_chars_per_word": LONGEST_WORD,
-            "vocab": vocab,
-        },
-    }))
+    Ok(numbered.map(|(id, token)| (token.trim_end().to_owned(), json!(id))).collect())
 }
 
-/// A template in the form of `tokenizer.json`.
-fn template_json(template: &Template<&str>) -> Value {
-    let piece = |(piece, kind): &(Piece<&str>, u8)| {
-        let text = |name: &str| json!({"Sequence": {"id": name, "type_id": kind}});
-        match piece {
-            Piece::Mark(mark) => json!({"SpecialToken": {"id": mark, "type_id": kind}}),
-            Piece::Text(Side::A) => text("A"),
-            Piece::Text(Side::B) => text("B"),
-        }
-    };
-    template.iter().map(piece).collect()
-}
-
-/// Gives all pieces of a template the token type 0.
-fn remove_types(template: &mut Value) {
-    for name in ["single", "pair"] {
-        let pieces = template.get_mut(name).and_then(Value::as_array_mut);
-        for piece in pieces.into_iter().flatten().filter_map(Value::as_object_mut) {
-            for kind in piece.values_mut().filter_map(|value| value.get_mut("type_id")) {
-                *kind = json!(0);
+/// The pairs of tokens of `vocab` in a `merges.txt`, one per line after lines that tell its version.
+fn from_merges(path: &Path, vocab: &Value) -> Result<Value> {
+    let text = read_text(path)?;
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.starts_with("#version"));
+    lines
+        .map(|(n, line)| {
+            let wrong = |expected: String| {
+                Err(Error::content(path, n + 1, expected, format!("{line:?}")).hint(HINT))
+            };
+            let pair: Vec<&str> = line.split(' ').collect();
+            let [a, b] = pair.as_slice() else {
+                return wrong("two tokens with a space between them".into());
+            };
+            match [*a, *b, &format!("{a}{b}")].iter().find(|token| vocab.get(token).is_none()) {
+                Some(token) => wrong(format!("tokens of vocab.json, {token:?} among it")),
+                None => Ok(json!(pair)),
             }
-        }
-    }
+        })
+        .collect()
 }
 
 /// The lines of the `vocab.txt` with these tokens by their ids. A place without a token gets that of

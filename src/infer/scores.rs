@@ -19,7 +19,7 @@ pub struct SetScores {
     pub name: String,
     /// Mean loss.
     pub loss: f64,
-    /// Score by metric tag (`ACC`, `F1`, `MCC`, `Pearson`, `Spearman`).
+    /// Score by metric tag (`ACC`, `F1`, `MacroF1`, `MCC`, `Pearson`, `Spearman`).
     pub scores: Vec<(&'static str, f64)>,
 }
 
@@ -120,6 +120,8 @@ pub fn answers(
         Kind::Classification { labels } => {
             Ok(labels.get(predicted as usize).copied().unwrap_or_default().to_string())
         }
+        // Only STS-B's are bounded.
+        Kind::Regression if task.is_own() => Ok(format!("{:.4}", predicted + 0.0)),
         Kind::Regression => submission::score(predicted),
     };
     let uids = about.uids.iter().cloned();
@@ -136,6 +138,7 @@ pub fn score_of(metric: Metric) -> fn(&Predictions) -> f64 {
     match metric {
         Metric::Accuracy => |p| 100.0 * classes(p, scores::accuracy),
         Metric::F1 => |p| 100.0 * classes(p, scores::f1),
+        Metric::MacroF1 => |p| 100.0 * classes(p, scores::macro_f1),
         Metric::Matthews => |p| 100.0 * classes(p, scores::matthews),
         Metric::Pearson => |p| 100.0 * scores::pearson(&p.predicted, &p.expected),
         Metric::Spearman => |p| 100.0 * scores::spearman(&p.predicted, &p.expected),

@@ -45,7 +45,7 @@ pub struct Wanted<'a> {
     pub no_dev: bool,
     /// The test sets too.
     pub tests: bool,
-    /// Test sets with true labels, from files of their own.
+    /// Test sets with true labels: of GLUE's tasks, which have none, from files of their own.
     pub with_label: bool,
 }
 
@@ -97,7 +97,8 @@ impl Data<'_> {
                     continue;
                 }
                 let labelled = part == Part::Dev || wanted.with_label;
-                let path = if part == Part::Test && wanted.with_label {
+                let elsewhere = part == Part::Test && self.task.test.label.is_none();
+                let path = if elsewhere && wanted.with_label {
                     self.labelled_test(&data_set)?
                 } else {
                     self.prepared(split)?

@@ -26,6 +26,23 @@ pub fn f1(predicted: &[usize], expected: &[usize]) -> f64 {
     if right == 0.0 { 0.0 } else { 2.0 * right / (2.0 * right + wrong) }
 }
 
+/// The mean over the classes that are predicted or expected of the harmonic mean of precision and
+/// recall of each, in `[0, 1]`.
+#[must_use]
+pub fn macro_f1(predicted: &[usize], expected: &[usize]) -> f64 {
+    if !comparable(predicted, expected) {
+        return f64::NAN;
+    }
+    // Per class: how often right, how often predicted and expected together.
+    let mut classes = BTreeMap::<usize, (f64, f64)>::new();
+    for (p, y) in predicted.iter().zip(expected) {
+        classes.entry(*p).or_default().1 += 1.0;
+        classes.entry(*y).or_default().1 += 1.0;
+        classes.entry(*p).or_default().0 += f64::from(p == y);
+    }
+    classes.values().map(|(right, all)| 2.0 * right / all).sum::<f64>() / classes.len() as f64
+}
+
 /// Matthews' correlation coefficient of any number of classes, in `[-1, 1]`; 0 where all
 /// predictions or all expectations are alike.
 #[must_use]

@@ -34,6 +34,15 @@ use super::*;
 // numbers("constant", [0.25, 0.25, 0.25], [1, 2, 3])
 // numbers("offset", [1e6 + 1, 1e6 + 2, 1e6 + 4], [1, 2, 3])
 
+// Those of macro_f1 by this one, the formula that scikit-learn's f1_score(y, p, average="macro",
+// zero_division=0) documents:
+//
+// def macro(p, y):
+//     count = lambda f: sum(map(f, p, y))
+//     parts = lambda c: [count(lambda a, b: (a == c) + (b == c) == n) for n in (2, 1)]
+//     of = [(tp, rest) for tp, rest in map(parts, sorted(set(p + y)))]
+//     return sum(2 * tp / (2 * tp + rest) for tp, rest in of) / len(of)
+
 fn close(found: f64, expected: f64) {
     assert!((found - expected).abs() < 1e-12, "expected {expected}, found {found}");
 }
@@ -45,6 +54,21 @@ fn two_classes_score_as_in_scikit_learn() {
     close(accuracy(&p, &y), 0.5416666666666666);
     close(f1(&p, &y), 0.5925925925925926);
     close(matthews(&p, &y), 0.08606629658238706);
+}
+
+#[test]
+fn macro_f1_is_the_mean_over_the_classes_there_are() {
+    let p = [1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 0, 0, 1, 0, 1, 0, 0, 1, 0, 0, 0];
+    let y = [1, 0, 1, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 1, 0, 0, 1, 0, 1, 1, 0, 0];
+    close(macro_f1(&p, &y), 0.5343915343915344);
+    let p = [1, 0, 0, 1, 2, 1, 2, 2, 2, 1, 1, 1, 0, 1, 1, 0, 2, 0, 0, 0, 2, 2, 2, 0];
+    let y = [2, 1, 1, 0, 1, 2, 1, 0, 1, 0, 2, 2, 0, 1, 2, 2, 2, 1, 0, 2, 1, 0, 0, 1];
+    close(macro_f1(&p, &y), 0.16977124183006534);
+    close(macro_f1(&[0, 1, 0, 1], &[1, 0, 1, 0]), 0.0);
+    // A class that is predicted and never right, one that is never predicted, and one alone.
+    close(macro_f1(&[0, 1, 0, 1], &[0, 0, 0, 0]), 1.0 / 3.0);
+    close(macro_f1(&[0, 2, 2], &[0, 1, 2]), (1.0 + 0.0 + 2.0 / 3.0) / 3.0);
+    close(macro_f1(&[0, 0, 0], &[0, 0, 0]), 1.0);
 }
 
 #[test]
@@ -113,7 +137,7 @@ fn a_constant_side_has_no_correlation() {
 
 #[test]
 fn nothing_to_compare_is_not_a_number() {
-    for score in [accuracy, f1, matthews] {
+    for score in [accuracy, f1, macro_f1, matthews] {
         assert!(score(&[], &[]).is_nan() && score(&[1], &[1, 0]).is_nan());
     }
     for score in [pearson, spearman] {
@@ -136,6 +160,7 @@ proptest! {
     fn scores_of_classes_stay_in_their_bounds((p, y) in classes()) {
         prop_assert!((0.0..=1.0).contains(&accuracy(&p, &y)));
         prop_assert!((0.0..=1.0).contains(&f1(&p, &y)));
+        prop_assert!((0.0..=1.0 + 1e-12).contains(&macro_f1(&p, &y)));
         prop_assert!(matthews(&p, &y).abs() <= 1.0 + 1e-12);
         prop_assert_eq!(accuracy(&y, &y), 1.0);
     }

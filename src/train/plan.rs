@@ -1,6 +1,6 @@
 //! What a run will do: its data, its updates, and the course of the remaining ratio.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::samples::{TrainingSet, raw_training_rows};
@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::glue::encode::Encoder;
 use crate::glue::prepare::{Options, PrepareEvent, holds_encoded};
 use crate::glue::sample::{Sample, fingerprint};
-use crate::glue::task::{Part, Task, task};
+use crate::glue::task::{Metric, Part, Task, task};
 use crate::glue::task_def;
 use crate::glue::updates::{Bin, Updates, UpdatesConfig, bins_by_length, one_bin};
 use crate::infer::sets::{Data, EvalSet, Wanted};
@@ -80,7 +80,8 @@ impl Plan {
         let folder = TokenizerFolder::of(config.model().tokenizer.as_deref(), &checkpoint)?;
         let tokenizer = folder.path();
         // Preparing takes minutes for the large tasks: what cannot fit is refused before it.
-        if let Some(rows) = most_training_rows(task, &config.data().data_dir) {
+        let data_dir = data_dir_of(config, task)?;
+        if let Some(rows) = most_training_rows(task, &data_dir) {
             let batches = match data_settings.bins() {
                 // Those of the longer samples may hold one each.
                 Some(_) => rows,
@@ -88,20 +89,20 @@ impl Plan {
             };
             config.ratio_schedule(updates(batches, config)?)?;
         }
-        let encoder = if holds_encoded(task, &config.data().data_dir) && !folder.has_one() {
+        let encoder = if holds_encoded(task, &data_dir) && !folder.has_one() {
             None
         } else {
             let encoder = folder.encoder()?;
             encoder.check_fits(bert.vocab_size, tokenizer)?;
             Some(encoder)
         };
-        let options = Options { data_dir: &config.data().data_dir, tokenizer };
+        let options = Options { data_dir: &data_dir, tokenizer };
         let data = Data { task, options, bert: &bert, on_progress };
         let TrainingSet { samples, dropped } = TrainingSet::read(&data, data_settings.max_seq_len)?;
         let wanted = Wanted {
             data_sets: &config.data().test_datasets,
             no_dev: false,
-            tests: config.logging().glue_format_on,
+            tests: config.logging().glue_format_on || config.own().test_file.is_some(),
             with_label: config.data().with_label,
         };
         let sets = data.eval_sets(&wanted)?;
@@ -157,15 +158,36 @@ impl Plan {
     }
 }
 
-/// The run's task: one of the table it names, or one of GLUE's.
+/// The run's task: that of files of one's own, one of the table it names, or one of GLUE's.
 ///
 /// # Errors
-/// There is no such task.
+/// There is no such task, or what is to decide is not measured on it.
 pub fn task_of(config: &RunConfig) -> Result<&'static Task> {
     let name = &config.data().task;
-    match &config.data().task_def {
-        Some(table) => Ok(task_def::read(table, name)?.task),
-        None => task(name),
+    let task = match (config.own_files(), &config.data().task_def) {
+        (Some(files), _) => {
+            let expected = "the labels of the training file, or regression";
+            let target = config.own().target();
+            let target = target.ok_or_else(|| Error::value("labels", expected, "none"))?;
+            files.task(name, &target, config.data().with_label)
+        }
+        (None, Some(table)) => task_def::read(table, name)?.task,
+        (None, None) => task(name)?,
+    };
+    let metric = config.own().metric.as_deref().and_then(Metric::named);
+    metric.map_or(Ok(task), |metric| task_def::decided_by(task, metric))
+}
+
+/// The folder that holds the run's data: for files of one's own, a folder of their rows, which are
+/// written where they are missing or not those of the files any more.
+///
+/// # Errors
+/// A file of one's own cannot be read or is malformed, or its rows cannot be written.
+pub fn data_dir_of(config: &RunConfig, task: &Task) -> Result<PathBuf> {
+    let data_dir = &config.data().data_dir;
+    match config.own_files().filter(|_| config.data().task == task.name) {
+        Some(files) => files.prepare(task, data_dir),
+        None => Ok(data_dir.clone()),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::glue::prepare::canonical_file;
 use crate::glue::read::open_data;
 use crate::glue::sample::Sample;
 use crate::glue::task::{Part, Task};
@@ -40,11 +41,17 @@ impl TrainingSet {
     }
 }
 
-/// An upper bound of the number of training samples, from the lines of the raw file; `None` where
-/// there is none to count.
+/// An upper bound of the number of training samples, from the lines of the raw file or else of the
+/// canonical one; `None` where there is none to count.
 pub fn raw_training_rows(task: &Task, data_dir: &Path) -> Option<usize> {
     let split = task.splits.iter().find(|s| s.part == Part::Train)?;
-    let mut file = open_data(&data_dir.join(task.folder).join(split.file)).ok()?;
+    let raw = data_dir.join(task.folder).join(split.file);
+    let canonical = canonical_file(task, split.name, data_dir);
+    let (path, header) = match raw.exists() {
+        true => (raw, usize::from(task.layout(split).header)),
+        false => (canonical, 0),
+    };
+    let mut file = open_data(&path).ok()?;
     let (mut lines, mut last, mut buffer) = (0usize, b'\n', [0u8; 1 << 16]);
     loop {
         let n = std::io::Read::read(&mut file, &mut buffer).ok()?;
@@ -54,5 +61,5 @@ pub fn raw_training_rows(task: &Task, data_dir: &Path) -> Option<usize> {
         last = *end;
     }
     let rows = lines + usize::from(last != b'\n');
-    Some(rows.saturating_sub(usize::from(task.layout(split).header)))
+    Some(rows.saturating_sub(header))
 }

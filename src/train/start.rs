@@ -111,7 +111,7 @@ impl Start {
             };
             return Err(Error::value("data-dir", words(begun), words(&own)).hint(
                 "the files have changed since the run began; go on with those that it began with \
-                 (platon resume RUN --data-dir names their folder)",
+                 (platon resume RUN --data-dir names their folder, --train-file one of your own)",
             ));
         }
         let last = plan.updates.last();

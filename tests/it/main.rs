@@ -37,6 +37,8 @@ mod layers;
 mod options;
 #[cfg(feature = "flex")]
 mod outputs;
+#[cfg(all(unix, feature = "flex"))]
+mod own;
 mod parity;
 #[cfg(feature = "ndarray")]
 mod precision;

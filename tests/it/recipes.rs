@@ -98,7 +98,7 @@ fn recipes_and_the_demo_are_in_the_program() {
     let dir = Dir::new();
     let names = dir.platon_ok("recipe").stdout;
     let names: Vec<_> = names.lines().collect();
-    assert_eq!((names.len(), names[..4].join(" ")), (14, "cola demo mnli mnli-0.10".to_string()));
+    assert_eq!((names.len(), names[..4].join(" ")), (15, "cola defaults demo mnli".to_string()));
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
     for name in names {
         let text = std::fs::read_to_string(repository.join(format!("recipes/{name}.toml")));

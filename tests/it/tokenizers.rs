@@ -9,10 +9,17 @@ use serde_json::{Value, json};
 use crate::dir::Dir;
 use crate::fixtures::fixture;
 
-/// From tests/fixtures/tokenizer_folders.py, which tells what it holds.
-fn made() -> Value {
-    let text = std::fs::read_to_string(fixture("tokenizer_folders.json")).unwrap();
-    serde_json::from_str(&text).unwrap()
+/// The first is from tests/fixtures/tokenizer_folders.py, the others are from
+/// tests/fixtures/subword_tokenizers.py, which tell what they hold; and how many variants are refused.
+const MADE: [(&str, usize); 4] = [
+    ("tokenizer_folders.json", 11),
+    ("roberta_folders.json", 5),
+    ("xlm_roberta_folders.json", 3),
+    ("camembert_folders.json", 0),
+];
+
+fn made(name: &str) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(fixture(name)).unwrap()).unwrap()
 }
 
 /// `value` after a JSON merge patch (RFC 7386).
@@ -42,6 +49,12 @@ fn folder(made: &Value, files: &Value) -> Dir {
                 let tokens = made["vocab"].as_array().unwrap().iter();
                 tokens.map(|token| format!("{}\n", token.as_str().unwrap())).collect()
             }
+            Some("VOCAB.JSON") => made["tokenizer.json"]["model"]["vocab"].to_string(),
+            Some("MERGES") => {
+                let merges = made["tokenizer.json"]["model"]["merges"].as_array().unwrap().iter();
+                let lines = merges.map(|merge| format!("{}\n", merge.as_str().unwrap()));
+                "#version: 0.2\n".to_owned() + &lines.collect::<String>()
+            }
             Some(text) => text.to_owned(),
             None if name == "tokenizer.json" => {
                 let mut whole = made["tokenizer.json"].clone();
@@ -55,7 +68,7 @@ fn folder(made: &Value, files: &Value) -> Dir {
     dir
 }
 
-/// The texts each alone, and the last two as a pair.
+/// The texts each alone, and pairs of them: the last two where none are named.
 fn rows(made: &Value) -> Vec<Row> {
     let texts: Vec<&str> =
         made["texts"].as_array().unwrap().iter().map(|t| t.as_str().unwrap()).collect();
@@ -65,8 +78,11 @@ fn rows(made: &Value) -> Vec<Row> {
         text_a: a.into(),
         text_b: b.map(str::to_owned),
     };
-    let [.., a, b] = texts[..] else { panic!("{} texts", texts.len()) };
-    texts.iter().map(|text| row(text, None)).chain([row(a, Some(b))]).collect()
+    let last = json!([[texts.len() - 2, texts.len() - 1]]);
+    let pairs = made.get("pairs").unwrap_or(&last).as_array().unwrap().iter();
+    let text = |pair: &Value, n: usize| texts[pair[n].as_u64().unwrap() as usize];
+    let pairs = pairs.map(|pair| row(text(pair, 0), Some(text(pair, 1))));
+    texts.iter().map(|text| row(text, None)).chain(pairs).collect()
 }
 
 /// What the tokenizer of `dir` does otherwise than `variant` says.
@@ -75,40 +91,55 @@ fn differences(dir: &Path, variant: &Value, rows: &[Row]) -> Vec<String> {
         Ok(encoder) => encoder,
         Err(error) => return vec![error.to_string()],
     };
-    let samples = encoder.encode_batch(rows, 512, &mut encoder.words()).unwrap();
     let mut all = Vec::new();
-    for (sample, expected) in samples.iter().zip(variant["ids"].as_array().unwrap()) {
-        if json!(sample.token_id) != *expected {
-            all.push(format!("{:?}: {:?}, not {expected}", sample.uid, sample.token_id));
+    for (name, at_most) in [("ids", 512), ("truncated", 12)] {
+        let Some(expected) = variant.get(name) else { continue };
+        let samples = encoder.encode_batch(rows, at_most, &mut encoder.words()).unwrap();
+        let expected = expected.as_array().unwrap();
+        assert_eq!(samples.len(), expected.len());
+        for (sample, expected) in samples.iter().zip(expected) {
+            if json!(sample.token_id) != *expected {
+                all.push(format!("{:?}: {:?}, not {expected}", sample.uid, sample.token_id));
+            }
         }
-    }
-    let types = &variant["types"];
-    let pair = samples.last().unwrap();
-    if types.as_array().is_some_and(|types| !types.is_empty()) && json!(pair.type_id) != *types {
-        all.push(format!("types {:?}, not {types}", pair.type_id));
+        let types = &variant["types"];
+        let last = samples.last().unwrap();
+        if name == "ids"
+            && types.as_array().is_some_and(|types| !types.is_empty())
+            && json!(last.type_id) != *types
+        {
+            all.push(format!("types {:?}, not {types}", last.type_id));
+        }
     }
     all
 }
 
 #[test]
 fn every_folder_gives_the_ids_of_transformers_and_so_does_its_copy() {
-    let made = made();
-    let rows = rows(&made);
     let mut all = String::new();
-    let variants = made["variants"].as_object().unwrap();
-    for (name, variant) in variants.iter().filter(|(_, variant)| variant.get("ids").is_some()) {
-        let dir = folder(&made, &variant["files"]);
-        let mut note = |which: &str, found: Vec<String>| {
-            all.extend(found.iter().map(|found| format!("\n{name}{which}: {found}")));
-        };
-        note("", differences(&dir.path(""), variant, &rows));
-        let Ok(encoder) = Encoder::from_dir(&dir.path("")) else { continue };
-        let copy = Dir::new();
-        encoder.save_to(&copy.path("")).unwrap();
-        note(", saved", differences(&copy.path(""), variant, &rows));
-        if copy.path("vocab.txt").is_file() {
-            std::fs::remove_file(copy.path("tokenizer.json")).unwrap();
-            note(", saved, of vocab.txt", differences(&copy.path(""), variant, &rows));
+    for (file, _) in MADE {
+        let made = made(file);
+        let rows = rows(&made);
+        let variants = made["variants"].as_object().unwrap();
+        for (name, variant) in variants.iter().filter(|(_, variant)| variant["refused"].is_null()) {
+            let dir = folder(&made, &variant["files"]);
+            let expected = variant["as"].as_str().map_or(variant, |like| &variants[like]);
+            let mut note = |which: &str, found: Vec<String>| {
+                all.extend(found.iter().map(|found| format!("\n{file}, {name}{which}: {found}")));
+            };
+            note("", differences(&dir.path(""), expected, &rows));
+            let Ok(encoder) = Encoder::from_dir(&dir.path("")) else { continue };
+            let copy = Dir::new();
+            encoder.save_to(&copy.path("")).unwrap();
+            note(", saved", differences(&copy.path(""), expected, &rows));
+            let again = Encoder::from_dir(&copy.path("")).unwrap();
+            if again.fingerprint() != encoder.fingerprint() {
+                note(", saved", vec!["another fingerprint".into()]);
+            }
+            if copy.path("vocab.txt").is_file() {
+                std::fs::remove_file(copy.path("tokenizer.json")).unwrap();
+                note(", saved, of vocab.txt", differences(&copy.path(""), expected, &rows));
+            }
         }
     }
     assert!(all.is_empty(), "{all}");
@@ -116,16 +147,18 @@ fn every_folder_gives_the_ids_of_transformers_and_so_does_its_copy() {
 
 #[test]
 fn what_the_files_ask_for_and_nobody_does_here_is_refused_by_file_and_entry() {
-    let made = made();
-    let variants = made["variants"].as_object().unwrap();
-    let mut refused = 0;
-    for (name, variant) in variants {
-        let Some(part) = variant.get("refused").and_then(Value::as_str) else { continue };
-        let dir = folder(&made, &variant["files"]);
-        let text = Encoder::from_dir(&dir.path("")).unwrap_err().to_string();
-        assert!(text.contains(part) && text.contains(".json: expected "), "{name}: {text}");
-        assert!(text.contains("(hint: ") && text.lines().count() == 1, "{name}: {text}");
-        refused += 1;
+    for (file, count) in MADE {
+        let made = made(file);
+        let variants = made["variants"].as_object().unwrap();
+        let mut refused = 0;
+        for (name, variant) in variants {
+            let Some(part) = variant.get("refused").and_then(Value::as_str) else { continue };
+            let dir = folder(&made, &variant["files"]);
+            let text = Encoder::from_dir(&dir.path("")).unwrap_err().to_string();
+            assert!(text.contains(part) && text.contains(".json: expected "), "{name}: {text}");
+            assert!(text.contains("(hint: ") && text.lines().count() == 1, "{name}: {text}");
+            refused += 1;
+        }
+        assert_eq!(refused, count, "{file}");
     }
-    assert_eq!(refused, 11);
 }

@@ -60,6 +60,8 @@ network=10.9.1
 begun=$SECONDS
 launch "$train --output-dir slow" >slow.log 2>&1
 network=10.9.0
+kill "$cable" # its devices go with it
+cable=
 cmp whole/model/model.safetensors slow/model/model.safetensors
 echo "20 ms of delay and 1 % of loss: the same bits, after $((SECONDS - begun)) s; $(tail -1 cable.log)"
 

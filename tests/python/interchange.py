@@ -28,6 +28,7 @@ import json
 import math
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -246,7 +247,7 @@ def random_model(config):
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             n = torch.randn(parameter.shape, generator=generator)
-            if "LayerNorm.weight" in name:
+            if re.search(r"(LayerNorm|layer_norm)\.weight$", name):
                 parameter.copy_(1 + 0.2 * n)
             elif parameter.dim() == 1:
                 parameter.copy_(0.2 * n)

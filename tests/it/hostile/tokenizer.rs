@@ -98,13 +98,13 @@ fn tokenizers() {
             ),
             (
                 Tokenizer(|t| t["model"] = json!({"type": "BPE", "vocab": {"a": 0}, "merges": []})),
-                ": expected a WordPiece tokenizer, found another model",
+                ": expected a WordPiece model, as BertTokenizer has, found a BPE model (hint: ",
             ),
             (
                 Tokenizer(|t| {
                     t["model"] = json!({"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"})
                 }),
-                ": expected a WordPiece tokenizer, found another model",
+                ": expected model.type one of WordPiece, BPE, Unigram, found \"WordLevel\" (hint: ",
             ),
             (
                 Tokenizer(|t| t["model"]["vocab"] = json!({})),
@@ -132,7 +132,7 @@ fn tokenizers() {
             ),
             (
                 Tokenizer(|t| t["model"]["vocab"] = json!([["a", 1]])),
-                ": expected a tokenizer of Hugging Face's format, found",
+                ": expected a vocab with ids, found another form (hint: ",
             ),
             (
                 Tokenizer(|t| t["model"]["vocab"]["dog"] = json!(10)),
@@ -151,11 +151,11 @@ fn tokenizers() {
             ),
             (
                 Tokenizer(|t| split_at(t, "(a")),
-                ": expected a pre_tokenizer of BERT, found \"Split\"",
+                ": expected a pre_tokenizer of BERT or RoBERTa, found \"Split\"",
             ),
             (
                 Tokenizer(|t| split_at(t, "((a{1000}){1000}){1000}")),
-                ": expected a pre_tokenizer of BERT, found \"Split\"",
+                ": expected a pre_tokenizer of BERT or RoBERTa, found \"Split\"",
             ),
         ],
     );

@@ -1,0 +1,92 @@
+//! Files of one's own on the command line: what they are for, before anything is written.
+
+use toml::Value;
+
+use super::printer::Printer;
+use crate::config::{Layer, RunConfig};
+use crate::error::{Error, Result};
+use crate::glue::own::files::{is_name, is_taken, name_of};
+use crate::glue::own::labels::Target;
+use crate::glue::own::{Files, Settled};
+
+/// The settings, with a name for the task and its labels where a file of one's own is learnt from.
+///
+/// # Errors
+/// As [`RunConfig::resolve`]; the name is another task's, or the files are not what they must be.
+pub fn settle(layers: &[Layer], printer: Option<&Printer>) -> Result<RunConfig> {
+    let Some(named) = layers.iter().rposition(is_own) else { return RunConfig::resolve(layers) };
+    let name = name(layers, named)?;
+    let config = RunConfig::resolve(layers)?;
+    let files = config.own_files();
+    let files = files.ok_or_else(|| Error::value("train_file", "a file", "none"))?;
+    let name = name.unwrap_or_else(|| name_of(&files.train));
+    let own = config.own();
+    let settled = files.settle(&own.labels, own.regression)?;
+    let (labels, is_number) = match &settled.target {
+        Target::Classes(labels) => (labels.clone(), false),
+        Target::Number => (Vec::new(), true),
+    };
+    if let Some(printer) = printer {
+        printer.log(&in_words(&files, &settled));
+    }
+    // Without labels there is nothing to score, but predictions to write.
+    let tests = files.test.is_some() && !settled.test_is_labelled;
+    config.with([
+        ("task", name.into()),
+        ("labels", labels.into()),
+        ("regression", is_number.into()),
+        ("with_label", settled.test_is_labelled.into()),
+        ("glue_format_on", (config.logging().glue_format_on || tests).into()),
+    ])
+}
+
+/// Whether the layer names a file to learn from.
+pub fn is_own(layer: &Layer) -> bool {
+    layer.settings.get("train_file").and_then(Value::as_str).is_some_and(|file| !file.is_empty())
+}
+
+/// The task's name where one is given. `named` is the layer that names the file: a recipe for one of
+/// GLUE's tasks below it gives its other settings only.
+fn name(layers: &[Layer], named: usize) -> Result<Option<String>> {
+    let given = layers.iter().enumerate().rev().find_map(|(n, layer)| {
+        let name = layer.settings.get("task")?.as_str()?;
+        Some((n, name.to_owned()))
+    });
+    match given {
+        Some((n, name)) if is_taken(&name) && n < named => Ok(None),
+        Some((_, name)) if is_taken(&name) || !is_name(&name) => {
+            let expected = "a name of letters, digits and hyphens that is none of GLUE's";
+            Err(Error::value("task", expected, name)
+                .hint("with train_file it names your own task; without it, the file does"))
+        }
+        given => Ok(given.map(|(_, name)| name)),
+    }
+}
+
+/// What was found, in a line.
+fn in_words(files: &Files, settled: &Settled) -> String {
+    let rows = settled.rows;
+    let learnt = match &settled.target {
+        Target::Number => format!("a number in {}", files.label),
+        Target::Classes(labels) => {
+            let share = |(name, count): &(String, usize)| {
+                format!("{name} {:.1} %", 100.0 * *count as f64 / rows as f64)
+            };
+            format!("{} labels: {}", labels.len(), first(settled.classes.iter().map(share)))
+        }
+    };
+    let held = match &files.dev {
+        Some(_) => String::new(),
+        None => format!("; {} % of them held back to evaluate on", 100.0 * files.dev_share),
+    };
+    format!("{}: {rows} rows{held}; {learnt}", files.train.display())
+}
+
+/// The first of `parts`, with commas between them.
+fn first(parts: impl ExactSizeIterator<Item = String>) -> String {
+    const MOST: usize = 10;
+    let count = parts.len();
+    let mut all: Vec<String> = parts.take(MOST).collect();
+    all.extend((count > MOST).then(|| format!("and {} more", count - MOST)));
+    all.join(", ")
+}

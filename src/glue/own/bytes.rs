@@ -1,0 +1,192 @@
+//! The lines of a file, unpacked, one in memory at a time.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::format::{Format, Packing};
+use crate::error::{Error, Result};
+use crate::files::check_pointer;
+use crate::glue::read::MAX_LINE_BYTES;
+
+/// The largest text file, in bytes, once it is unpacked: that of a data file that is not packed.
+const MAX_BYTES: u64 = 4 << 30;
+
+/// What files begin with that are not the text their name says.
+const MAGICS: [(&[u8], &str, &str); 5] = [
+    (&[0x1f, 0x8b], "a gzip file", "end its name in .gz"),
+    (&[0x28, 0xb5, 0x2f, 0xfd], "a Zstandard file", "end its name in .zst"),
+    (b"PAR1", "a Parquet file", "end its name in .parquet"),
+    (b"PK\x03\x04", "a zip archive or a spreadsheet", "save the rows as CSV, in UTF-8"),
+    (&[0xff, 0xfe], "UTF-16", "save the file as UTF-8"),
+];
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// The lines of a file.
+pub(super) struct Lines {
+    path: PathBuf,
+    packing: Packing,
+    reader: BufReader<Box<dyn Read + Send>>,
+    /// Bytes read from the file itself, packed as they are.
+    taken: Arc<AtomicU64>,
+    /// Bytes handed out, and how many there may be.
+    bytes: u64,
+    most: u64,
+    /// Lines handed out.
+    pub(super) number: usize,
+}
+
+impl Lines {
+    /// The lines of `reader`, which errors call `path`. `bounded` is a file that is read into memory
+    /// as a whole.
+    ///
+    /// # Errors
+    /// It cannot be read, or begins as no text does.
+    pub(super) fn new(
+        path: &Path,
+        reader: impl Read + Send + 'static,
+        format: Format,
+        bounded: bool,
+    ) -> Result<Self> {
+        let taken = Arc::new(AtomicU64::new(0));
+        let counted = Counted { reader, taken: Arc::clone(&taken) };
+        let reader: Box<dyn Read + Send> = match format.packing {
+            Packing::None => Box::new(counted),
+            Packing::Gzip => Box::new(flate2::read::MultiGzDecoder::new(counted)),
+            Packing::Zstd => Box::new(
+                zstd::stream::read::Decoder::new(counted)
+                    .map_err(|e| Error::io(path, "read", e))?,
+            ),
+        };
+        let mut lines = Self {
+            path: path.to_path_buf(),
+            packing: format.packing,
+            reader: BufReader::with_capacity(1 << 16, Box::new(io::empty())),
+            taken,
+            bytes: 0,
+            most: if bounded { MAX_BYTES } else { u64::MAX },
+            number: 0,
+        };
+        lines.begin(reader, format)?;
+        Ok(lines)
+    }
+
+    /// Looks at how the text begins, and leaves out its byte-order mark.
+    fn begin(&mut self, mut reader: Box<dyn Read + Send>, format: Format) -> Result<()> {
+        const LONGEST: usize = 64;
+        let mut start = Vec::new();
+        let read = reader.by_ref().take(LONGEST as u64).read_to_end(&mut start);
+        read.map_err(|e| self.failed(e))?;
+        check_pointer(&self.path, &start)?;
+        if let Some((_, found, remedy)) = MAGICS.iter().find(|(magic, ..)| start.starts_with(magic))
+        {
+            let expected = format!("{} in UTF-8", format.layout.name());
+            return Err(Error::content(&self.path, None, expected, *found).hint(remedy));
+        }
+        if start.starts_with(BYTE_ORDER_MARK) {
+            start.drain(..BYTE_ORDER_MARK.len());
+        }
+        self.reader = BufReader::with_capacity(1 << 16, Box::new(Cursor::new(start).chain(reader)));
+        Ok(())
+    }
+
+    /// Puts the next line into `line`, with its end; a last line without one gets it. False at the end
+    /// of the file.
+    ///
+    /// # Errors
+    /// The file cannot be read or unpacked, or the line is longer than [`MAX_LINE_BYTES`].
+    pub(super) fn next(&mut self, line: &mut Vec<u8>) -> Result<bool> {
+        line.clear();
+        let mut bounded = self.reader.by_ref().take(MAX_LINE_BYTES as u64 + 1);
+        let read = bounded.read_until(b'\n', line);
+        self.bytes += read.map_err(|e| self.failed(e))? as u64;
+        if line.is_empty() {
+            return Ok(false);
+        }
+        self.number += 1;
+        if line.last() != Some(&b'\n') {
+            if line.len() > MAX_LINE_BYTES {
+                return Err(self.too_long(self.number));
+            }
+            line.push(b'\n');
+        }
+        if self.bytes > self.most {
+            let expected = format!("at most {} bytes once unpacked", self.most);
+            return Err(Error::content(&self.path, self.number, expected, "more")
+                .hint("take fewer rows: they are all read into memory"));
+        }
+        Ok(true)
+    }
+
+    /// Bytes of the file that have been read.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// The file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The error of a line, or of a row that begins there, that is too long.
+    pub(super) fn too_long(&self, line: usize) -> Error {
+        let expected = format!("a row of at most {MAX_LINE_BYTES} bytes");
+        Error::content(&self.path, line, expected, "more").hint(
+            "a quotation mark that is never closed makes one row of many; shorten texts so long",
+        )
+    }
+
+    /// The error of reading.
+    fn failed(&self, error: io::Error) -> Error {
+        let kind = match self.packing {
+            Packing::None => return Error::io(&self.path, "read", error),
+            Packing::Gzip => "a whole gzip file",
+            Packing::Zstd => "a whole Zstandard file",
+        };
+        let found = match error.kind() {
+            io::ErrorKind::UnexpectedEof => "its end too early".to_owned(),
+            io::ErrorKind::Interrupted | io::ErrorKind::OutOfMemory => {
+                return Error::io(&self.path, "read", error);
+            }
+            _ if error.raw_os_error().is_some() => return Error::io(&self.path, "read", error),
+            _ => format!("damage: {error}"),
+        };
+        Error::content(&self.path, self.number + 1, kind, found)
+            .hint("the file was cut short or damaged on its way: bring it again")
+    }
+}
+
+/// Counts what is read of a file.
+struct Counted<R> {
+    reader: R,
+    taken: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.read(buffer)?;
+        self.taken.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
+}
+
+/// The text in `bytes`, of the line `line`.
+///
+/// # Errors
+/// It is not UTF-8.
+pub(super) fn text<'a>(path: &Path, line: usize, bytes: &'a [u8]) -> Result<&'a str> {
+    std::str::from_utf8(bytes).map_err(|e| {
+        let found = match bytes.get(e.valid_up_to()) {
+            Some(byte) => format!("the byte 0x{byte:02x}"),
+            None => "a cut-off character".to_owned(),
+        };
+        Error::content(path, line, "UTF-8 text", found).hint("save the file as UTF-8")
+    })
+}
+
+/// Whether the name of `file` is that of a file, a pipe or the like.
+pub(super) fn is_plain(file: &File) -> bool {
+    file.metadata().is_ok_and(|about| about.is_file())
+}

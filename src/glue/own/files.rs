@@ -1,0 +1,352 @@
+//! Files of one's own as a task: what is to be learnt from them, and their rows in canonical form.
+//!
+//! `DATA/own/reviews-1f2e3d4c5b6a/canonical_data/reviews_train.tsv`: from there on they are as the
+//! rows of any other task. A file that has changed is noticed by its hash.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::examples::{Columns, Examples};
+use super::format::stem;
+use super::labels::{Labels, Mismatch, Target, class_name, score};
+use super::split::held_back;
+use super::table::{Table, Value};
+use crate::error::{Error, Result};
+use crate::files::{remove_if_there, sha256_file, write_json};
+use crate::glue::names;
+use crate::glue::prepare::canonical_file;
+use crate::glue::read::{sha256_hex, text_at_most};
+use crate::glue::task::{Kind, Metric, Part, TASKS, Task};
+use crate::glue::task_def::{Definition, define};
+use crate::glue::tsv::{Label, Row, dummy, write_canonical};
+
+/// Raise this when the same files would give other rows.
+const FORMAT: u32 = 1;
+/// The folder of own data inside the data folder.
+const FOLDER: &str = "own";
+/// Some fifty times what is written.
+const MAX_KEY_BYTES: u64 = 1 << 16;
+
+/// Files of one's own, and what of them is meant.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Files {
+    /// The rows to learn from.
+    pub train: PathBuf,
+    /// The rows to evaluate on; without them `dev_share` of the training rows.
+    pub dev: Option<PathBuf>,
+    /// Rows to predict, and to score where they have labels.
+    pub test: Option<PathBuf>,
+    /// The column of the text.
+    pub text: String,
+    /// The column of the second text, of pairs.
+    pub text_pair: Option<String>,
+    /// The column of the label.
+    pub label: String,
+    /// The share of the training rows that is held back.
+    pub dev_share: f64,
+    /// Draws them.
+    pub seed: u64,
+}
+
+/// What is to be learnt from the files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settled {
+    /// A class of these, in their order, or a number.
+    pub target: Target,
+    /// Whether the test file has labels.
+    pub test_is_labelled: bool,
+    /// The labels of the training file with their rows; none for numbers.
+    pub classes: Vec<(String, usize)>,
+    /// Rows of the training file.
+    pub rows: usize,
+}
+
+/// What prepared rows were made from; written last.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Key {
+    format: u32,
+    train: String,
+    dev: Option<String>,
+    test: Option<String>,
+}
+
+impl Files {
+    /// Reads all files once, and tells what is to be learnt: a number with `regression`, one of
+    /// `labels` where there are any, else what the training file shows.
+    ///
+    /// # Errors
+    /// A file cannot be read, lacks a column, or has a row without text or label; the labels cannot be
+    /// told apart, or one occurs in another file only. Each of these names its file and line.
+    pub fn settle(&self, labels: &[String], regression: bool) -> Result<Settled> {
+        let mut counts = Labels::default();
+        let mut rows = Examples::new(Table::open(&self.train)?, self.columns(true))?;
+        while let Some(example) = rows.next_filled()? {
+            let wrong = |mismatch| self.wrong(&self.train, example.line, mismatch);
+            counts.add(&example.label, example.line).map_err(wrong)?;
+            if regression {
+                score(&example.label).map_err(wrong)?;
+            }
+        }
+        if counts.rows() == 0 {
+            return Err(Error::content(&self.train, None, "at least one row", "none"));
+        }
+        let target = match (regression, labels) {
+            (true, _) => Target::Number,
+            (false, []) => counts.target().map_err(|((expected, found), remedy)| {
+                let expected = format!("{expected} in {}", self.label);
+                Error::content(&self.train, None, expected, found).hint(remedy)
+            })?,
+            (false, named) => Target::Classes(named.to_vec()),
+        };
+        let test_is_labelled = match &self.test {
+            Some(test) => Table::open(test)?.header().names().contains(&self.label),
+            None => false,
+        };
+        let classes = match target {
+            Target::Classes(_) => counts.classes(),
+            Target::Number => Vec::new(),
+        };
+        let classes = classes.into_iter().map(|(name, rows)| (name.to_owned(), rows)).collect();
+        let settled = Settled { target, test_is_labelled, classes, rows: counts.rows() };
+        self.check_labels(&settled, labels)?;
+        Ok(settled)
+    }
+
+    /// Every label of every file is one that can be learnt.
+    fn check_labels(&self, settled: &Settled, named: &[String]) -> Result<()> {
+        let numbers = Numbers::of(&settled.target);
+        let train = (!named.is_empty()).then_some(&self.train);
+        let test = self.test.as_ref().filter(|_| settled.test_is_labelled);
+        for path in train.into_iter().chain(&self.dev).chain(test) {
+            let (mut rows, mut count) = (Examples::new(Table::open(path)?, self.columns(true))?, 0);
+            while let Some(example) = rows.next_filled()? {
+                let label = numbers.label(&example.label);
+                label.map_err(|mismatch| self.unknown(path, example.line, mismatch))?;
+                count += 1;
+            }
+            if count == 0 {
+                return Err(Error::content(path, None, "at least one row", "none"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The task `name` of these files, of which `target` is to be learnt.
+    #[must_use]
+    pub fn task(&self, name: &str, target: &Target, test_is_labelled: bool) -> &'static Task {
+        use Metric::{Accuracy, F1, MacroF1, Matthews, Pearson, Spearman};
+        let (labels, metrics) = match target {
+            Target::Classes(labels) if labels.len() == 2 => {
+                (Some(labels.clone()), vec![Accuracy, MacroF1, F1, Matthews])
+            }
+            Target::Classes(labels) => (Some(labels.clone()), vec![Accuracy, MacroF1]),
+            Target::Number => (None, vec![Pearson, Spearman]),
+        };
+        let main = if labels.is_some() { Accuracy } else { Pearson };
+        let mut splits = vec![("train".to_owned(), Part::Train), ("dev".to_owned(), Part::Dev)];
+        splits.extend(self.test.is_some().then(|| ("test".to_owned(), Part::Test)));
+        let pair = self.text_pair.is_some();
+        define(Definition { name, pair, labels, metrics, main, splits, test_is_labelled })
+    }
+
+    /// The folder with the rows of `task` in canonical form, written anew if a file has changed.
+    ///
+    /// # Errors
+    /// As [`settle`](Self::settle), or a file cannot be written.
+    pub fn prepare(&self, task: &Task, data_dir: &Path) -> Result<PathBuf> {
+        let folder = self.folder(task, data_dir)?;
+        let path = folder.join("source.json");
+        let sha256 = |path: &Option<PathBuf>| path.as_deref().map(sha256_file).transpose();
+        let (train, dev, test) =
+            (sha256_file(&self.train)?, sha256(&self.dev)?, sha256(&self.test)?);
+        let key = Key { format: FORMAT, train, dev, test };
+        let canonical = |split: &str| canonical_file(task, split, &folder);
+        let is_there = task.splits.iter().all(|split| canonical(split.name).is_file());
+        let known = text_at_most(&path, MAX_KEY_BYTES).ok();
+        let known = known.and_then(|text| serde_json::from_str::<Key>(&text).ok());
+        if is_there && known.as_ref() == Some(&key) {
+            return Ok(folder);
+        }
+        // The old key goes first: it must not vouch for files of an interrupted run.
+        remove_if_there(&path)?;
+        let mut train = self.rows(task, &self.train, true)?;
+        let dev = match &self.dev {
+            Some(dev) => self.rows(task, dev, true)?,
+            None => self.hold_back(task, &mut train)?,
+        };
+        write_canonical(task, &train, &canonical("train"))?;
+        write_canonical(task, &dev, &canonical("dev"))?;
+        if let Some(test) = &self.test {
+            let rows = self.rows(task, test, task.test.label.is_some())?;
+            write_canonical(task, &rows, &canonical("test"))?;
+        }
+        write_json(&path, &key)?;
+        Ok(folder)
+    }
+
+    /// The folder of what is made of these files and settings.
+    fn folder(&self, task: &Task, data_dir: &Path) -> Result<PathBuf> {
+        let absolute = |path: &PathBuf| {
+            let absolute = std::path::absolute(path).map_err(|e| Error::io(path, "read", e))?;
+            Ok(absolute.to_string_lossy().into_owned())
+        };
+        let paths = [Some(&self.train), self.dev.as_ref(), self.test.as_ref()];
+        let paths = paths.map(|path| path.map(absolute).transpose());
+        let [train, dev, test] = paths;
+        let drawn = self.dev.is_none().then_some((self.dev_share.to_bits(), self.seed));
+        let columns = (&self.text, &self.text_pair, &self.label);
+        let labels = match task.kind {
+            Kind::Classification { labels } => labels,
+            Kind::Regression => &[],
+        };
+        let what = (train?, dev?, test?, columns, labels, drawn);
+        let what = serde_json::to_vec(&what)
+            .map_err(|e| Error::run(format!("the settings cannot be written as JSON: {e}")))?;
+        let hash = sha256_hex(&what);
+        let name = format!("{}-{}", task.name, hash.get(..12).unwrap_or_default());
+        Ok(data_dir.join(FOLDER).join(name))
+    }
+
+    /// The rows of the file `path`.
+    fn rows(&self, task: &Task, path: &Path, is_labelled: bool) -> Result<Vec<Row>> {
+        let numbers = Numbers::of_task(task);
+        let mut examples = Examples::new(Table::open(path)?, self.columns(is_labelled))?;
+        let mut rows = Vec::new();
+        while let Some(example) = examples.next_filled()? {
+            let label = match is_labelled {
+                true => numbers.label(&example.label),
+                false => Ok(dummy(task)),
+            };
+            let label = label.map_err(|mismatch| self.unknown(path, example.line, mismatch))?;
+            let (uid, text_a) = (rows.len().to_string(), example.text_a.unwrap_or_default());
+            rows.push(Row { uid, label, text_a, text_b: example.text_b });
+        }
+        if rows.is_empty() {
+            return Err(Error::content(path, None, "at least one row", "none"));
+        }
+        Ok(rows)
+    }
+
+    /// Takes the rows to evaluate on out of `rows`.
+    fn hold_back(&self, task: &Task, rows: &mut Vec<Row>) -> Result<Vec<Row>> {
+        let held = held_back(rows, self.dev_share, self.seed);
+        let mut held = held.into_iter();
+        let dev: Vec<Row> = rows.extract_if(.., |_| held.next().unwrap_or(false)).collect();
+        if dev.is_empty() {
+            let expected = match task.kind {
+                Kind::Regression => "at least 2 rows of different texts",
+                Kind::Classification { .. } => "at least 2 rows of different texts of a label",
+            };
+            return Err(Error::content(&self.train, None, expected, "none to hold back")
+                .hint("name rows to evaluate on with --dev-file"));
+        }
+        Ok(dev)
+    }
+
+    fn columns(&self, is_labelled: bool) -> Columns<'_> {
+        Columns {
+            text: &self.text,
+            text_pair: self.text_pair.as_deref(),
+            label: is_labelled.then_some(self.label.as_str()),
+        }
+    }
+
+    fn wrong(&self, path: &Path, line: usize, (expected, found): Mismatch) -> Error {
+        Error::content(path, line, format!("{expected} in {}", self.label), found)
+            .hint("mend the row, or leave it out")
+    }
+
+    /// The error of a label that the training rows do not have.
+    fn unknown(&self, path: &Path, line: usize, mismatch: Mismatch) -> Error {
+        self.wrong(path, line, mismatch)
+            .hint("only labels of the training rows can be learnt: add rows, or leave these out")
+    }
+}
+
+/// The numbers of labels.
+struct Numbers(Option<HashMap<String, usize>>);
+
+impl Numbers {
+    fn of(target: &Target) -> Self {
+        match target {
+            Target::Classes(labels) => Self(Some(labels.iter().cloned().zip(0..).collect())),
+            Target::Number => Self(None),
+        }
+    }
+
+    fn of_task(task: &Task) -> Self {
+        match task.kind {
+            Kind::Classification { labels } => {
+                Self(Some(labels.iter().map(|label| (*label).to_owned()).zip(0..).collect()))
+            }
+            Kind::Regression => Self(None),
+        }
+    }
+
+    fn label(&self, value: &Value) -> Result<Label, Mismatch> {
+        let Some(classes) = &self.0 else { return score(value).map(Label::Score) };
+        let name = class_name(value)?;
+        classes.get(&name).copied().map(Label::Class).ok_or_else(|| {
+            let mut known: Vec<_> =
+                classes.iter().map(|(name, class)| (class, name.as_str())).collect();
+            known.sort_unstable();
+            let known: Vec<&str> = known.into_iter().map(|(_, name)| name).collect();
+            (format!("a label of {}", known.join(", ")), format!("{name:?}"))
+        })
+    }
+}
+
+/// The name of the task that the training file `path` is for: the file's own without its endings, or
+/// its folder's where it is only called `train`.
+#[must_use]
+pub fn name_of(path: &Path) -> String {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    let parent = absolute.parent().and_then(Path::file_name).unwrap_or_default();
+    let candidates = [stem(path), parent.to_string_lossy().into_owned()];
+    let name = candidates.iter().map(|name| plain(name)).find(|name| !name.is_empty());
+    let name = name.unwrap_or_else(|| FOLDER.to_owned());
+    // GLUE's tasks have their names to themselves.
+    match is_taken(&name) {
+        true => format!("{FOLDER}-{name}"),
+        false => name,
+    }
+}
+
+/// Whether `name` is that of one of GLUE's tasks or of the demo.
+#[must_use]
+pub fn is_taken(name: &str) -> bool {
+    let name = names::canonical(name);
+    TASKS.iter().any(|task| task.name == name)
+}
+
+/// Whether `name` can be that of a task: it becomes part of file names.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    !name.is_empty() && name.len() <= LONGEST && name.chars().all(plain)
+}
+
+/// The longest name of a task, in bytes.
+const LONGEST: usize = 40;
+
+/// `name` in small letters, digits and hyphens, without the word `train` at an end.
+fn plain(name: &str) -> String {
+    let kept = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    let name: String = name.chars().map(kept).collect();
+    let words = name.split('-').filter(|word| !word.is_empty()).collect::<Vec<_>>();
+    let is_train = |word: &&str| matches!(*word, "train" | "training");
+    let words = match words.as_slice() {
+        [rest @ .., last] if is_train(last) => rest,
+        [first, rest @ ..] if is_train(first) => rest,
+        all => all,
+    };
+    let mut name = words.join("-");
+    name.truncate(LONGEST);
+    name.trim_end_matches('-').to_owned()
+}
+
+#[cfg(test)]
+#[path = "files_tests.rs"]
+mod tests;

@@ -1,0 +1,195 @@
+use std::fs;
+
+use super::*;
+
+/// Files of texts in a folder of their own.
+struct Setup(tempfile::TempDir);
+
+impl Setup {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let setup = Self(tempfile::tempdir().unwrap());
+        files.iter().for_each(|(name, text)| setup.write(name, text));
+        setup
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.0.path().join(name), text).unwrap();
+    }
+
+    fn files(&self, train: &str, dev: Option<&str>, test: Option<&str>) -> Files {
+        let path = |name: &str| self.0.path().join(name);
+        Files {
+            train: path(train),
+            dev: dev.map(path),
+            test: test.map(path),
+            text: "text".into(),
+            text_pair: None,
+            label: "label".into(),
+            dev_share: 0.25,
+            seed: 7,
+        }
+    }
+
+    fn refused(&self, files: &Files) -> String {
+        let error = files.settle(&[], false).unwrap_err().to_string();
+        error.replace(&format!("{}/", self.0.path().display()), "")
+    }
+}
+
+fn classes(names: &[&str]) -> Target {
+    Target::Classes(names.iter().map(|name| (*name).to_owned()).collect())
+}
+
+#[test]
+fn labels_are_found_and_counted() {
+    let setup = Setup::new(&[
+        ("a.csv", "text,label\na,pos\nb,neg\nc,pos\n"),
+        ("dev.jsonl", "{\"text\": \"d\", \"label\": \"neg\"}\n"),
+        ("test.tsv", "text\tid\ne\t1\n"),
+    ]);
+    let settled = setup.files("a.csv", Some("dev.jsonl"), Some("test.tsv")).settle(&[], false);
+    let settled = settled.unwrap();
+    assert_eq!(settled.target, classes(&["neg", "pos"]));
+    assert_eq!(settled.classes, [("neg".to_owned(), 1), ("pos".to_owned(), 2)]);
+    assert_eq!((settled.rows, settled.test_is_labelled), (3, false));
+    // In the order that somebody asks for.
+    let named = ["pos".to_owned(), "neg".to_owned()];
+    let settled = setup.files("a.csv", None, None).settle(&named, false).unwrap();
+    assert_eq!(settled.target, classes(&["pos", "neg"]));
+    let setup =
+        Setup::new(&[("a.csv", "text,label\na,1\nb,0\n"), ("b.csv", "text,label\na,1.5\n")]);
+    let target = |name: &str, regression| {
+        setup.files(name, None, None).settle(&[], regression).unwrap().target
+    };
+    assert_eq!(target("a.csv", false), classes(&["0", "1"]));
+    assert_eq!(target("a.csv", true), Target::Number);
+    assert_eq!(target("b.csv", false), Target::Number);
+}
+
+#[test]
+fn rows_without_text_or_label_are_refused_by_their_line() {
+    let file = |text: &str| Setup::new(&[("a.csv", text)]);
+    for (text, expected) in [
+        (
+            "text,label\na,x\n ,y\n",
+            "a.csv:3: expected a text in text, found an empty one (hint: fill",
+        ),
+        (
+            "text,label\na,x\nb, \n",
+            "a.csv:3: expected a label in label, found an empty one (hint: m",
+        ),
+        (
+            "text,label\na,x\nb,x\n",
+            "a.csv: expected at least two labels in label, found only \"x\"",
+        ),
+        ("text,label\n", "a.csv: expected at least one row, found none"),
+        (
+            "text,class\na,x\n",
+            "a.csv: expected a column called label, found the columns text, class",
+        ),
+    ] {
+        let setup = file(text);
+        let error = setup.refused(&setup.files("a.csv", None, None));
+        assert!(error.starts_with(expected), "{error}\n{expected}");
+    }
+    let setup = file("text,label\na,x\nb,y\n");
+    let error = setup.files("a.csv", None, None).settle(&[], true).unwrap_err().to_string();
+    assert!(error.contains("a.csv:2: expected a number in label, found \"x\""), "{error}");
+    let setup = Setup::new(&[("a.jsonl", "{\"text\": 5, \"label\": 1}\n")]);
+    let error = setup.refused(&setup.files("a.jsonl", None, None));
+    assert!(error.starts_with("a.jsonl:1: expected a text in text, found the number 5"), "{error}");
+}
+
+#[test]
+fn a_label_of_another_file_only_is_refused_there() {
+    let setup = Setup::new(&[
+        ("a.csv", "text,label\na,x\nb,y\n"),
+        ("dev.csv", "text,label\na,x\nb,z\n"),
+        ("none.csv", "text,label\n"),
+    ]);
+    for (dev, test) in [(Some("dev.csv"), None), (Some("a.csv"), Some("dev.csv"))] {
+        let error = setup.refused(&setup.files("a.csv", dev, test));
+        let expected =
+            "dev.csv:3: expected a label of x, y in label, found \"z\" (hint: only labels";
+        assert!(error.starts_with(expected), "{error}");
+    }
+    let error = setup.refused(&setup.files("a.csv", Some("none.csv"), None));
+    assert!(error.starts_with("none.csv: expected at least one row"), "{error}");
+    let only = ["x".to_owned(), "z".to_owned()];
+    let error = setup.files("a.csv", None, None).settle(&only, false).unwrap_err().to_string();
+    assert!(error.contains("a.csv:3: expected a label of x, z in label, found \"y\""), "{error}");
+}
+
+#[test]
+fn rows_are_written_once_and_again_where_a_file_has_changed() {
+    let rows: String = (0..40).map(|n| format!("\"row {n}\n\",{}\n", ["x", "y"][n % 2])).collect();
+    let setup = Setup::new(&[("a.csv", &format!("text,label\n{rows}"))]);
+    let files = setup.files("a.csv", None, None);
+    let settled = files.settle(&[], false).unwrap();
+    let task = files.task("mine", &settled.target, false);
+    assert!(std::ptr::eq(task, files.task("mine", &settled.target, false)), "made once");
+    let data = setup.0.path().join("data");
+    let folder = files.prepare(task, &data).unwrap();
+    assert!(folder.starts_with(data.join("own")));
+    let read = |split: &str| fs::read_to_string(canonical_file(task, split, &folder)).unwrap();
+    let (train, dev) = (read("train"), read("dev"));
+    assert_eq!((train.lines().count(), dev.lines().count()), (30, 10));
+    assert!(train.lines().chain(dev.lines()).any(|line| line == "7\ty\trow 7 "), "{train}");
+    let count = |label: &str| dev.lines().filter(|line| line.contains(label)).count();
+    assert_eq!((count("\tx\t"), count("\ty\t")), (5, 5));
+    let times = |split: &str| {
+        fs::metadata(canonical_file(task, split, &folder)).unwrap().modified().unwrap()
+    };
+    let before = times("train");
+    assert_eq!(files.prepare(task, &data).unwrap(), folder);
+    assert_eq!(times("train"), before);
+    // Another draw has a folder of its own.
+    let other = Files { seed: 8, ..files.clone() };
+    assert_ne!(other.prepare(task, &data).unwrap(), folder);
+    setup.write("a.csv", &format!("text,label\n{rows}new,x\n"));
+    assert_eq!(files.prepare(task, &data).unwrap(), folder);
+    assert_eq!(read("train").lines().count() + read("dev").lines().count(), 41);
+    // A malformed file leaves no key that vouches for what was there.
+    setup.write("a.csv", "text,label\na\n");
+    assert!(files.prepare(task, &data).is_err());
+    assert!(!folder.join("source.json").exists());
+}
+
+#[test]
+fn a_task_has_the_metrics_of_its_kind() {
+    let setup = Setup::new(&[]);
+    let files = setup.files("a.csv", None, Some("b.csv"));
+    let tags = |target: &Target| {
+        let task = files.task("kinds", target, true);
+        task.metrics.iter().map(|metric| metric.tag()).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(tags(&classes(&["a", "b"])), "ACC MacroF1 F1 MCC");
+    assert_eq!(tags(&classes(&["a", "b", "c"])), "ACC MacroF1");
+    assert_eq!(tags(&Target::Number), "Pearson Spearman");
+    let task = files.task("kinds", &Target::Number, true);
+    assert!(task.is_score(-1e6) && !task.is_score(f32::NAN) && task.test.label.is_some());
+    assert!(files.task("kinds", &Target::Number, false).test.label.is_none());
+}
+
+#[test]
+fn the_file_names_the_task() {
+    for (path, name) in [
+        ("data/reviews.csv", "reviews"),
+        ("data/Movie Reviews (2024).train.csv.gz", "movie-reviews-2024"),
+        ("data/reviews_train.csv", "reviews"),
+        ("data/train.csv", "data"),
+        ("data/training.parquet", "data"),
+        ("data/rte.csv", "own-rte"),
+        ("data/SST-2.tsv", "own-sst-2"),
+        ("train/train.csv", "own"),
+        ("data/\u{4e2d}.csv", "data"),
+    ] {
+        assert_eq!(name_of(Path::new(path)), name, "{path}");
+        assert!(is_name(name) && !is_taken(name));
+    }
+    let long = name_of(Path::new(&format!("{}.csv", "x".repeat(300))));
+    assert_eq!(long.len(), LONGEST);
+    for name in ["", "a_b", "a/b", "a b", "\u{e9}"] {
+        assert!(!is_name(name), "{name}");
+    }
+}

@@ -1,0 +1,25 @@
+//! Files of one's own: CSV, TSV, JSON lines and Parquet, with columns that somebody names, become the
+//! rows of a task.
+//!
+//! `format` tells a file's format by its name, `bytes` unpacks it and hands out bounded lines, `table`
+//! reads records of any of the formats, `examples` takes texts and labels from them. `labels` finds
+//! out what is to be learnt, `split` holds rows back for evaluation, `files` makes a task of it all.
+//! `input` reads what is to be predicted, and `overview` tells what a file holds.
+
+mod bytes;
+pub mod examples;
+pub mod files;
+mod format;
+pub mod input;
+pub mod labels;
+mod lines;
+pub mod overview;
+mod parquet;
+mod separated;
+mod split;
+pub mod table;
+
+pub use examples::{Columns, Examples};
+pub use files::{Files, Settled};
+pub use format::Format;
+pub use table::{Table, Value};
