@@ -255,10 +255,12 @@ mod runs {
         assert!(settings["init_checkpoint"].as_str().unwrap().ends_with("first/model"));
         assert_near(remaining(&tensors(&dir, "second-12"), is_dense), 0.2);
         assert_near(dir.json("second-12/report.json")["reached_ratio"].as_f64().unwrap(), 0.2);
-        // Some of them grow again where they are not kept.
+        // They grow again where they are not kept.
         let flags = SPARSER.replace("--keep-zeros", "");
-        dir.platon_ok(&format!("{flags} --output-dir free --max-steps 1"));
-        assert_eq!(remaining(&tensors(&dir, "free"), |name| name.ends_with("query.weight")), 1.0);
+        // The first update has a learning rate of 0.
+        dir.platon_ok(&format!("{flags} --output-dir free --max-steps 2"));
+        let free = remaining(&tensors(&dir, "free"), |name| name.ends_with("query.weight"));
+        assert!(free > 0.9, "{free}");
     }
 
     #[test]
@@ -313,7 +315,6 @@ mod runs {
         assert!(line.contains("initial_threshold: expected a number with from_scratch"), "{line}");
         let line = dir.platon_refuses("train tiny --keep-zeros");
         assert!(line.contains("keep_zeros: expected weights of a checkpoint"), "{line}");
-        assert!(!dir.path("checkpoints/runs").exists());
         let out = dir.platon_ok(&format!("{SPARSER} --dry-run")).stdout;
         assert!(out.contains(&format!("initial_threshold = {found}\n")), "{out}");
         assert!(out.contains(&format!("from {found} to 0.2")), "{out}");
@@ -329,7 +330,6 @@ mod runs {
         ));
         let model = tensors(&dir, "flags");
         let has = |part: &'static str| move |name: &str| name.contains(part);
-        let fresh = |name: &str| name.ends_with(".bias") || name.contains("LayerNorm");
         for part in ["token_type", "layer.0.intermediate.dense.weight", "classifier.weight"] {
             assert_eq!(remaining(&model, has(part)), 1.0, "{part}");
         }
@@ -344,7 +344,6 @@ mod runs {
                 && !name.contains("layer.0.intermediate")
         };
         assert_near(remaining(&model, rest), 0.2);
-        assert!(!fresh("bert.embeddings.position_embeddings.weight"));
 
         // The report counts what was pruned, and asks for what its parts ask for together.
         let report = dir.json("flags/report.json");
@@ -352,13 +351,9 @@ mod runs {
         let sizes: usize =
             model.iter().filter(|(name, _)| pruned(name)).map(|(_, t)| t.values.len()).sum();
         assert_eq!(report["prunable"], sizes);
-        assert_eq!(report["reached_ratio"].as_f64().unwrap(), {
-            1.0 - (1.0 - remaining(&model, pruned))
-        });
-        assert_near(
-            report["final_ratio"].as_f64().unwrap(),
-            report["reached_ratio"].as_f64().unwrap(),
-        );
+        let reached = report["reached_ratio"].as_f64().unwrap();
+        assert!((reached - remaining(&model, pruned)).abs() < 1e-12);
+        assert_near(report["final_ratio"].as_f64().unwrap(), reached);
         let layers = report["layers"].as_array().unwrap();
         let modules: Vec<_> = layers.iter().filter(|row| row["layer"].is_null()).collect();
         assert_eq!(modules.len(), 2);
@@ -403,9 +398,10 @@ mod runs {
             ("--prune-ratios layer.0.=0.5,layer.0.=0.2", "prune_ratios: expected each pattern"),
             ("--prune-ratios embeddings=0.5", "prune_ratios: expected a part of what is pruned"),
         ] {
-            let line = dir.platon_refuses(&format!("train tiny --no-tui {flags}"));
+            let line =
+                dir.platon_refuses(&format!("train tiny --no-tui --output-dir refused {flags}"));
             assert!(line.contains(expected), "{flags}: {line}");
+            assert!(!dir.path("refused").exists());
         }
-        assert!(!dir.path("checkpoints/runs").exists());
     }
 }
