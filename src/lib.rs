@@ -1,4 +1,5 @@
-//! `platon` prunes BERT on the GLUE benchmark while it is fine-tuned.
+//! `platon` prunes BERT and encoders like it while they are fine-tuned, on the GLUE benchmark or on
+//! files of one's own.
 //!
 //! It reproduces PLATON (Zhang et al., "PLATON: Pruning Large Transformer Models with Upper
 //! Confidence Bound of Weight Importance", ICML 2022, <https://arxiv.org/abs/2206.12562>) on burn.

@@ -39,7 +39,7 @@ use crate::error::{Error, Result};
 use crate::panics;
 use crate::world::{self, Launch};
 
-/// Prunes BERT on the GLUE benchmark while it is fine-tuned, with PLATON.
+/// Prunes BERT and encoders like it while they are fine-tuned, with PLATON.
 #[derive(Parser)]
 #[command(name = "platon", version, max_term_width = 100, args_override_self = true)]
 struct Cli {
