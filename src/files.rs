@@ -360,6 +360,8 @@ mod tests {
             ("a/special_tokens_map.json", 16 << 20),
             ("a/added_tokens.json", 16 << 20),
             ("a/vocab.txt", 64 << 20),
+            ("a/vocab.json", 64 << 20),
+            ("a/merges.txt", 64 << 20),
             ("a/tokenizer.json", 128 << 20),
             ("a/tasks.yaml", 16 << 20),
             ("a/model.safetensors", 16 << 30),
