@@ -266,7 +266,6 @@ fn all_that_decides_the_token_ids_comes_along() {
         "tokenizer_config.json",
         "special_tokens_map.json",
         "added_tokens.json",
-        "merges.txt",
         "vocab.txt",
         "vocab.json",
         "model.safetensors",
