@@ -8,6 +8,7 @@ use toml::Table;
 use super::printer::Printer;
 use super::training::{go_on, on_all_ranks};
 use crate::error::{Error, Result};
+use crate::run::folder::model_in;
 
 #[derive(Args)]
 pub struct ResumeArgs {
@@ -51,6 +52,8 @@ pub fn run(args: &ResumeArgs, printer: &Printer) -> Result<u8> {
         ("test_file", &args.test_file),
     ] {
         let Some(path) = path else { continue };
+        // As where the run begins, a run stands for the model in it.
+        let path = if name == "init_checkpoint" { model_in(path) } else { path.clone() };
         let text = path.to_str().ok_or_else(|| {
             Error::value(name.replace('_', "-"), "a path in UTF-8", path.display())
         })?;

@@ -71,7 +71,7 @@ settings! {
 
     /// What the run begins with.
     Model in "Model" {
-        /// What to start from: a Hugging Face folder, or a .pt file of the original program.
+        /// What to start from: a Hugging Face folder, a run, or a .pt file of the original program.
         init_checkpoint: Any<PathBuf> = PathBuf::from("checkpoints/bert-base-uncased");
         /// Folder with tokenizer files; without it that of the checkpoint.
         tokenizer: EmptyIsNone = PathBuf::new();

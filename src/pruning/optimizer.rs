@@ -182,8 +182,8 @@ where
         let mut scored: Vec<Scored<B::InnerBackend>> = vec![Vec::new(); due.ranks.len()];
         for (id, weight) in weights {
             let group = groups.get(&id).and_then(|group| scored.get_mut(*group));
-            if let (Some(group), Some(scores)) = (group, self.scores(id, weight)) {
-                group.push((id, scores));
+            if let (Some(group), Some(scores)) = (group, self.scores(id, weight.clone())) {
+                group.push((id, scores, weight));
             }
         }
         Decision::new(due, scored)
@@ -252,7 +252,7 @@ where
         let counts = self.counts();
         let wanted = due.is_some() || counts;
         let decision = self.decision.take();
-        let known = decision.as_ref().filter(|d| due.as_ref() == Some(&d.due));
+        let known = decision.as_ref().filter(|d| !d.is_momentary && due.as_ref() == Some(&d.due));
         let mut update = Update {
             step: self.step,
             lr,

@@ -23,6 +23,7 @@ mod fixtures;
 mod glue;
 #[cfg(feature = "ndarray")]
 mod gradients;
+mod groups;
 #[cfg(unix)]
 mod heads;
 #[cfg(unix)]
@@ -51,6 +52,7 @@ mod reads;
 mod recipes;
 mod reduce;
 mod resume;
+#[cfg(feature = "flex")]
 mod sparser;
 #[cfg(all(unix, feature = "flex"))]
 mod streams;
