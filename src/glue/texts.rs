@@ -202,8 +202,8 @@ impl<R: BufRead> Texts<R> {
         }
         if is_csv {
             return Err(self.wrong(1, self.columns(), format!("{first:?}")).hint(
-                "without such a header, give a text per line, or two with a tab between them, in a \
-                 .tsv file",
+                "without such a header, --text and --text-pair name the columns of this one; or give a \
+                 text per line, or two with a tab between them, in a .tsv file",
             ));
         }
         Ok(self.headless_form(first).unwrap_or(Form::Plain))
