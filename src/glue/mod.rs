@@ -5,6 +5,7 @@
 mod added;
 pub mod batch;
 mod class;
+mod columns;
 pub mod demo;
 pub mod encode;
 mod marks;
