@@ -5,6 +5,7 @@
 mod added;
 pub mod batch;
 mod class;
+mod columns;
 mod components;
 pub mod demo;
 pub mod encode;

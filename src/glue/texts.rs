@@ -7,23 +7,10 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
+use crate::glue::columns::{self, usual};
 use crate::glue::read::BYTE_ORDER_MARK;
 use crate::glue::task::{Column, Layout, Task};
 use crate::glue::tsv::{Label, MAX_LINE_BYTES, Row, is_label};
-
-/// What two texts are called in headers and JSON lines, in small letters: GLUE's names first.
-const PAIRS: [[&str; 2]; 8] = [
-    ["sentence1", "sentence2"],
-    ["question1", "question2"],
-    ["#1 string", "#2 string"],
-    ["question", "sentence"],
-    ["premise", "hypothesis"],
-    ["text_a", "text_b"],
-    ["text1", "text2"],
-    ["text", "text_pair"],
-];
-/// What one text is called there.
-const SINGLES: [[&str; 1]; 3] = [["sentence"], ["text"], ["text_a"]];
 
 /// The rows of a file or of standard input, one at a time.
 pub struct Texts<R> {
@@ -202,8 +189,8 @@ impl<R: BufRead> Texts<R> {
         }
         if is_csv {
             return Err(self.wrong(1, self.columns(), format!("{first:?}")).hint(
-                "without such a header, give a text per line, or two with a tab between them, in a \
-                 .tsv file",
+                "without such a header, --text and --text-pair name the columns of this one; or give a \
+                 text per line, or two with a tab between them, in a .tsv file",
             ));
         }
         Ok(self.headless_form(first).unwrap_or(Form::Plain))
@@ -211,9 +198,9 @@ impl<R: BufRead> Texts<R> {
 
     /// The columns of the texts, if `names` name them.
     fn places(&self, names: &[String]) -> Result<Option<Vec<usize>>> {
-        let found = usual_columns(names, self.task);
+        let found = usual(names, self.task);
         // A header all the same, but another task's.
-        if found.is_none() && names.len() > 1 && columns_called(names, &SINGLES).is_some() {
+        if found.is_none() && names.len() > 1 && columns::has_a_text(names) {
             return Err(self.wrong(self.lines, self.columns(), names.join(", ")));
         }
         Ok(found)
@@ -221,7 +208,7 @@ impl<R: BufRead> Texts<R> {
 
     /// What a header would have to name.
     fn columns(&self) -> String {
-        described(self.task)
+        columns::described(self.task)
     }
 
     /// A file of the task's own that has no header: CoLA's, or a canonical one.
@@ -346,35 +333,6 @@ impl<R: BufRead> Texts<R> {
             }
         };
         places.into_iter().map(text).collect()
-    }
-}
-
-/// The places in `names` of the columns that usually hold the texts of `task`, or of any task.
-pub(crate) fn usual_columns(names: &[String], task: Option<&Task>) -> Option<Vec<usize>> {
-    let pair = || columns_called(names, &PAIRS);
-    let single = || columns_called(names, &SINGLES);
-    match task.map(Task::is_pair) {
-        Some(true) => pair(),
-        Some(false) => single(),
-        None => pair().or_else(single),
-    }
-}
-
-/// The places in `names` of the first of `known` that are all there.
-fn columns_called<const N: usize>(names: &[String], known: &[[&str; N]]) -> Option<Vec<usize>> {
-    let place = |name: &str| names.iter().position(|n| n.trim().to_lowercase() == name);
-    known.iter().find_map(|texts| texts.iter().map(|name| place(name)).collect())
-}
-
-/// What a header would have to name, in words.
-pub(crate) fn described(task: Option<&Task>) -> String {
-    let or = |names: Vec<String>| names.join(", or ");
-    let pairs = || PAIRS.iter().map(|[a, b]| format!("{a} and {b}")).take(5).collect();
-    let singles = || SINGLES.iter().map(|[name]| (*name).to_string()).take(2).collect();
-    match task.map(|task| (task.name, task.is_pair())) {
-        Some((name, true)) => format!("columns called {} for {name}", or(pairs())),
-        Some((name, false)) => format!("a column called {} for {name}", or(singles())),
-        None => format!("columns called {}, or {}", or(singles()), or(pairs())),
     }
 }
 

@@ -11,10 +11,10 @@ use super::parquet::Parquet;
 use super::separated::Separated;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::glue::columns::{described, usual};
 use crate::glue::names::nearest;
 use crate::glue::read::open_data;
 use crate::glue::task::Task;
-use crate::glue::texts::{described, usual_columns};
 
 /// What a cell holds.
 #[derive(Debug, Clone, PartialEq)]
@@ -191,7 +191,7 @@ impl<'a> Header<'a> {
     /// # Errors
     /// There are none.
     pub fn usual(&self, task: Option<&Task>) -> Result<Vec<String>> {
-        let places = usual_columns(self.names, task);
+        let places = usual(self.names, task);
         let places = places.ok_or_else(|| {
             let found = format!("the {}s {}", self.word, self.names.join(", "));
             let expected = described(task);
