@@ -107,9 +107,10 @@ mod tests {
             best: Some(Best { update: 3, at_final_ratio: true, score: 200.0 / 3.0 }),
             binding: Some(Binding {
                 settings: "a = 0.1\nb = 2.0\nc = 2\nd = -1\ne = [\"x\"]".parse().unwrap(),
-                bert: serde_json::from_str(
-                    r#"{"vocab_size": 5, "hidden_size": 4, "num_hidden_layers": 1,
-                        "num_attention_heads": 2, "intermediate_size": 8}"#,
+                bert: BertConfig::from_json(
+                    serde_json::json!({"vocab_size": 5, "hidden_size": 4, "num_hidden_layers": 1,
+                        "num_attention_heads": 2, "intermediate_size": 8}),
+                    "config.json".as_ref(),
                 )
                 .unwrap(),
                 labels: vec!["yes".into()],
