@@ -64,7 +64,7 @@ fn sparse_files() {
             ),
             (
                 Sparse(|h| h["__metadata__"]["config.json"] = json!("{}")),
-                ": expected a BERT configuration, found missing field",
+                ": expected a configuration of bert, found missing field",
             ),
             (
                 Sparse(|h| h["__metadata__"]["shape.x"] = json!("2,2")),

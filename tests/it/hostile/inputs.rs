@@ -168,7 +168,7 @@ fn inputs_and_outputs() {
         "train rte --no-tui --output-dir new --resume --model-ckpt bad",
         "bad/config.json",
         Text("{}"),
-        ": expected a BERT configuration, found missing field `vocab_size`",
+        ": expected a configuration of bert, found missing field `vocab_size`",
     );
     refuse(
         "train rte --no-tui --output-dir new --with-label",

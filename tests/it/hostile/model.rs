@@ -26,8 +26,14 @@ fn configurations() {
             (Text("[]"), ": expected a configuration of bert, found"),
             (Text("{}"), ": expected a configuration of bert, found missing field `vocab_size`"),
             (Text("null"), ": expected a configuration of bert, found"),
-            (Edit("\"bert\"", "\"gpt2\""), ": expected model_type \"bert\", found \"gpt2\""),
-            (Edit("\"bert\"", "\"\\u001b[2J\\n\""), ": expected model_type \"bert\", found"),
+            (
+                Edit("\"bert\"", "\"gpt2\""),
+                ": expected model_type bert, roberta, xlm-roberta, camembert, distilbert, electra, found \"gpt2\"",
+            ),
+            (
+                Edit("\"bert\"", "\"\\u001b[2J\\n\""),
+                ": expected model_type bert, roberta, xlm-roberta, camembert, distilbert, electra, found",
+            ),
             (
                 Edit("\"vocab_size\": 10", "\"vocab_size\": 0"),
                 ": expected vocab_size from 1 to 1048576, found 0",
@@ -105,7 +111,7 @@ fn configurations() {
             ),
             (
                 Edit("\"pad_token_id\": 0", "\"is_decoder\": true"),
-                ": expected is_decoder false, found true (hint: other variants of BERT are not \
+                ": expected is_decoder false, found true (hint: other variants of these encoders are not \
                  supported)",
             ),
             (

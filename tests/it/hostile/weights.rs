@@ -160,7 +160,7 @@ fn safetensors_files() {
             (
                 Weights(|h| rename(h, "classifier.bias", "cls.bias")),
                 ": expected a tensor classifier.bias, found none of that name (hint: the file \
-                 must hold a BERT with the sizes of its config.json)",
+                 must hold a model of the kind and the sizes of its config.json)",
             ),
             (
                 Weights(|h| rename(h, "classifier.weight", "cls.weight")),
