@@ -190,13 +190,20 @@ impl Report {
 }
 
 /// The matrices of a layer in the order of the computation, with short headings.
-const ORDER: [(&str, &str); 6] = [
+const ORDER: [(&str, &str); 12] = [
     ("attention.self.query", "query"),
     ("attention.self.key", "key"),
     ("attention.self.value", "value"),
     ("attention.output.dense", "attn.out"),
     ("intermediate.dense", "ffn.in"),
     ("output.dense", "ffn.out"),
+    // DistilBERT's.
+    ("attention.q_lin", "query"),
+    ("attention.k_lin", "key"),
+    ("attention.v_lin", "value"),
+    ("attention.out_lin", "attn.out"),
+    ("ffn.lin1", "ffn.in"),
+    ("ffn.lin2", "ffn.out"),
 ];
 
 fn percent<'a>(rows: impl Iterator<Item = &'a MatrixReport>) -> f64 {
@@ -285,7 +292,7 @@ mod tests {
     #[test]
     fn the_table_fits_80_columns() {
         let table = Report { seconds: 99_999.0, ..report(Pruner::Platon, 0.2, 99_999) }.table();
-        let six = (0..6).map(|n| MatrixReport {
+        let six = (6..12).map(|n| MatrixReport {
             layer: Some(n),
             matrix: ORDER[n].0.into(),
             weights: 1,

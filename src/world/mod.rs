@@ -35,6 +35,8 @@ use crate::error::{Error, Result};
 const WRITING: u32 = 10;
 /// How long they wait for one that prepares data or downloads it.
 const PREPARING: Duration = Duration::from_secs(4 * 3600);
+/// How much longer than for gradients ranks wait for each other's words.
+const FIRST: Duration = Duration::from_secs(1);
 
 /// All ranks of a run, seen from one of them; a run of one process is alone in it.
 #[derive(Clone)]
@@ -289,7 +291,8 @@ impl World {
             At::Saved | At::End => patience * WRITING,
             _ => patience,
         };
-        let words = shared.link.exchange(&word.to_bytes(), patience);
+        // A rank that waits elsewhere for the same silent one gives up first, and says so.
+        let words = shared.link.exchange(&word.to_bytes(), patience + FIRST);
         let words = words.map_err(|lost| self.lost(lost, patience))?;
         let words: Vec<_> = words.iter().map(|bytes| Word::from_bytes(bytes)).collect();
         if word.at == At::Gradients {

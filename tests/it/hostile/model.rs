@@ -117,7 +117,7 @@ fn configurations() {
             (
                 Planted(remove),
                 ": cannot read: No such file or directory .. (hint: name a folder that holds a \
-                 Hugging Face BERT checkpoint)",
+                 Hugging Face checkpoint)",
             ),
             (Planted(folder_instead), ": cannot read: Is a directory"),
             (Planted(loop_instead), ": cannot read: Too many levels of symbolic links"),
