@@ -26,6 +26,8 @@ for n in 1 2; do
     ip -n platon$n addr add 10.9.0.$n/24 dev cable
     ip -n platon$n link set lo up
     ip -n platon$n link set cable up
+    # Where mpirun has sent its daemon something that does not arrive, keep-alives do not count.
+    ip netns exec platon$n sysctl -qw net.ipv4.tcp_retries2=5
 done
 
 # What mpirun starts its daemon on the other machine with: HOST COMMAND...
