@@ -105,6 +105,8 @@ where
         criterion: criterion.init(),
         // Falls from update 5 on, and is at its end from update 12 on.
         schedule: RatioSchedule::new((1.0, 0.5), 4, 1, 1, 4, 16).unwrap(),
+        groups: Vec::new(),
+        keep_zeros: false,
         max_grad_norm: Some(1.0),
         max_tensor_norm: None,
         counting: Counting::default(),
