@@ -65,7 +65,7 @@ pub enum NumberOrAuto {
     Auto,
 }
 
-/// The word of [`NumberOrAuto`].
+/// The word for a number that is yet to be found.
 pub const AUTO: &str = "auto";
 
 impl Serialize for NumberOrAuto {
