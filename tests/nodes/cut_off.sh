@@ -45,7 +45,7 @@ launch() {
     timeout 900 ip netns exec platon1 unshare --uts sh -c "hostname machine1; exec mpirun --quiet --bind-to none \
         --host $network.1:1,$network.2:1 --mca plm_rsh_agent $work/agent --mca btl tcp,self \
         --mca btl_tcp_if_include $network.0/24 --mca oob_tcp_if_include $network.0/24 \
-        --mca oob_tcp_keepalive_time 5 --mca oob_tcp_keepalive_intvl 2 --mca oob_tcp_keepalive_probes 2 \
+        --mca oob_tcp_keepalive_time 10 --mca oob_tcp_keepalive_intvl 5 --mca oob_tcp_keepalive_probes 2 \
         -n 2 $platon $*"
 }
 train="train demo --no-tui --max-steps 500 --warmup-steps 40 --save-per-updates 50 --save-per-updates-on"
