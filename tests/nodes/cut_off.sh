@@ -76,7 +76,7 @@ wait $! || code=$?
 echo "cut off: ended with $code after $((SECONDS - begun)) s: $(grep '^error: ' cut.log)"
 [[ $code != 0 ]] # the rank's own, or what mpirun says of its lost daemon
 ip -n platon1 link set cable up
-launch "resume cut --no-tui" >resumed.log 2>&1
+launch "resume cut --no-tui" >resumed.log 2>&1 || { cat resumed.log && exit 1; }
 grep 'going on after update' resumed.log
 cmp whole/model/model.safetensors cut/model/model.safetensors
 echo "resumed: the same bits as undisturbed"
