@@ -1,9 +1,8 @@
 //! From a checkpoint's tensors to the weights that the sparse engine packs.
 
-use crate::activation::Activation;
 use crate::bert::compact::CompactTensor;
 use crate::bert::weights::{StoredTensor, Tensors};
-use crate::bert::{BertConfig, Family, names};
+use crate::bert::{BertConfig, names};
 use crate::error::Result;
 use crate::sparse::Rows;
 use crate::sparse::rowwise::Norm;
@@ -12,22 +11,14 @@ use crate::sparse::weights::{Embeddings, Head, Layer, Linear, Table};
 /// A model's tensors, taken one by one.
 pub struct Source {
     tensors: Tensors,
-    family: &'static Family,
     hidden: usize,
-    activation: Activation,
     epsilon: f32,
 }
 
 impl Source {
     /// Those of a model of this configuration.
     pub fn new(tensors: Tensors, bert: &BertConfig) -> Self {
-        Self {
-            tensors,
-            family: bert.family,
-            hidden: bert.hidden_size,
-            activation: bert.hidden_act,
-            epsilon: bert.layer_norm_eps as f32,
-        }
+        Self { tensors, hidden: bert.hidden_size, epsilon: bert.layer_norm_eps as f32 }
     }
 
     /// Takes the embeddings.
@@ -63,7 +54,7 @@ impl Source {
     pub fn head(&mut self, outputs: usize) -> Result<Head> {
         let hidden = self.hidden;
         let dense = self.linear("heads.0.dense", [hidden, hidden])?;
-        let activation = self.family.head.activation;
+        let activation = self.tensors.family.head.activation;
         Ok(Head { dense, activation, output: self.linear("heads.0.output", [outputs, hidden])? })
     }
 
@@ -84,7 +75,7 @@ impl Source {
             output: self.linear(&module("attention.output"), [hidden, hidden])?,
             attention_norm: self.norm(&module("attention.layer_norm"), hidden)?,
             intermediate: self.linear(&module("intermediate"), [neurons, hidden])?,
-            activation: self.activation,
+            activation: bert.hidden_act,
             feed_forward: self.linear(&module("output"), [hidden, neurons])?,
             norm: self.norm(&module("layer_norm"), hidden)?,
         })
@@ -93,13 +84,13 @@ impl Source {
     /// The parameter with this path of fields, of this shape.
     fn take(&mut self, path: &str, shape: &[usize]) -> Result<StoredTensor> {
         let path: Vec<String> = path.split('.').map(str::to_string).collect();
-        self.tensors.take(&names::hf_name(self.family, &path), shape)
+        self.tensors.take(&names::hf_name(self.tensors.family, &path), shape)
     }
 
     /// The same where it is not expanded.
     fn compact(&mut self, path: &str, shape: [usize; 2]) -> Option<CompactTensor> {
         let path: Vec<String> = path.split('.').map(str::to_string).collect();
-        let tensor = self.tensors.compact.remove(&names::hf_name(self.family, &path))?;
+        let tensor = self.tensors.compact.remove(&names::hf_name(self.tensors.family, &path))?;
         (tensor.shape == shape).then_some(tensor)
     }
 

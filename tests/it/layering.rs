@@ -22,20 +22,7 @@ const ALLOWED: [(&str, &[&str]); 29] = [
     ("optim", &["kernels"]),
     ("pruning", &["error", "kernels"]),
     ("sparse", &["activation"]),
-    (
-        "infer",
-        &[
-            "activation",
-            "bert",
-            "error",
-            "files",
-            "glue",
-            "kernels",
-            "metrics",
-            "sparse",
-            "submission",
-        ],
-    ),
+    ("infer", &["bert", "error", "files", "glue", "kernels", "metrics", "sparse", "submission"]),
     (
         "run",
         &[
