@@ -270,6 +270,7 @@ fn batch_assembly(bencher: Bencher) {
         token_id: vec![7; 53],
         type_id: vec![0; 53],
         attention_mask: vec![1; 53],
+        softlabel: Vec::new(),
     };
     let samples = vec![sample; 32];
     bencher

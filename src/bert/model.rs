@@ -173,7 +173,42 @@ impl<B: ModelKernels> BertClassifier<B> {
         head: usize,
         pass: Pass,
     ) -> Tensor<B, 2> {
-        let first = self.bert.forward(ids, sequences, Queries::First, pass); // [batch, hidden]
+        self.answer(self.bert.embeddings.forward(ids, pass), sequences, head, pass)
+    }
+
+    /// The same with these word vectors instead of those of the table.
+    ///
+    /// # Shapes
+    /// - `words`: `[rows, embedding width]`
+    /// - `ids`, output: as of [`forward`](Self::forward)
+    pub fn forward_words(
+        &self,
+        words: Tensor<B, 2>,
+        ids: TokenIds<B>,
+        sequences: &Sequences,
+        head: usize,
+        pass: Pass,
+    ) -> Tensor<B, 2> {
+        let embedded = self.bert.embeddings.forward_words(words, ids, pass);
+        self.answer(embedded, sequences, head, pass)
+    }
+
+    /// The word vectors of these tokens: `[rows, embedding width]`.
+    pub fn words(&self, ids: &TokenIds<B>) -> Tensor<B, 2> {
+        self.bert.embeddings.word_embeddings.weight.val().select(0, ids.word.clone())
+    }
+
+    /// # Shapes
+    /// - `embedded`: `[rows, hidden]`
+    /// - output: `[batch, outputs]`
+    fn answer(
+        &self,
+        embedded: Tensor<B, 2>,
+        sequences: &Sequences,
+        head: usize,
+        pass: Pass,
+    ) -> Tensor<B, 2> {
+        let first = self.bert.encode(embedded, sequences, Queries::First, pass); // [batch, hidden]
         match self.heads.get(head) {
             Some(head) => head.forward(first, pass),
             // Nobody takes it for an answer, and as a loss it ends a run.
@@ -201,7 +236,21 @@ impl<B: ModelKernels> Bert<B> {
         wanted: Queries,
         pass: Pass,
     ) -> Tensor<B, 2> {
-        let mut hidden = self.embeddings.forward(ids, pass);
+        self.encode(self.embeddings.forward(ids, pass), sequences, wanted, pass)
+    }
+
+    /// The same of tokens that are embedded already.
+    ///
+    /// # Shapes
+    /// - `hidden`: `[rows, hidden]`
+    /// - output: `[rows, hidden]` or `[batch, hidden]`
+    fn encode(
+        &self,
+        mut hidden: Tensor<B, 2>,
+        sequences: &Sequences,
+        wanted: Queries,
+        pass: Pass,
+    ) -> Tensor<B, 2> {
         let last = self.encoder.len().saturating_sub(1);
         for (n, layer) in self.encoder.iter().enumerate() {
             let wanted = if n == last { wanted } else { Queries::All };
@@ -234,8 +283,21 @@ impl<B: ModelKernels> Embeddings<B> {
     /// # Shapes
     /// - `ids`: `[rows]` each
     /// - output: `[rows, hidden]`
-    fn forward(&self, mut ids: TokenIds<B>, pass: Pass) -> Tensor<B, 2> {
-        let word = self.word_embeddings.weight.val();
+    fn forward(&self, ids: TokenIds<B>, pass: Pass) -> Tensor<B, 2> {
+        self.sum(self.word_embeddings.weight.val(), ids, pass)
+    }
+
+    /// # Shapes
+    /// As [`BertClassifier::forward_words`].
+    fn forward_words(&self, words: Tensor<B, 2>, ids: TokenIds<B>, pass: Pass) -> Tensor<B, 2> {
+        let (rows, device) = (words.dims()[0] as i64, words.device());
+        self.sum(words, TokenIds::<B> { word: Tensor::arange(0..rows, &device), ..ids }, pass)
+    }
+
+    /// # Shapes
+    /// - `word`: the vectors that the ids of words stand for
+    /// - output: `[rows, hidden]`
+    fn sum(&self, word: Tensor<B, 2>, mut ids: TokenIds<B>, pass: Pass) -> Tensor<B, 2> {
         let segment = match &self.token_type_embeddings {
             Some(table) => table.weight.val(),
             // All are of the one type that adds nothing.

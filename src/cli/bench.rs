@@ -137,6 +137,7 @@ fn sample(number: usize, tokens: usize, bert: &BertConfig) -> Sample {
         token_id: (0..tokens).map(id).collect(),
         type_id: vec![0; tokens],
         attention_mask: vec![1; tokens],
+        softlabel: Vec::new(),
     }
 }
 

@@ -24,7 +24,6 @@ const PADDING: &str =
     "leave it out: padding is never computed on CPUs, and is the shortest possible on GPUs";
 const DISTRIBUTED: &str = "leave it out: `mpirun -n 4 platon train TASK` starts four processes, of a \
      platon built with `--features mpi`; --multi-gpu-on gives one process all GPUs";
-const LATER: &str = "this is not there yet; leave it out";
 const HEAD: &str = "leave it out: the head is the original's default one";
 const MASKED: &str = "leave it out: platon fine-tunes on GLUE's tasks and learns no language model";
 const ANSWERS: &str =
@@ -67,7 +66,6 @@ const REFUSED: &[Refused] = &[
     refused("--multi-step-lr", RATES),
     refused("--lr-gamma", RATES),
     refused("--scheduler-type", RATES),
-    unless("--mkd-opt", "0", LATER),
     unless("--mix-opt", "0", "it mixes several training sets, which are not there yet"),
     unless("--ratio", "0", "it mixes several training sets, which are not there yet"),
     refused("--answer-mem-drop-p", ANSWERS),
@@ -80,15 +78,7 @@ const REFUSED: &[Refused] = &[
     refused("--name", "use --output-dir, which names the run"),
     refused("--debug", NOTHING),
     refused("--save-record", "use --tensorboard, which has the remaining share of each matrix"),
-    refused("--adv-train", LATER),
-    refused("--adv-opt", LATER),
-    refused("--adv-norm-level", LATER),
-    refused("--adv-p-norm", LATER),
-    refused("--adv-alpha", LATER),
-    refused("--adv-k", LATER),
-    refused("--adv-step-size", LATER),
-    refused("--adv-noise-var", LATER),
-    refused("--adv-epsilon", LATER),
+    unless("--adv-opt", "0", NOTHING),
 ];
 
 /// The original's `--backend` names a library for several processes.

@@ -88,7 +88,11 @@ fn train(args: &TrainArgs, world: &World, printer: &Printer) -> Result<u8> {
     let folder = place.folder(|| run_folder(&config));
     let folder = world.agree(At::Ready, folder)?;
     let path = folder.path().to_string_lossy().into_owned();
-    let config = config.with([("output_dir", path.into())])?;
+    let mut config = config.with([("output_dir", path.into())])?;
+    if is_self(&config) {
+        let teacher = folder.teacher().path().to_string_lossy().into_owned();
+        config = config.with([("teacher", teacher.into())])?;
+    }
     let begun = begin(&config, &folder, args, world, printer);
     // A run that could not even start leaves no empty folder; a filled one stays.
     begun.inspect_err(|_| folder.remove_if_empty())
@@ -128,6 +132,11 @@ fn settings(args: &TrainArgs, printer: Option<&Printer>) -> Result<RunConfig> {
         Some(rate) => config.with([("dropout_p", rate.into())]),
         None => Ok(config),
     }
+}
+
+/// Whether the run is to train its teacher itself.
+fn is_self(config: &RunConfig) -> bool {
+    config.objective().teacher.as_deref() == Some(Path::new("self"))
 }
 
 /// Takes a run folder for the model in it.

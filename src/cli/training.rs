@@ -16,7 +16,9 @@ use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::files::write_whole;
 use crate::kernels::TrainingBackend;
+use crate::pruning::Pruner;
 use crate::run::{Outcome, RunFolder, StoppedBy};
+use crate::train::teacher::{Progress, has_own_teacher, teach};
 use crate::train::terminal;
 use crate::train::{Console, Plan, Start, train};
 use crate::world::{At, World};
@@ -92,9 +94,54 @@ pub fn go_on(
         return Ok(0);
     }
     let lock = folder.lock()?;
+    let code = own_teacher(&config, &folder, no_tui, world, printer)?;
+    if code != 0 {
+        return Ok(code);
+    }
     let find = || Start::find(&folder, &lock, &config, true);
-    let start = handed_on(world, &folder, find, Start::files)?;
+    let files = |start: &Start| {
+        let answers = Some(folder.teacher_answers()).filter(|path| path.is_file());
+        Ok(start.files()?.into_iter().chain(answers).collect())
+    };
+    let start = handed_on(world, &folder, find, files)?;
     work(&config, &folder, no_tui, start, world, printer)
+}
+
+/// Trains the teacher that the run in `folder` is to have of its own, where there is none yet: the
+/// same model, with the same settings, without pruning. The exit code.
+fn own_teacher(
+    config: &RunConfig,
+    folder: &RunFolder,
+    no_tui: bool,
+    world: &World,
+    printer: &Printer,
+) -> Result<u8> {
+    let teacher = folder.teacher();
+    if !has_own_teacher(config) || teacher.is_finished() {
+        return Ok(0);
+    }
+    if !world.is_alone() {
+        let (expected, found) = ("one process for a teacher of the run's own", world.size());
+        return Err(Error::value("teacher", expected, found)
+            .hint("train it first, with --pruner none, and name its run"));
+    }
+    printer.log(&format!("the teacher comes first: {}", teacher.path().display()));
+    let path = teacher.path().to_string_lossy().into_owned();
+    let config = config.with([
+        ("pruner", Pruner::None.name().into()),
+        ("keep_zeros", false.into()),
+        ("teacher", "".into()),
+        ("output_dir", path.into()),
+    ])?;
+    let code = if teacher.config().is_file() {
+        go_on(teacher.path(), &Table::new(), &|_| Ok(()), no_tui, world, printer)?
+    } else {
+        start(&config, &RunFolder::new_at(teacher.path())?, no_tui, world, printer)?
+    };
+    if code != 0 || !teacher.is_finished() {
+        printer.log(&format!("the run itself: platon resume {}", folder.path().display()));
+    }
+    Ok(code)
 }
 
 /// Starts a run.
@@ -109,9 +156,15 @@ pub fn start(
     // First of all, so that the run can be gone on with from now on, wherever that is.
     let written = config.absolute()?.to_table()?.to_string();
     write_whole(&folder.config(), written.as_bytes())?;
-    let start = Start::find(folder, &lock, config, false)?;
-    work(config, folder, no_tui, start, world, printer).inspect_err(|_| {
-        if !folder.has_begun() {
+    let begun = own_teacher(config, folder, no_tui, world, printer).and_then(|code| match code {
+        0 => {
+            let start = Start::find(folder, &lock, config, false)?;
+            work(config, folder, no_tui, start, world, printer)
+        }
+        code => Ok(code),
+    });
+    begun.inspect_err(|_| {
+        if !folder.has_begun() && !folder.teacher().has_begun() {
             folder.remove_unbegun();
         }
     })
@@ -157,7 +210,15 @@ impl Job for TrainJob<'_> {
 
     fn run<B: TrainingBackend>(self, device: B::Device) -> Result<u8> {
         let Self { config, folder, dashboard, start, world, printer } = self;
-        let planned = world.in_turn(|| plan(config, start.needs_weights(), printer))?;
+        let (mut plan, checkpoint) =
+            world.in_turn(|| plan(config, start.needs_weights(), printer))?;
+        let bars = PrepareBars::new(printer, false);
+        let bar = SlowBar::default();
+        let progress = Progress {
+            prepared: &|event| bars.show(event),
+            answered: &|done, of| bar.show(done, of),
+        };
+        teach::<B>(&mut plan, config, folder, &device, world, &progress)?;
         let interrupter = Interrupter::new();
         stop_on_signals(&interrupter, dashboard)?;
         let lines = Printer::new();
@@ -168,7 +229,7 @@ impl Job for TrainJob<'_> {
         let console = Console { lines, evaluated, dashboard, interrupter, world };
         let devices = devices::<B>(&device, config.run().multi_gpu_on)?;
         let dir = folder.path().display();
-        match train::<B>(config, folder, planned, &devices, console, start)? {
+        match train::<B>(config, folder, (plan, checkpoint), &devices, console, start)? {
             Outcome::Finished(report) => {
                 printer.data(&report.table())?;
                 printer.data(&format!("{:<11} {dir}", "run"))?;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::de::{DeserializeOwned, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::BackendName;
+use super::{BackendName, NoiseNorm};
 use crate::kernels::Precision;
 use crate::optim::{OptimizerName, Schedule};
 use crate::pruning::{Pattern, Pruner};
@@ -46,7 +46,7 @@ macro_rules! written {
 }
 
 written! {
-    Text: String, BackendName, OptimizerName, Precision, Pruner, Schedule;
+    Text: String, BackendName, NoiseNorm, OptimizerName, Precision, Pruner, Schedule;
     Path: PathBuf;
     Whole: usize, u64;
     Signed: i64;
@@ -170,6 +170,10 @@ range!(
 range!(
     /// A share that is never all.
     Share(f64): "a number in [0, 1)", value => (0.0..1.0).contains(&value)
+);
+range!(
+    /// A share.
+    Fraction(f64): "a number in [0, 1]", value => (0.0..=1.0).contains(&value)
 );
 range!(
     /// A number above 0.

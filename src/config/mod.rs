@@ -4,6 +4,7 @@
 mod declare;
 mod forms;
 mod layer;
+mod noise;
 pub mod recipes;
 mod settings;
 
@@ -13,7 +14,10 @@ use toml::{Table, Value};
 pub use declare::{Flag, Setting};
 pub use forms::{AUTO, Kind};
 pub use layer::Layer;
-pub use settings::{Data, FREE, Logging, Model, Optimisation, Own, Pruning, Run, SETTINGS};
+pub use noise::NoiseNorm;
+pub use settings::{
+    Data, FREE, Logging, Model, Objective, Optimisation, Own, Pruning, Run, SETTINGS,
+};
 
 use self::settings::Groups;
 use crate::error::{Error, Result};
@@ -195,6 +199,11 @@ impl RunConfig {
         &self.0.pruning
     }
 
+    /// What an update minimises besides the distance from the labels.
+    pub fn objective(&self) -> &Objective {
+        &self.0.objective
+    }
+
     /// How weights are updated.
     pub fn optimisation(&self) -> &Optimisation {
         &self.0.optimisation
@@ -278,6 +287,11 @@ impl RunConfig {
             let other = if *from_scratch { "from_scratch" } else { "model_ckpt" };
             return Err(Error::value("keep_head", "the head of init_checkpoint", other)
                 .hint(format!("leave {other} or keep_head away")));
+        }
+        let Objective { teacher, mkd_opt, .. } = self.objective();
+        if teacher.is_some() && *mkd_opt > 0 {
+            return Err(Error::value("mkd_opt", "0 where there is a teacher", mkd_opt)
+                .hint("both would give each sample a target: leave one of them away"));
         }
         let shares = [self.pruning().initial_warmup_share, self.pruning().final_warmup_share];
         let shares: f64 = shares.iter().flatten().sum();

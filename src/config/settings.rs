@@ -5,12 +5,13 @@ use std::path::PathBuf;
 
 use toml::Table;
 
-use super::BackendName;
 use super::declare::{self, Flag, Setting, settings};
 use super::forms::{
-    Any, AtLeast1, AutoIsNone, Bound, EmptyIsNone, Form, MinusOneIsAll, NotNegative, NumberOrAuto,
-    OptionalShare, OptionalText, Patterns, Positive, Ratios, Share, Written, ZeroIsNone,
+    Any, AtLeast1, AutoIsNone, Bound, EmptyIsNone, Form, Fraction, MinusOneIsAll, NotNegative,
+    NumberOrAuto, OptionalShare, OptionalText, Patterns, Positive, Ratios, Share, Written,
+    ZeroIsNone,
 };
+use super::{BackendName, NoiseNorm};
 use crate::error::{Error, Result};
 use crate::glue::own::labels::{Target, class_name};
 use crate::glue::own::{Files, Value};
@@ -132,6 +133,36 @@ settings! {
         keep_zeros: Any<bool> = false;
     }
 
+    /// What an update minimises besides the distance from the labels.
+    Objective in "Objective" {
+        /// Model whose answers are learnt from: a run, a Hugging Face folder with a classifier for the
+        /// task, or self for the same model, which is then first trained without pruning.
+        teacher: EmptyIsNone = PathBuf::new();
+        /// Weight of the distance from the teacher's answers, in [0, 1]; the labels have the rest.
+        distill_weight: Fraction = 1.0;
+        /// Divides the logits of classes before they are compared with the teacher's.
+        distill_temperature: Positive = 2.0;
+        /// Learn from the field softlabel of encoded samples too, if above 0: by the squared distance
+        /// of the logits from it.
+        mkd_opt: Any<usize> = 0;
+        /// Learn to answer alike where noise is added to the word vectors (SMART).
+        adv_train: Any<bool> = false;
+        /// Weight of that.
+        adv_alpha: NotNegative = 1.0;
+        /// How often the noise is moved to where the answers change more.
+        adv_k: Any<usize> = 1;
+        /// By how much of its gradient.
+        adv_step_size: NotNegative = 1e-5;
+        /// Standard deviation of the noise at first.
+        adv_noise_var: NotNegative = 1e-5;
+        /// What the noise is divided by: inf for its largest value, l2 for its length, l1 for its signs.
+        adv_p_norm: Any<NoiseNorm> = NoiseNorm::Inf;
+        /// Of each token by itself with 0, above that of each text.
+        adv_norm_level: Any<usize> = 0;
+        /// Added to what the noise is divided by.
+        adv_epsilon: Positive = 1e-6;
+    }
+
     /// How weights are updated.
     Optimisation in "Optimisation" {
         /// What updates the weights: adamax, adam, adamw, radam or sgd.
@@ -240,6 +271,7 @@ pub(super) struct Groups {
     pub own: Own,
     pub model: Model,
     pub pruning: Pruning,
+    pub objective: Objective,
     pub optimisation: Optimisation,
     pub logging: Logging,
     pub run: Run,
@@ -253,6 +285,7 @@ impl Groups {
             own: Own::read(table)?,
             model: Model::read(table)?,
             pruning: Pruning::read(table)?,
+            objective: Objective::read(table)?,
             optimisation: Optimisation::read(table)?,
             logging: Logging::read(table)?,
             run: Run::read(table)?,
@@ -265,6 +298,7 @@ impl Groups {
         self.own.write(table)?;
         self.model.write(table)?;
         self.pruning.write(table)?;
+        self.objective.write(table)?;
         self.optimisation.write(table)?;
         self.logging.write(table)?;
         self.run.write(table)

@@ -52,6 +52,9 @@ pub struct Batch<B: Backend> {
     pub places: Vec<usize>,
     /// The labels, on the host.
     pub labels: Vec<Label>,
+    /// What other models answer, sample after sample, on the host: `[batch, outputs]`; empty where
+    /// not all samples have such an answer.
+    pub soft: Vec<f32>,
 }
 
 /// The part of each batch that one of several processes takes.
@@ -119,6 +122,11 @@ impl<B: Backend> Batch<B> {
             padded_to,
             places: Vec::new(),
             labels: samples.iter().map(|s| s.label).collect(),
+            soft: if samples.iter().all(|s| !s.softlabel.is_empty()) {
+                samples.iter().flat_map(|s| s.softlabel.iter().copied()).collect()
+            } else {
+                Vec::new()
+            },
         }
     }
 }

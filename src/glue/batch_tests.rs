@@ -16,6 +16,7 @@ mod loaders {
             token_id: vec![100 + n; tokens],
             type_id: vec![1; tokens],
             attention_mask: vec![1; tokens],
+            softlabel: Vec::new(),
         }
     }
 

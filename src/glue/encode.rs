@@ -226,6 +226,7 @@ impl Encoder {
                 .iter()
                 .map(|m| u8::from(*m > 0))
                 .collect(),
+            softlabel: Vec::new(),
         })
     }
 

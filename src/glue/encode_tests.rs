@@ -41,6 +41,7 @@ fn a_pair_is_marked_and_typed() {
         token_id: vec![2, 7, 8, 5, 3, 6, 1, 3],
         type_id: vec![0, 0, 0, 0, 0, 1, 1, 1],
         attention_mask: vec![1; 8],
+        softlabel: Vec::new(),
     };
     assert_eq!(samples, [expected]);
     assert_eq!(ids(&encoder, "a", None, 512), [2, 5, 3]);

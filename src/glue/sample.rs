@@ -27,11 +27,14 @@ pub struct Sample {
     pub type_id: Vec<u8>,
     /// 1 for every token to attend to.
     pub attention_mask: Vec<u8>,
+    /// What another model answers, to be learnt from: a logit for each class, or a score; empty where
+    /// there is no such answer.
+    pub softlabel: Vec<f32>,
 }
 
 impl Serialize for Sample {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        let mut line = serializer.serialize_struct("Sample", 5)?;
+        let mut line = serializer.serialize_struct("Sample", 6)?;
         line.serialize_field("uid", &self.uid)?;
         match self.label {
             Label::Class(class) => line.serialize_field("label", &class)?,
@@ -40,6 +43,9 @@ impl Serialize for Sample {
         line.serialize_field("token_id", &self.token_id)?;
         line.serialize_field("type_id", &self.type_id)?;
         line.serialize_field("attention_mask", &self.attention_mask)?;
+        if !self.softlabel.is_empty() {
+            line.serialize_field("softlabel", &self.softlabel)?;
+        }
         line.end()
     }
 }
@@ -72,6 +78,8 @@ struct Line {
     type_id: Vec<u8>,
     /// The original writes it and never reads it.
     attention_mask: Option<Vec<u8>>,
+    #[serde(default)]
+    softlabel: Vec<f32>,
 }
 
 /// Some programs write a number.
@@ -143,8 +151,8 @@ fn parse(task: &Task, labelled: bool, line: &str) -> Result<Sample, (String, Str
     if line.trim_start().starts_with('[') {
         return Err(("a JSON sample".to_owned(), "invalid type: sequence".to_owned()));
     }
-    let Line { uid, label, token_id, type_id, attention_mask } = serde_json::from_str(line)
-        .map_err(|e| {
+    let Line { uid, label, token_id, type_id, attention_mask, softlabel } =
+        serde_json::from_str(line).map_err(|e| {
             // serde_json counts lines within the text it was given, which is one line here.
             let reason = e.to_string();
             let reason = reason.split(" at line ").next().unwrap_or(&reason);
@@ -172,11 +180,18 @@ fn parse(task: &Task, labelled: bool, line: &str) -> Result<Sample, (String, Str
         None => dummy(task),
         Some(label) => known_label(task, &label).map_err(|e| (e, label.to_string()))?,
     };
+    let outputs = task.outputs();
+    if !softlabel.is_empty() && softlabel.len() != outputs {
+        return Err((format!("softlabel of {outputs} numbers"), softlabel.len().to_string()));
+    }
+    if let Some(other) = softlabel.iter().find(|value| !value.is_finite()) {
+        return Err(("finite numbers in softlabel".to_owned(), other.to_string()));
+    }
     let uid = match uid {
         Uid::Text(text) => text,
         Uid::Number(number) => number.to_string(),
     };
-    Ok(Sample { uid, label, token_id, type_id, attention_mask })
+    Ok(Sample { uid, label, token_id, type_id, attention_mask, softlabel })
 }
 
 /// The label that a number stands for, or what was expected.
@@ -213,6 +228,7 @@ mod tests {
             token_id: vec![101, 7, 102],
             type_id: vec![0, 0, 1],
             attention_mask: vec![1, 1, 1],
+            softlabel: Vec::new(),
         }
     }
 
@@ -257,6 +273,7 @@ mod tests {
                     token_id: tokens.iter().map(|t| t.0).collect(),
                     type_id: tokens.iter().map(|t| t.1).collect(),
                     attention_mask: (0..).zip(&tokens).map(|(n, t)| if n == 0 { 1 } else { t.2 }).collect(),
+                    softlabel: vec![score / 7.0; task(name).unwrap().outputs()],
                 }];
                 write_samples(&path, &before);
                 prop_assert_eq!(read_samples(task(name).unwrap(), true, &path).unwrap(), before);

@@ -106,7 +106,7 @@ impl Words {
         }
         let attention_mask = vec![1; token_id.len()];
         let (uid, label) = (row.uid.clone(), row.label);
-        Some(Sample { uid, label, token_id, type_id, attention_mask })
+        Some(Sample { uid, label, token_id, type_id, attention_mask, softlabel: Vec::new() })
     }
 }
 

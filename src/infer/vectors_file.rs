@@ -11,6 +11,9 @@ use safetensors::tensor::{Metadata, TensorInfo};
 use crate::error::{Error, Result};
 use crate::files::{make_parent, write_with};
 
+/// The name of the tensor.
+pub const TENSOR: &str = "vectors";
+
 /// A safetensors file with the tensor `vectors`, `[rows, width]`, that is to appear whole or not at
 /// all. Its first bytes tell the number of rows: until that is known, the values wait on the same
 /// disk in a file without a name, which is gone when the program is, however it ends.
@@ -76,7 +79,7 @@ fn header(
 ) -> Result<Vec<u8>, safetensors::SafeTensorError> {
     let data_offsets = (0, count * size_of::<f32>());
     let info = TensorInfo { dtype: Dtype::F32, shape: vec![rows, width], data_offsets };
-    let header = Metadata::new(Some(metadata), vec![("vectors".to_owned(), info)])?;
+    let header = Metadata::new(Some(metadata), vec![(TENSOR.to_owned(), info)])?;
     let mut text = serde_json::to_vec(&header)?;
     // The values begin at a multiple of 8.
     text.resize(text.len().next_multiple_of(8), b' ');

@@ -3,7 +3,7 @@
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 use std::sync::{Mutex, PoisonError};
 
-use burn::tensor::activation::{relu, sigmoid, softmax, tanh};
+use burn::tensor::activation::{sigmoid, softmax, tanh};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Distribution, FloatDType, IndexingUpdateOp, Int, Tensor, TensorData};
 
@@ -111,8 +111,10 @@ pub fn activate<B: Backend>(
         Activation::Gelu => gelu(x, keep),
         Activation::GeluTanh => gelu_tanh(x, keep),
         Activation::Relu => {
-            let slope = keep.then(|| x.clone().greater_elem(0.0).float());
-            (relu(x), slope)
+            // Without booleans, which on CUDA may be fused with a product that cannot hold them.
+            let y = (x.clone() + x.abs()).mul_scalar(0.5);
+            let slope = keep.then(|| y.clone().sign());
+            (y, slope)
         }
         Activation::Silu => {
             let s = sigmoid(x.clone());

@@ -18,10 +18,23 @@ const CHECKPOINTS: &str = "checkpoint";
 const LOCK: &str = "lock";
 const HUGGING_FACE: &str = "export-hf";
 const SPARSE: &str = "model-sparse.safetensors";
+const TEACHER: &str = "teacher";
+const TEACHER_ANSWERS: &str = "teacher-answers.safetensors";
 
 /// The names that a run gives itself, so that no setting may give them to anything else.
-pub const OWN_NAMES: [&str; 9] =
-    [CONFIG, POINTS, REPORT, MODEL, BEST, CHECKPOINTS, LOCK, HUGGING_FACE, SPARSE];
+pub const OWN_NAMES: [&str; 11] = [
+    CONFIG,
+    POINTS,
+    REPORT,
+    MODEL,
+    BEST,
+    CHECKPOINTS,
+    LOCK,
+    HUGGING_FACE,
+    SPARSE,
+    TEACHER,
+    TEACHER_ANSWERS,
+];
 
 /// The folder of one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,7 +117,7 @@ impl RunFolder {
     /// holds something else.
     pub fn remove_unbegun(&self) {
         // Best effort: what kept the run from beginning is the error to report.
-        for file in [CONFIG, LOCK] {
+        for file in [CONFIG, LOCK, TEACHER_ANSWERS] {
             let _ = fs::remove_file(self.0.join(file));
         }
         self.remove_if_empty();
@@ -160,6 +173,16 @@ impl RunFolder {
     /// Where the model is exported to as a sparse file.
     pub fn sparse(&self) -> PathBuf {
         self.0.join(SPARSE)
+    }
+
+    /// The run of a teacher of the run's own.
+    pub fn teacher(&self) -> Self {
+        Self(self.0.join(TEACHER))
+    }
+
+    /// A teacher's answers to the training samples.
+    pub fn teacher_answers(&self) -> PathBuf {
+        self.0.join(TEACHER_ANSWERS)
     }
 
     /// What a setting gave the name `name`: the log, the folder of the events.

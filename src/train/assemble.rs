@@ -10,6 +10,7 @@ use super::checkpointer::read;
 use super::clock::Clock;
 use super::digest::digest_of;
 use super::loss_scale::LossScale;
+use super::objective::Objective;
 use super::plan::Plan;
 use super::start::Start;
 use super::step::{StepContext, Trainee};
@@ -115,6 +116,7 @@ pub(super) fn assemble<B: TrainingBackend>(
         precision,
         loss_scale: loss_scale.clone(),
         world: world.clone(),
+        objective: Objective::new(config),
     };
     let trainee = Trainee::new(net, context);
     let rate = WarmupSchedule {

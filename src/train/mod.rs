@@ -13,7 +13,8 @@ mod gauges;
 pub mod initial;
 #[doc(hidden)]
 pub mod loss_scale;
-mod objective;
+#[doc(hidden)]
+pub mod objective;
 pub mod plan;
 mod renderer;
 mod replicas;
@@ -23,6 +24,7 @@ mod selection;
 mod start;
 #[doc(hidden)]
 pub mod step;
+pub mod teacher;
 pub mod terminal;
 mod update_loop;
 

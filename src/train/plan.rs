@@ -36,6 +36,8 @@ pub struct Plan {
     /// `None` where encoded data came without one.
     pub(super) encoder: Option<Encoder>,
     pub(super) samples: Vec<Sample>,
+    /// Where these stand among all training samples.
+    pub(super) places: Vec<usize>,
     pub(super) dropped: usize,
     pub(super) sets: Vec<EvalSet>,
 }
@@ -98,7 +100,8 @@ impl Plan {
         };
         let options = Options { data_dir: &data_dir, tokenizer };
         let data = Data { task, options, bert: &bert, on_progress };
-        let TrainingSet { samples, dropped } = TrainingSet::read(&data, data_settings.max_seq_len)?;
+        let TrainingSet { samples, places, dropped } =
+            TrainingSet::read(&data, data_settings.max_seq_len)?;
         let wanted = Wanted {
             data_sets: &config.data().test_datasets,
             no_dev: false,
@@ -126,8 +129,18 @@ impl Plan {
         let updates = Updates::new(bins, updates_config);
         let schedule = config.ratio_schedule(updates.total())?.ending_at(updates.last());
         let updates = Arc::new(updates);
-        let plan =
-            Self { task, bert, updates, schedule, selection, encoder, samples, dropped, sets };
+        let plan = Self {
+            task,
+            bert,
+            updates,
+            schedule,
+            selection,
+            encoder,
+            samples,
+            places,
+            dropped,
+            sets,
+        };
         Ok((plan, checkpoint))
     }
 

@@ -14,6 +14,8 @@ use crate::infer::sets::Data;
 pub struct TrainingSet {
     /// The samples.
     pub samples: Vec<Sample>,
+    /// Where they stand among all.
+    pub places: Vec<usize>,
     /// How many more were too long.
     pub dropped: usize,
 }
@@ -26,9 +28,11 @@ impl TrainingSet {
     /// short enough.
     pub fn read(data: &Data, max_tokens: usize) -> Result<Self> {
         let limit = max_tokens.min(data.bert.max_tokens());
-        let mut samples = data.samples(Part::Train)?;
+        let samples = data.samples(Part::Train)?;
         let all = samples.len();
-        samples.retain(|s| s.token_id.len() <= limit);
+        let is_short = |(_, sample): &(usize, Sample)| sample.token_id.len() <= limit;
+        let (places, samples): (Vec<_>, Vec<_>) =
+            samples.into_iter().enumerate().filter(is_short).unzip();
         if samples.is_empty() {
             let name = if limit == max_tokens { "max_seq_len" } else { "max_position_embeddings" };
             return Err(Error::value(
@@ -37,7 +41,7 @@ impl TrainingSet {
                 format!("{all} samples, all of them longer"),
             ));
         }
-        Ok(Self { dropped: all - samples.len(), samples })
+        Ok(Self { dropped: all - samples.len(), samples, places })
     }
 }
 

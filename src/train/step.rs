@@ -10,7 +10,7 @@ use burn_train::{InferenceStep, TrainOutput, TrainStep};
 use super::clock::Clock;
 use super::gauges::{Answered, Shown};
 use super::loss_scale::LossScale;
-use super::objective;
+use super::objective::Objective;
 use super::replicas::{carried, gathered, replica};
 use crate::bert::{BertClassifier, Training};
 use crate::error::Error;
@@ -51,6 +51,8 @@ pub struct StepContext {
     pub loss_scale: Option<LossScale>,
     /// Those that each do a share of every update.
     pub world: World,
+    /// What updates minimise.
+    pub objective: Objective,
 }
 
 impl StepContext {
@@ -170,7 +172,7 @@ impl<B: TrainingBackend> Trainee<B> {
             let noise = if n == 0 { noise } else { mix(noise, u64::MAX - n as u64) };
             let training = Training { noise, precision: self.context.precision };
             let weight = part.labels.len() as f64 / divisor as f64;
-            let loss = objective::loss(&self.net, part, training).mul_scalar(weight);
+            let loss = self.context.objective.loss(&self.net, part, training).mul_scalar(weight);
             let value = loss.clone().inner();
             sum = Some(sum.map_or_else(|| value.clone(), |sum| sum + value.clone()));
             let loss = if factor == 1.0 { loss } else { loss.mul_scalar(factor) };

@@ -62,6 +62,7 @@ fn samples(arrays: &HashMap<String, Array>) -> Vec<Sample> {
             token_id: row("input_ids").iter().map(|v| *v as u32).collect(),
             type_id: row("token_type_ids").iter().map(|v| *v as u8).collect(),
             attention_mask: vec![1; length],
+            softlabel: Vec::new(),
         }
     };
     (0..arrays["labels"].values.len()).map(sample).collect()

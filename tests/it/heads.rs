@@ -62,6 +62,7 @@ fn outputs_of_another_order_answer_in_the_task_s<B: LayerKernels + ModelKernels>
         token_id: ids.row(n)[..*length].iter().map(|v| *v as u32).collect(),
         type_id: types.row(n)[..*length].iter().map(|v| *v as u8).collect(),
         attention_mask: vec![1; *length],
+        softlabel: Vec::new(),
     };
     let samples: Vec<Sample> = lengths.iter().enumerate().map(sample).collect();
     let expected = arrays["logits"].f32();

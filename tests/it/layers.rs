@@ -51,7 +51,8 @@ fn dense_layers_equal_their_default_body<B: LayerKernels>() {
             let (without, none) = B::dense_activated_forward(x.clone(), layer.clone(), f, false);
             let (output, slope) = B::dense_activated_forward(x.clone(), layer, f, true);
             assert!(none.is_none());
-            close([without], [output.clone()], 0.0);
+            // The same bits but on GPUs, where what is computed together may be contracted.
+            close([without], [output.clone()], 5e-9);
             let slope = slope.unwrap();
             (output, B::dense_activated_backward(x, weight, slope, grad, products))
         } else {

@@ -95,6 +95,7 @@ where
         precision,
         loss_scale,
         world: World::alone(),
+        objective: Default::default(),
     };
     Trainee::new(net, context)
 }
@@ -115,6 +116,7 @@ pub fn shares<B: LayerKernels>(
         token_id: (0..3 + n as u32).map(|t| 5 + t * 7 % 50).collect(),
         type_id: vec![0; 3 + n],
         attention_mask: vec![1; 3 + n],
+        softlabel: Vec::new(),
     };
     let samples: Vec<Sample> = (0..SAMPLES).map(sample).collect();
     let filling = if <B as LayerKernels>::PACKS { Filling::Packed } else { Filling::Padded };

@@ -66,6 +66,7 @@ fn inputs<B: Backend>(
             token_id: ids.row(n).iter().map(|v| *v as u32).collect(),
             type_id: types.row(n).iter().map(|v| *v as u8).collect(),
             attention_mask: mask.row(n).iter().map(|v| *v as u8).collect(),
+            softlabel: Vec::new(),
         })
         .collect();
     forward::inputs(Batch::new(samples.iter(), filling, &B::Device::default())).0
@@ -184,6 +185,7 @@ fn a_batch_is_answered_by_its_head<B: LayerKernels + ModelKernels>() {
         token_id: vec![5 + n, 7, 9],
         type_id: vec![0; 3],
         attention_mask: vec![1; 3],
+        softlabel: Vec::new(),
     };
     let samples: Vec<Sample> = (0..2).map(sample).collect();
     let logits = |outputs: &[usize], head| {

@@ -1,25 +1,105 @@
-//! The loss that an update minimises: a sum of terms, a file each.
+//! The loss that an update minimises: a sum of terms, a file each. A new one is a file here, a place
+//! in [`Objective`], and its settings.
 
 mod labels;
+mod smoothness;
+mod softlabel;
+mod teacher;
 
 use burn::tensor::Tensor;
 
+use self::labels::Labels;
+use self::smoothness::Smoothness;
+use self::softlabel::Softlabel;
+use self::teacher::Teacher;
 use crate::bert::{BertClassifier, Pass, Training};
+use crate::config::RunConfig;
 use crate::glue::batch::Batch;
+use crate::glue::tsv::Label;
 use crate::infer::forward::inputs;
-use crate::kernels::TrainingBackend;
+use crate::kernels::operands::TokenIds;
+use crate::kernels::{Sequences, TrainingBackend};
 
-/// The mean loss of the samples of `batch`.
-///
-/// # Shapes
-/// - output: `[1]`
-pub fn loss<B: TrainingBackend>(
-    net: &BertClassifier<B>,
-    batch: Batch<B>,
-    training: Training,
-) -> Tensor<B, 1> {
-    let head = batch.head;
-    let ((ids, sequences), labels) = inputs(batch);
-    let logits = net.forward(ids, &sequences, head, Pass::training(training)); // [batch, outputs]
-    labels::loss(logits, &labels)
+/// One part of the loss.
+trait Term<B: TrainingBackend> {
+    /// The mean over the batch, weighted; `None` where the term has nothing to say.
+    ///
+    /// # Shapes
+    /// - output: `[1]`
+    fn of(&self, answered: &Answered<'_, B>) -> Option<Tensor<B, 1>>;
 }
+
+/// A batch, and what the model answers to it.
+struct Answered<'a, B: TrainingBackend> {
+    net: &'a BertClassifier<B>,
+    ids: TokenIds<B>,
+    sequences: Sequences,
+    head: usize,
+    training: Training,
+    /// `[batch, outputs]`
+    logits: Tensor<B, 2>,
+    labels: &'a [Label],
+    /// What other models answer: `[batch, outputs]`, or empty.
+    soft: &'a [f32],
+}
+
+/// All terms of a run.
+#[derive(Debug, Clone, Default)]
+pub struct Objective {
+    labels: Labels,
+    teacher: Option<Teacher>,
+    softlabel: Option<Softlabel>,
+    smoothness: Option<Smoothness>,
+}
+
+impl Objective {
+    /// That of these settings.
+    pub fn new(config: &RunConfig) -> Self {
+        let settings = config.objective();
+        Self {
+            labels: Labels::new(settings),
+            teacher: Teacher::new(settings),
+            softlabel: Softlabel::new(settings),
+            smoothness: Smoothness::new(settings),
+        }
+    }
+
+    fn terms<B: TrainingBackend>(&self) -> impl Iterator<Item = &dyn Term<B>> {
+        let Self { labels, teacher, softlabel, smoothness } = self;
+        let terms: [Option<&dyn Term<B>>; 4] = [
+            Some(labels),
+            teacher.as_ref().map(|term| term as &dyn Term<B>),
+            softlabel.as_ref().map(|term| term as &dyn Term<B>),
+            smoothness.as_ref().map(|term| term as &dyn Term<B>),
+        ];
+        terms.into_iter().flatten()
+    }
+
+    /// The mean loss of the samples of `batch`.
+    ///
+    /// # Shapes
+    /// - output: `[1]`
+    pub fn loss<B: TrainingBackend>(
+        &self,
+        net: &BertClassifier<B>,
+        mut batch: Batch<B>,
+        training: Training,
+    ) -> Tensor<B, 1> {
+        let (head, soft) = (batch.head, std::mem::take(&mut batch.soft));
+        let ((ids, sequences), labels) = inputs(batch);
+        let pass = Pass::training(training);
+        let logits = net.forward(ids.clone(), &sequences, head, pass); // [batch, outputs]
+        let (labels, soft) = (labels.as_slice(), soft.as_slice());
+        let answered = Answered { net, ids, sequences, head, training, logits, labels, soft };
+        self.sum(&answered)
+    }
+
+    fn sum<B: TrainingBackend>(&self, answered: &Answered<'_, B>) -> Tensor<B, 1> {
+        let terms = self.terms().filter_map(|term| term.of(answered));
+        let sum = terms.reduce(|sum, term| sum + term);
+        sum.unwrap_or_else(|| Tensor::zeros([1], &answered.logits.device()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,287 @@
+#!/usr/bin/env python3
+"""Trains the runs of a table, one after the other, and makes the table from what they reached.
+
+What is to be trained stands in a TOML file (benches/results.toml). Stopped at any time, it goes on where it
+was: a run that was begun is resumed, one that is finished stands in the CSV file, with its commit and
+machine. The table is Markdown on stdout, progress is on stderr.
+"""
+import argparse
+import csv
+import hashlib
+import json
+import os
+import pathlib
+import random
+import statistics
+import subprocess
+import sys
+import time
+import tomllib
+from typing import NamedTuple
+
+import race_data
+from race_common import HERE, ROOT, RaceError, absolute, built_platon, end, exit_status, output, row, say
+
+FIELDS = ["name", "task", "method", "ratio", "seed", "settings", "scores", "seconds", "seconds_per_update", "updates",
+          "reached_ratio", "commit", "version", "machine", "date"]
+ALL = 1.0  # the ratio of a run that prunes nothing
+HELD_APART = 10  # one training row of so many becomes a dev row where the plan asks for that
+# Of figures only: what they are does not decide a weight.
+QUIET = {"eval_per_updates": 0, "batch_size_eval": 64}
+
+
+class Run(NamedTuple):
+    """One training."""
+    task: str
+    recipe: str
+    method: str
+    ratio: float
+    seed: int
+    settings: tuple  # of (name, value)
+    teacher: str  # the run that teaches it, or ""
+
+    @property
+    def name(self):
+        ratio = "" if self.ratio == ALL else f"-{self.ratio:.2f}"
+        return f"{self.task}-{self.method}{ratio}-seed{self.seed}"
+
+    @property
+    def key(self):
+        """Of the settings: a row of the CSV file with another one is another run's."""
+        text = json.dumps([self.recipe, self.settings, self.teacher])
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def options(arguments=None):
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    env = os.environ.get
+    p.add_argument("--plan", type=pathlib.Path, metavar="FILE", default=HERE / "results.toml",
+                   help="what is to be trained [%(default)s]")
+    p.add_argument("--csv", type=pathlib.Path, metavar="FILE", default=HERE / "results.csv",
+                   help="what was reached [%(default)s]")
+    p.add_argument("--runs", type=pathlib.Path, metavar="DIR", default=ROOT / "checkpoints/results",
+                   help="the runs' folders [%(default)s]")
+    p.add_argument("--checkpoint", type=pathlib.Path, metavar="DIR",
+                   default=env("PLATON_CHECKPOINT_DIR", ROOT / "checkpoints/bert-base-uncased"),
+                   help="Hugging Face folder to start from [PLATON_CHECKPOINT_DIR or %(default)s]")
+    p.add_argument("--data-dir", type=pathlib.Path, metavar="DIR", default=env("PLATON_GLUE_DIR", ROOT / "glue-data"),
+                   help="folder with the raw files of GLUE [PLATON_GLUE_DIR or %(default)s]")
+    p.add_argument("--platon", type=pathlib.Path, metavar="PATH", help="binary [cargo build --release]")
+    p.add_argument("--commit", metavar="NAME", help="what the binary was built from [that of this folder]")
+    p.add_argument("--only", metavar="TEXT", default="", help="runs with this text in their names")
+    p.add_argument("--limit", type=int, metavar="N", help="trains at most so many runs")
+    p.add_argument("--table", action="store_true", help="trains nothing: only the table of what there is")
+    o = p.parse_args(arguments)
+    absolute(o, "plan", "csv", "runs", "checkpoint", "data_dir", "platon")
+    return o
+
+
+# What is to be trained
+
+def planned(plan):
+    """All runs of a plan, in their order."""
+    runs = []
+    for block in plan["runs"]:
+        task = plan["tasks"].get(block["task"])
+        if task is None:
+            raise RaceError(f"the plan has no task {block['task']}")
+        for seed in block["seeds"]:
+            for line in block["rows"]:
+                method = plan["methods"].get(line["method"])
+                if method is None:
+                    raise RaceError(f"the plan has no method {line['method']}")
+                for ratio in line.get("ratios", [ALL]):
+                    settings = {**QUIET, **task["settings"], **method["settings"], "seed": seed}
+                    if ratio != ALL:
+                        settings["final_threshold"] = ratio
+                    taught = method.get("teacher", "")
+                    teacher = Run(block["task"], "", taught, ALL, seed, (), "").name if taught else ""
+                    runs.append(Run(block["task"], task["recipe"], line["method"], ratio, seed,
+                                    tuple(sorted(settings.items())), teacher))
+    names = [run.name for run in runs]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise RaceError(f"the plan has {', '.join(sorted(twice))} more than once")
+    if missing := {run.teacher for run in runs} - {""} - set(names):
+        raise RaceError(f"the plan lacks the teachers {', '.join(sorted(missing))}")
+    return runs
+
+
+def held_apart(task, source, target):
+    """Writes the task's training rows to the folder `target`, but for a tenth, which is its dev split there."""
+    folder, header = race_data.TASKS[task]
+    source, target = pathlib.Path(source, folder), pathlib.Path(target, folder)
+    if (target / "dev.tsv").is_file():
+        return
+    head, rows = race_data.split_rows((source / "train.tsv").read_bytes(), header)
+    dev = set(random.Random(race_data.SEED).sample(range(len(rows)), len(rows) // HELD_APART))
+    target.mkdir(parents=True, exist_ok=True)
+    for name, is_dev in ("train", False), ("dev", True):
+        part = target / f"{name}.part"
+        part.write_bytes(head + b"".join(line for n, line in enumerate(rows) if (n in dev) == is_dev))
+        part.rename(target / f"{name}.tsv")
+
+
+# What was reached
+
+def reached(path):
+    """The rows of the CSV file, by the names of the runs and their keys."""
+    if not path.is_file():
+        return {}
+    with open(path, newline="") as file:
+        return {(line["name"], line["settings"]): line for line in csv.DictReader(file)}
+
+
+def note(path, line):
+    """Adds a row to the CSV file."""
+    is_new = not path.is_file()
+    with open(path, "a", newline="") as file:
+        writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
+        if is_new:
+            writer.writeheader()
+        writer.writerow(line)
+
+
+def machine():
+    cpu = "unknown"
+    if (info := pathlib.Path("/proc/cpuinfo")).is_file():
+        cpu = next((line.split(": ")[1].strip() for line in info.read_text().splitlines() if "model name" in line), cpu)
+    return f"{cpu}, {os.cpu_count()} cores"
+
+
+def flag(name, value):
+    if isinstance(value, bool):
+        return f"--{name.replace('_', '-')}={str(value).lower()}"
+    return f"--{name.replace('_', '-')}={value}"
+
+
+def trained(o, run, binary):
+    """Trains `run`, or goes on with it; its report."""
+    folder = o.runs / run.name
+    if not (folder / "report.json").is_file():
+        if (folder / "metrics.jsonl").is_file():
+            command = [binary, "resume", folder, "--no-tui"]
+        else:
+            data = o.runs / "data"
+            link(o, run.task, data)
+            command = [binary, "train", run.recipe, "--no-tui", "--output-dir", folder, "--data-dir", data,
+                       "--init-checkpoint", o.checkpoint, *(flag(*setting) for setting in run.settings)]
+            if run.teacher:
+                command.append(flag("teacher", o.runs / run.teacher))
+        log = o.runs / f"{run.name}.log"
+        with open(log, "ab") as file:
+            child = subprocess.Popen(list(map(str, command)), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=file,
+                                     stderr=subprocess.STDOUT)
+            try:
+                code = child.wait()
+            except BaseException:
+                end(child)
+                raise
+        if code:
+            said = log.read_text(errors="replace").strip().splitlines()[-1:]
+            raise RaceError(f"{run.name} ended with {code}: {' '.join(said)} (all of it in {log})")
+    return json.loads((folder / "report.json").read_text())
+
+
+def link(o, task, data):
+    """The raw files of a task in the folder `data`: encoded rows go beside them, and theirs may be read-only."""
+    folder = race_data.TASKS[task].folder
+    if o.held_apart:
+        held_apart(task, o.data_dir, data)
+    elif not (data / folder).exists():
+        data.mkdir(parents=True, exist_ok=True)
+        (data / folder).symlink_to(o.data_dir / folder)
+
+
+def scores(dev):
+    """The scores of a report, whatever set they are of."""
+    flat = {}
+    for name, value in dev.items():
+        flat.update(scores(value) if isinstance(value, dict) else {name: round(value, 4)})
+    return flat
+
+
+# The table
+
+def mean(values):
+    """Mean, and the range where there are several."""
+    if len(values) == 1:
+        return f"{values[0]:.2f}"
+    return f"{statistics.fmean(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+def table(runs, known):
+    """The table, and what of the plan was not run."""
+    lines, missing, order, found = [], [], [], {}
+    for run in runs:
+        place = (run.task, run.method, run.ratio)
+        if place not in order:
+            order.append(place)
+        line = known.get((run.name, run.key))
+        if line is None:
+            missing.append(run.name)
+        else:
+            found.setdefault(place, {})[run.seed] = line
+    by_task = {}
+    for place in order:
+        by_task.setdefault(place[0], []).append(place)
+    for task, places in by_task.items():
+        done = [place for place in places if place in found]
+        if not done:
+            continue
+        lines += ["", f"### {task}", "", row("method", "remaining", "seeds", "scores", "first score, of dense", "minutes"),
+                  "|---|---|---|---|---|---|"]
+        dense = found.get((task, "dense", ALL), {})
+        for place in done:
+            seeds = found[place]
+            all_scores = {seed: json.loads(line["scores"]) for seed, line in seeds.items()}
+            names = list(next(iter(all_scores.values())))
+            text = ", ".join(f"{name} {mean([s[name] for s in all_scores.values()])}" for name in names)
+            # Runs of the same seeds are compared.
+            both = [seed for seed in seeds if seed in dense]
+            first = [json.loads(dense[seed]["scores"])[names[0]] for seed in both]
+            share = (f"{100 * sum(all_scores[seed][names[0]] for seed in both) / sum(first):.1f} %" if both else "-")
+            minutes = statistics.fmean(float(line["seconds"]) for line in seeds.values()) / 60
+            lines.append(row(place[1], f"{place[2]:.0%}", ", ".join(map(str, sorted(seeds))), text, share,
+                             f"{minutes:.1f}"))
+    seen = list(known.values())
+    lines += ["", f"Machine: {'; '.join(sorted({line['machine'] for line in seen})) or 'none'}. "
+                  f"Commits: {', '.join(sorted({line['commit'] for line in seen})) or 'none'}."]
+    if missing:
+        lines += ["", f"Not run: {', '.join(missing)}."]
+    return "\n".join(lines).strip()
+
+
+def results(o):
+    try:
+        plan = tomllib.loads(o.plan.read_text())
+    except tomllib.TOMLDecodeError as e:
+        raise RaceError(f"{o.plan}: {e}") from e
+    o.held_apart = plan.get("held_apart", False)
+    runs = planned(plan)
+    if not o.table:
+        binary = o.platon or built_platon()
+        commit = o.commit or output("git", "describe", "--always", "--dirty", "--exclude", "*")
+        o.runs.mkdir(parents=True, exist_ok=True)
+        done = 0
+        for n, run in enumerate(runs, 1):
+            known = reached(o.csv)
+            if (run.name, run.key) in known or o.only not in run.name:
+                continue
+            if o.limit is not None and done >= o.limit:
+                break
+            say(f"{n} of {len(runs)}: {run.name}")
+            report = trained(o, run, binary)
+            done += 1
+            note(o.csv, {
+                "name": run.name, "task": run.task, "method": run.method, "ratio": run.ratio, "seed": run.seed,
+                "settings": run.key, "scores": json.dumps(scores(report["dev"])),
+                "seconds": round(report["seconds"], 1), "seconds_per_update": round(report["seconds_per_step"], 4),
+                "updates": report["steps"], "reached_ratio": round(report["reached_ratio"], 4), "commit": commit,
+                "version": output(str(binary), "--version"), "machine": machine(),
+                "date": time.strftime("%Y-%m-%d", time.gmtime())})
+            say(f"{run.name}: {scores(report['dev'])} in {report['seconds'] / 60:.1f} minutes")
+    print(table(runs, reached(o.csv)))
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(results, options()))

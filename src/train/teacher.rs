@@ -1,0 +1,213 @@
+//! A teacher's answers to the training samples: computed once, and kept in the run folder.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use safetensors::{Dtype, SafeTensors};
+
+use super::plan::Plan;
+use crate::bert::weights::Tensors;
+use crate::bert::{BertConfig, Checkpoint, HeadSettings};
+use crate::config::RunConfig;
+use crate::error::{Error, Result};
+use crate::files::{read_whole, sha256_file};
+use crate::glue::prepare::{Options, PrepareEvent, holds_encoded};
+use crate::glue::sample::{Sample, fingerprint};
+use crate::glue::task::Part;
+use crate::infer::model::{BurnModel, Load, Model};
+use crate::infer::sets::{Data, check_ids};
+use crate::infer::tokenizer::TokenizerFolder;
+use crate::infer::vectors_file::{TENSOR, VectorsFile};
+use crate::kernels::TrainingBackend;
+use crate::run::RunFolder;
+use crate::run::folder::model_in;
+use crate::world::{At, World};
+
+/// What a file of answers says about itself.
+const SAMPLES: &str = "samples_sha256";
+const TEACHER: &str = "teacher_sha256";
+
+/// Who is told how far the work is.
+pub struct Progress<'a> {
+    /// Of the encoding of the samples for the teacher.
+    pub prepared: &'a (dyn Fn(PrepareEvent<'_>) + Sync),
+    /// So many of so many samples are answered.
+    pub answered: &'a dyn Fn(usize, usize),
+}
+
+/// Whether the run's teacher is in its own folder.
+pub fn has_own_teacher(config: &RunConfig) -> bool {
+    let own = config.run().output_dir.as_ref().map(|dir| RunFolder::at(dir).teacher());
+    own.is_some_and(|own| config.objective().teacher.as_deref() == Some(own.path()))
+}
+
+/// Gives the training samples of `plan` the answers of the teacher that the settings name, if they
+/// name one: those in the run folder where they are there, and else new ones, which are then put there.
+/// Each of the processes of a run computes its share.
+///
+/// # Errors
+/// The teacher cannot be read, is not one for this task, or is another one than the run began with;
+/// the file cannot be read or written.
+pub fn teach<B: TrainingBackend>(
+    plan: &mut Plan,
+    config: &RunConfig,
+    folder: &RunFolder,
+    device: &B::Device,
+    world: &World,
+    progress: &Progress<'_>,
+) -> Result<()> {
+    let Some(path) = &config.objective().teacher else { return Ok(()) };
+    let samples = fingerprint(std::iter::once(plan.samples.as_slice()))?;
+    let own = folder.teacher();
+    // A run folder may have been moved.
+    let path = if has_own_teacher(config) { own.path() } else { path };
+    let (path, file) = (model_in(path), folder.teacher_answers());
+    let outputs = plan.task.outputs();
+    let answers = if file.is_file() {
+        kept(&file, &samples, &path, outputs)?
+    } else {
+        let teacher = world.in_turn(|| Teacher::open(plan, config, &path, progress.prepared))?;
+        let about = [(SAMPLES, samples), (TEACHER, teacher.sha256.clone())];
+        let answers = teacher.answers::<B>(config, device, world, progress.answered)?;
+        let about = about.map(|(name, value)| (name.to_string(), value));
+        let mut written = VectorsFile::new(&file, outputs, HashMap::from(about))?;
+        written.add(&answers)?;
+        written.finish()?;
+        answers
+    };
+    for (sample, answer) in plan.samples.iter_mut().zip(answers.chunks(outputs.max(1))) {
+        sample.softlabel = answer.to_vec();
+    }
+    Ok(())
+}
+
+/// The answers in `file`, checked.
+fn kept(file: &Path, samples: &str, teacher: &Path, outputs: usize) -> Result<Vec<f32>> {
+    let bytes = read_whole(file)?;
+    let again = "remove this file to have the teacher asked anew";
+    let broken = |found: &dyn std::fmt::Display| {
+        Error::content(file, None, "a teacher's answers", found).hint(again)
+    };
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| broken(&e))?;
+    let about = |name: &str| {
+        header.metadata().as_ref().and_then(|about| about.get(name)).cloned().unwrap_or_default()
+    };
+    if about(SAMPLES) != samples {
+        let found = "answers to others";
+        return Err(Error::content(file, None, "answers to this run's samples", found).hint(again));
+    }
+    // One that is gone cannot have changed.
+    if let Some(weights) = weights_file(teacher)
+        && sha256_file(&weights)? != about(TEACHER)
+    {
+        let expected = format!("answers of {}", weights.display());
+        return Err(Error::content(file, None, expected, "those of another model").hint(again));
+    }
+    let tensors = SafeTensors::deserialize(&bytes).map_err(|e| broken(&e))?;
+    let tensor = tensors.tensor(TENSOR).map_err(|e| broken(&e))?;
+    if tensor.dtype() != Dtype::F32 || tensor.shape().get(1) != Some(&outputs) {
+        return Err(broken(&format!("a tensor of shape {:?}", tensor.shape())));
+    }
+    let values =
+        tensor.data().chunks_exact(4).map(|b| b.try_into().map_or(f32::NAN, f32::from_le_bytes));
+    Ok(values.collect())
+}
+
+/// The file that tells one teacher from another.
+fn weights_file(path: &Path) -> Option<std::path::PathBuf> {
+    let names = ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"];
+    let inside = names.map(|name| path.join(name));
+    std::iter::once(path.to_path_buf()).chain(inside).find(|path| path.is_file())
+}
+
+struct Teacher {
+    bert: BertConfig,
+    weights: (Tensors, Option<HeadSettings>),
+    sha256: String,
+    /// As the teacher reads them, in the run's order.
+    samples: Vec<Sample>,
+}
+
+impl Teacher {
+    fn open(
+        plan: &Plan,
+        config: &RunConfig,
+        path: &Path,
+        on_progress: &(dyn Fn(PrepareEvent<'_>) + Sync),
+    ) -> Result<Self> {
+        let named = |e: Error| match e {
+            e @ Error::Io { .. } => {
+                e.hint("--teacher names a run, a folder with a classifier, or self")
+            }
+            e => e,
+        };
+        let checkpoint = Checkpoint::open(path).map_err(named)?;
+        let samples = samples_for(plan, config, &checkpoint, on_progress)?;
+        let sha256 =
+            weights_file(path).map_or_else(|| Ok(String::new()), |file| sha256_file(&file))?;
+        let bert = checkpoint.config.clone();
+        let weights = Load::For(plan.task).read(checkpoint)?;
+        Ok(Self { bert, weights, sha256, samples })
+    }
+
+    /// The logits, sample after sample.
+    fn answers<B: TrainingBackend>(
+        self,
+        config: &RunConfig,
+        device: &B::Device,
+        world: &World,
+        on_answered: &dyn Fn(usize, usize),
+    ) -> Result<Vec<f32>> {
+        let model = BurnModel::<B::InnerBackend>::new(self.bert, self.weights, device)?;
+        let share = self.samples.len().div_ceil(world.size()).max(1);
+        let own = self.samples.chunks(share).nth(world.rank()).unwrap_or_default().to_vec();
+        let batch_size = config.logging().batch_size_eval;
+        let found = model.predict(vec![own], batch_size, on_answered);
+        let logits = found.into_iter().flat_map(|(predictions, _)| predictions.logits).collect();
+        let all: Vec<Vec<f32>> = world.gather(At::Ready, &logits)?;
+        let all = all.concat();
+        match all.iter().all(|logit| logit.is_finite()) {
+            true => Ok(all),
+            false => Err(Error::value("teacher", "a model with finite answers", "one without")),
+        }
+    }
+}
+
+/// The training samples of `plan` as the model of `checkpoint` reads them.
+fn samples_for(
+    plan: &Plan,
+    config: &RunConfig,
+    checkpoint: &Checkpoint,
+    on_progress: &(dyn Fn(PrepareEvent<'_>) + Sync),
+) -> Result<Vec<Sample>> {
+    let folder = TokenizerFolder::of(None, checkpoint)?;
+    let bert = &checkpoint.config;
+    let encoder = if folder.has_one() { Some(folder.encoder()?) } else { None };
+    let is_other = match (&plan.encoder, &encoder) {
+        (Some(own), Some(teacher)) => own.fingerprint() != teacher.fingerprint(),
+        // Samples that were encoded elsewhere are all that there is.
+        _ => false,
+    };
+    let samples = if is_other {
+        let data_dir = super::plan::data_dir_of(config, plan.task)?;
+        if holds_encoded(plan.task, &data_dir) {
+            let expected = "a teacher with the tokenizer of the encoded samples";
+            return Err(Error::value("teacher", expected, checkpoint.path().display())
+                .hint("name the folder of the raw files with --data-dir"));
+        }
+        let options = Options { data_dir: &data_dir, tokenizer: folder.path() };
+        let data = Data { task: plan.task, options, bert, on_progress };
+        let all = data.samples(Part::Train)?;
+        plan.places.iter().filter_map(|n| all.get(*n)).cloned().collect()
+    } else {
+        check_ids(&plan.samples, checkpoint.path(), 1, bert)?;
+        plan.samples.clone()
+    };
+    let longest = samples.iter().map(|sample| sample.token_id.len()).max().unwrap_or(0);
+    if longest > bert.max_tokens() {
+        let expected = format!("a teacher for texts of {longest} tokens");
+        let found = format!("one for {}", bert.max_tokens());
+        return Err(Error::value("teacher", expected, found).hint("lower --max-seq-len"));
+    }
+    Ok(samples)
+}
