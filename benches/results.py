@@ -158,11 +158,11 @@ def trained(o, run, binary):
     """Trains `run`, or goes on with it; its report."""
     folder = o.runs / run.name
     if not (folder / "report.json").is_file():
+        data = o.runs / "data"
+        link(o, run.task, data)
         if (folder / "metrics.jsonl").is_file():
-            command = [binary, "resume", folder, "--no-tui"]
+            command = [binary, "resume", folder, "--no-tui", "--data-dir", data]
         else:
-            data = o.runs / "data"
-            link(o, run.task, data)
             command = [binary, "train", run.recipe, "--no-tui", "--output-dir", folder, "--data-dir", data,
                        "--init-checkpoint", o.checkpoint, *(flag(*setting) for setting in run.settings)]
             if run.teacher:

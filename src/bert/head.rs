@@ -25,7 +25,8 @@ pub struct HeadConfig {
 #[derive(Module, Debug)]
 pub struct Head<B: Backend> {
     input_dropout: f64,
-    dense: Linear<B>,
+    /// Of the first head, and with it of all others, as in the original.
+    dense: Option<Linear<B>>,
     output_dropout: f64,
     output: Linear<B>,
     #[module(skip)]
@@ -34,9 +35,11 @@ pub struct Head<B: Backend> {
 
 impl HeadConfig {
     /// A head over vectors of `hidden` values, initialised as PyTorch's `nn.Linear`:
-    /// U(-1/sqrt(fan_in), 1/sqrt(fan_in)), biases too. `input_dropout` is the encoder's.
+    /// U(-1/sqrt(fan_in), 1/sqrt(fan_in)), biases too. `input_dropout` is the encoder's; the first
+    /// head of a model has the dense layer.
     pub(super) fn init<B: Backend>(
         self,
+        is_first: bool,
         form: HeadForm,
         hidden: usize,
         input_dropout: f64,
@@ -44,7 +47,7 @@ impl HeadConfig {
     ) -> Head<B> {
         Head {
             input_dropout: if form.drops_input { input_dropout } else { 0.0 },
-            dense: LinearConfig::new(hidden, hidden).init(device),
+            dense: is_first.then(|| LinearConfig::new(hidden, hidden).init(device)),
             output_dropout: self.dropout,
             output: LinearConfig::new(hidden, self.outputs).init(device),
             activation: form.activation,
@@ -52,15 +55,23 @@ impl HeadConfig {
     }
 }
 
+impl<B: Backend> Head<B> {
+    /// This head with the dense layer of the model's `first` one.
+    pub(super) fn beside(&self, first: &Self) -> Self {
+        Self { dense: first.dense.clone(), ..self.clone() }
+    }
+}
+
 impl<B: ModelKernels> Head<B> {
     /// # Shapes
     /// - `first`: the vectors of first tokens, `[batch, hidden]`
     /// - output: `[batch, outputs]`
-    pub(super) fn forward(&self, first: Tensor<B, 2>, pass: Pass) -> Tensor<B, 2> {
+    pub(super) fn forward(&self, leading: &Self, first: Tensor<B, 2>, pass: Pass) -> Tensor<B, 2> {
         let first = B::dropout(first, pass.dropout(Place::HeadInput, self.input_dropout));
-        let pooled = match self.activation {
-            Activation::Tanh => tanh(linear(&self.dense, first, pass)),
-            other => B::dense_activated(first, dense(&self.dense, pass), other),
+        let pooled = match (&leading.dense, self.activation) {
+            (Some(layer), Activation::Tanh) => tanh(linear(layer, first, pass)),
+            (Some(layer), other) => B::dense_activated(first, dense(layer, pass), other),
+            (None, _) => first,
         }; // [batch, hidden]
         let pooled = B::dropout(pooled, pass.dropout(Place::HeadOutput, self.output_dropout));
         linear(&self.output, pooled, pass)

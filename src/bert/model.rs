@@ -78,7 +78,7 @@ pub struct Bert<B: Backend> {
     encoder: Vec<Layer<B>>,
 }
 
-/// The encoder with a head for each task.
+/// The encoder with a head for each task; the heads have their dense layer in common.
 #[derive(Module, Debug)]
 pub struct BertClassifier<B: Backend> {
     bert: Bert<B>,
@@ -146,7 +146,10 @@ impl ClassifierConfig {
             heads: self
                 .heads
                 .iter()
-                .map(|head| head.init(bert.family.head, hidden, self.bert_dropout, device))
+                .enumerate()
+                .map(|(n, head)| {
+                    head.init(n == 0, bert.family.head, hidden, self.bert_dropout, device)
+                })
                 .collect(),
         };
         // burn draws parameters when they are first used; drawing them here, in the order of the
@@ -158,6 +161,16 @@ impl ClassifierConfig {
 struct DrawNow;
 
 impl<B: Backend> burn::module::ModuleMapper<B> for DrawNow {}
+
+impl<B: Backend> BertClassifier<B> {
+    /// The same with one head alone; without any where there is no such head.
+    #[must_use]
+    pub fn with_head(&self, head: usize) -> Self {
+        let heads = self.heads.first().zip(self.heads.get(head));
+        let heads = heads.map(|(leading, head)| head.beside(leading)).into_iter().collect();
+        Self { bert: self.bert.clone(), heads }
+    }
+}
 
 impl<B: ModelKernels> BertClassifier<B> {
     /// Class scores (logits) of the head numbered `head`, or its regression value; without a number
@@ -173,7 +186,24 @@ impl<B: ModelKernels> BertClassifier<B> {
         head: usize,
         pass: Pass,
     ) -> Tensor<B, 2> {
-        self.answer(self.bert.embeddings.forward(ids, pass), sequences, head, pass)
+        self.forward_seen(ids, sequences, head, pass, |_| ())
+    }
+
+    /// The same; `see` is shown the vectors of the embeddings and those of each layer, the last
+    /// one's of first tokens alone.
+    ///
+    /// # Shapes
+    /// As of [`forward`](Self::forward); `see`: `[rows, hidden]`, at last `[batch, hidden]`
+    pub fn forward_seen(
+        &self,
+        ids: TokenIds<B>,
+        sequences: &Sequences,
+        head: usize,
+        pass: Pass,
+        see: impl FnMut(&Tensor<B, 2>),
+    ) -> Tensor<B, 2> {
+        let embedded = self.bert.embeddings.forward(ids, pass);
+        self.answer(embedded, sequences, head, pass, see)
     }
 
     /// The same with these word vectors instead of those of the table.
@@ -190,7 +220,7 @@ impl<B: ModelKernels> BertClassifier<B> {
         pass: Pass,
     ) -> Tensor<B, 2> {
         let embedded = self.bert.embeddings.forward_words(words, ids, pass);
-        self.answer(embedded, sequences, head, pass)
+        self.answer(embedded, sequences, head, pass, |_| ())
     }
 
     /// The word vectors of these tokens: `[rows, embedding width]`.
@@ -207,12 +237,14 @@ impl<B: ModelKernels> BertClassifier<B> {
         sequences: &Sequences,
         head: usize,
         pass: Pass,
+        see: impl FnMut(&Tensor<B, 2>),
     ) -> Tensor<B, 2> {
-        let first = self.bert.encode(embedded, sequences, Queries::First, pass); // [batch, hidden]
-        match self.heads.get(head) {
-            Some(head) => head.forward(first, pass),
+        // [batch, hidden]
+        let first = self.bert.encode(embedded, sequences, Queries::First, pass, see);
+        match (self.heads.first(), self.heads.get(head)) {
+            (Some(leading), Some(head)) => head.forward(leading, first, pass),
             // Nobody takes it for an answer, and as a loss it ends a run.
-            None => first.mul_scalar(f64::NAN),
+            _ => first.mul_scalar(f64::NAN),
         }
     }
 
@@ -236,10 +268,10 @@ impl<B: ModelKernels> Bert<B> {
         wanted: Queries,
         pass: Pass,
     ) -> Tensor<B, 2> {
-        self.encode(self.embeddings.forward(ids, pass), sequences, wanted, pass)
+        self.encode(self.embeddings.forward(ids, pass), sequences, wanted, pass, |_| ())
     }
 
-    /// The same of tokens that are embedded already.
+    /// The same of tokens that are embedded already; `see` is shown them and each layer's vectors.
     ///
     /// # Shapes
     /// - `hidden`: `[rows, hidden]`
@@ -250,11 +282,14 @@ impl<B: ModelKernels> Bert<B> {
         sequences: &Sequences,
         wanted: Queries,
         pass: Pass,
+        mut see: impl FnMut(&Tensor<B, 2>),
     ) -> Tensor<B, 2> {
+        see(&hidden);
         let last = self.encoder.len().saturating_sub(1);
         for (n, layer) in self.encoder.iter().enumerate() {
             let wanted = if n == last { wanted } else { Queries::All };
             hidden = layer.forward(hidden, sequences, wanted, n, pass);
+            see(&hidden);
         }
         hidden
     }

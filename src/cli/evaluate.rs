@@ -13,7 +13,7 @@ use crate::glue::task::Part;
 use crate::infer::model::Load;
 use crate::infer::scores::{SetScores, check};
 use crate::infer::sets::{EvalSet, Wanted};
-use crate::train::plan::task_of;
+use crate::train::plan::{task_of, tasks_of};
 
 #[derive(Args)]
 pub struct EvaluateArgs {
@@ -43,18 +43,35 @@ pub struct EvaluateArgs {
 }
 
 pub fn run(args: &EvaluateArgs, printer: &Printer) -> Result<()> {
-    let EvaluateArgs { run, task, task_def, data_dir, tokenizer, backend, engine, json } = args;
-    let flags = Flags {
-        task: task.as_deref(),
+    // All tasks of a run, unless one is named.
+    let own = SavedRun::open(&args.run, flags(args, args.task.as_deref()))?.and_then(|run| run.own);
+    match own.filter(|own| args.task.is_none() && !own.data().more_tasks.is_empty()) {
+        None => evaluate(args, args.task.as_deref(), printer),
+        Some(own) => {
+            let tasks = tasks_of(&own)?;
+            tasks.iter().try_for_each(|task| evaluate(args, Some(task.name), printer))
+        }
+    }
+}
+
+fn flags<'a>(args: &'a EvaluateArgs, task: Option<&'a str>) -> Flags<'a> {
+    let EvaluateArgs { task_def, data_dir, tokenizer, backend, .. } = args;
+    Flags {
+        task,
         task_def: task_def.as_deref(),
         data_dir: data_dir.as_deref(),
         tokenizer: tokenizer.as_deref(),
         backend: backend.as_deref(),
-    };
-    let run = SavedRun::open(run, flags)?
+    }
+}
+
+fn evaluate(args: &EvaluateArgs, task: Option<&str>, printer: &Printer) -> Result<()> {
+    let EvaluateArgs { run, engine, json, .. } = args;
+    let run = SavedRun::open(run, flags(args, task))?
         .ok_or_else(|| no_task(run).hint("name the task with --task"))?;
-    let trained = run.own.as_ref().map(task_of).transpose()?;
     let task = task_of(&run.config)?;
+    let tasks = run.own.as_ref().map(tasks_of).transpose()?.unwrap_or_default();
+    let trained = tasks.iter().find(|own| own.name == task.name).or(tasks.first()).copied();
     if let Some(trained) = trained.filter(|trained| trained.kind != task.kind) {
         return Err(Error::value(
             "task",
@@ -84,7 +101,7 @@ pub fn run(args: &EvaluateArgs, printer: &Printer) -> Result<()> {
         let all = model.predict(samples, batch_size, &|done, of| bar.show(done, of));
         for (about, (predictions, seconds)) in about.into_iter().zip(all) {
             check(&about, &predictions)?;
-            let scores = SetScores::of(task, &about, &predictions);
+            let scores = SetScores::of(&about, &predictions);
             let rows = predictions.predicted.len();
             if *json {
                 let mut line = serde_json::Map::new();

@@ -9,6 +9,7 @@ use super::printer::Printer;
 use super::supply::supply_demo;
 use crate::error::{Error, Result};
 use crate::glue::prepare::{Options, prepare};
+use crate::glue::softlabels::attach;
 use crate::glue::task::{TASKS, Task, task};
 
 #[derive(Args)]
@@ -21,6 +22,13 @@ pub struct PrepareArgs {
     /// Folder with the tokenizer: tokenizer.json, or a vocabulary of BERT's or RoBERTa's kind.
     #[arg(long)]
     tokenizer: PathBuf,
+    /// Score files of other models on the training set, whose mean becomes the softlabel of each
+    /// sample: of one task, into --output-dir.
+    #[arg(long, value_name = "FILE", num_args = 1.., requires = "output_dir")]
+    scores: Vec<PathBuf>,
+    /// Folder for the encoded samples with their softlabels, to be named as --data-dir.
+    #[arg(long, requires = "scores")]
+    output_dir: Option<PathBuf>,
 }
 
 /// The demo has a vocabulary of its own, which another model's tokenizer does not share.
@@ -45,9 +53,16 @@ pub fn run(args: &PrepareArgs, printer: &Printer) -> Result<()> {
     };
     let options = Options { data_dir: &args.data_dir, tokenizer: &args.tokenizer };
     let bars = PrepareBars::new(printer, true);
+    if args.output_dir.is_some() && tasks.len() != 1 {
+        return Err(Error::value("scores", "one task", tasks.len()));
+    }
     for task in tasks {
         supply_demo(task, &args.data_dir, &args.tokenizer, printer)?;
-        prepare(task, None, &options, &|progress| bars.show(progress))?;
+        let prepared = prepare(task, None, &options, &|progress| bars.show(progress))?;
+        if let Some(dir) = &args.output_dir {
+            let count = attach(task, &prepared, &args.scores, dir)?;
+            printer.log(&format!("{}: {count} samples with softlabel", dir.display()));
+        }
     }
     Ok(())
 }

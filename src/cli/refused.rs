@@ -66,8 +66,6 @@ const REFUSED: &[Refused] = &[
     refused("--multi-step-lr", RATES),
     refused("--lr-gamma", RATES),
     refused("--scheduler-type", RATES),
-    unless("--mix-opt", "0", "it mixes several training sets, which are not there yet"),
-    unless("--ratio", "0", "it mixes several training sets, which are not there yet"),
     refused("--answer-mem-drop-p", ANSWERS),
     refused("--max-answer-len", ANSWERS),
     refused("--mem-cum-type", ANSWERS),
@@ -239,9 +237,9 @@ mod tests {
     #[test]
     fn what_asks_for_nothing_is_dropped() {
         for (line, expected) in [
-            ("platon train --mkd-opt 0 --seed 7", "platon train --seed 7"),
-            ("platon train --ratio=0.0 --seed 7", "platon train --seed 7"),
-            ("platon train --vb-dropout --mix-opt 0", "platon train"),
+            ("platon train --adv-opt 0 --seed 7", "platon train --seed 7"),
+            ("platon train --adv-opt=0.0 --seed 7", "platon train --seed 7"),
+            ("platon train --vb-dropout --adv-opt 0", "platon train"),
             ("platon evaluate --cuda", "platon evaluate --cuda"),
             ("platon train --backend flex", "platon train --backend flex"),
         ] {
@@ -262,7 +260,7 @@ mod tests {
             // Not a beginning of `max-seq-len` alone where platon has more than the original.
             ("platon train --max-s 128", "platon train --max-seq-len 128"),
             ("platon train --max-steps 128", "platon train --max-steps 128"),
-            ("platon train --mkd 0 -- --see", "platon train -- --see"),
+            ("platon train --adv-o 0 -- --see", "platon train -- --see"),
             ("platon evaluate --see 7", "platon evaluate --see 7"),
         ] {
             assert_eq!(sifted(line).unwrap(), expected);
@@ -277,9 +275,9 @@ mod tests {
 
     #[test]
     fn of_an_option_that_comes_twice_the_last_one_counts() {
-        let kept = sifted("platon train --mkd-opt 1 --mkd-opt=0 --backend nccl --backend flex");
+        let kept = sifted("platon train --adv-opt 1 --adv-opt=0 --backend nccl --backend flex");
         assert_eq!(kept.unwrap(), "platon train --backend nccl --backend flex");
-        assert!(sifted("platon train --mkd-opt 0 --mkd-opt 1").is_err());
+        assert!(sifted("platon train --adv-opt 0 --adv-opt 1").is_err());
         assert!(sifted("platon train --backend flex --backend nccl").is_err());
     }
 

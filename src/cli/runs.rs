@@ -16,7 +16,7 @@ use crate::infer::sets::{Data, EvalSet, Wanted};
 use crate::infer::tokenizer::TokenizerFolder;
 use crate::run::RunFolder;
 use crate::run::folder::{model_in, run_of};
-use crate::train::plan::{data_dir_of, with_own_name};
+use crate::train::plan::{data_dir_of, tasks_of, with_own_name};
 
 /// A finished run, or a model that comes from elsewhere.
 pub struct SavedRun {
@@ -70,8 +70,21 @@ impl SavedRun {
             if flags.task.is_some_and(|task| task != own.data().task) {
                 layer = layer.without(Own::HEADING);
             }
-            let config = with_own_name(RunConfig::resolve(&[layer, flags.layer()])?)?;
-            return Ok(Some(Self { path, own: Some(own), config, model: run.model() }));
+            let one = Layer::command_line(
+                [
+                    ("more_tasks", Vec::<String>::new().into()),
+                    ("mix_opt", 0.into()),
+                    ("ratio", 0.0.into()),
+                ]
+                .into_iter()
+                .map(|(name, value): (&str, toml::Value)| (name.to_string(), value))
+                .collect(),
+            );
+            let config = with_own_name(RunConfig::resolve(&[layer, flags.layer(), one])?)?;
+            let task = &config.data().task;
+            let is_other = tasks_of(&own)?.iter().skip(1).any(|other| other.name == task);
+            let model = if is_other { run.model_for(task) } else { run.model() };
+            return Ok(Some(Self { path, own: Some(own), config, model }));
         }
         let model = model_in(&path);
         let named = Checkpoint::open(&model)?.task().map(str::to_string);

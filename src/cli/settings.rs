@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn every_setting_but_the_task_has_a_flag_that_takes_what_a_file_holds() {
+    fn every_setting_but_the_tasks_has_a_flag_that_takes_what_a_file_holds() {
         for setting in SETTINGS {
             let (text, expected): (_, Value) = match setting.kind {
                 Kind::Text | Kind::Path => ("x", "x".into()),
@@ -145,7 +145,7 @@ mod tests {
                 Kind::List => ("a,b", vec!["a", "b"].into()),
             };
             let result = parsed(&[&format!("--{}={text}", flag(setting)), "--resume=1"]);
-            if setting.name == "task" {
+            if setting.flag == Flag::Without {
                 assert!(result.is_err());
                 continue;
             }

@@ -98,13 +98,13 @@ fn predicted(
     let engine = (EngineName::Auto, run.config.run().backend);
     with_model(engine, model, load, printer, |model| {
         let mut files = Vec::new();
-        for (file, task, sets) in wanted {
+        for (file, _, sets) in wanted {
             let mut rows = Vec::new();
             for EvalSet { about, samples } in sets {
                 let (batch_size, bar) = (run.config.logging().batch_size_eval, SlowBar::default());
                 let show = |done, of| bar.show(done, of);
                 for (predictions, _) in model.predict(vec![samples], batch_size, &show) {
-                    rows.extend(answers(task, &about, &predictions)?);
+                    rows.extend(answers(&about, &predictions)?);
                 }
             }
             files.push((file, submission::tsv(&rows)));

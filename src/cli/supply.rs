@@ -11,17 +11,19 @@ use crate::error::Result;
 use crate::glue::demo;
 use crate::glue::prepare::holds_source;
 use crate::glue::task::Task;
-use crate::train::plan::task_of;
+use crate::train::plan::tasks_of;
 
 /// Makes the demo's files, and downloads the task's and a well-known model, where they are missing.
 pub fn supply(config: &RunConfig, printer: &Printer) -> Result<()> {
-    let (task, data_dir) = (task_of(config)?, &config.data().data_dir);
+    let data_dir = &config.data().data_dir;
     let folder = &config.model().init_checkpoint;
-    supply_demo(task, data_dir, folder, printer)?;
     let options = Options::new(data_dir, default_cache(data_dir));
-    if !holds_source(task, data_dir) && sources::source(task.name).is_ok() {
-        printer.log(&format!("{}: not in {}, downloading it", task.name, data_dir.display()));
-        raw_files(task, &options, printer)?;
+    for task in tasks_of(config)? {
+        supply_demo(task, data_dir, folder, printer)?;
+        if !holds_source(task, data_dir) && sources::source(task.name).is_ok() {
+            printer.log(&format!("{}: not in {}, downloading it", task.name, data_dir.display()));
+            raw_files(task, &options, printer)?;
+        }
     }
     let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let usable = Checkpoint::open_config(folder)

@@ -32,7 +32,7 @@ pub struct TrainArgs {
     /// defaults hold, or with --train-file or --keep-ratio those of the recipe `defaults`. `platon
     /// recipe` lists and prints those that come with the program.
     task: Option<String>,
-    /// The task to learn (the original's way to name it).
+    /// The task to learn, or several with commas between them (the original's way to name it).
     #[arg(long, help_heading = "Data", value_delimiter = ',', action = ArgAction::Set)]
     train_datasets: Vec<String>,
     /// Share of the weights to keep: chooses among the task's recipes, or without one is the final
@@ -121,7 +121,7 @@ fn settings(args: &TrainArgs, printer: Option<&Printer>) -> Result<RunConfig> {
             Error::value("train-file", "one thing to learn", found).hint("leave one of them out")
         );
     }
-    layers.extend(learned_task(&args.train_datasets)?);
+    layers.extend(learned_tasks(&args.train_datasets));
     if is_own || (args.task.is_none() && args.keep_ratio.is_some()) {
         layers.insert(0, recipe(DEFAULTS)?.layer()?);
     }
@@ -175,17 +175,12 @@ fn begin(
     start(config, folder, args.no_tui, world, printer)
 }
 
-/// `--train-datasets` as a setting.
-fn learned_task(names: &[String]) -> Result<Option<Layer>> {
-    let name = match names {
-        [] => return Ok(None),
-        [name] => name,
-        _ => {
-            return Err(Error::value("train-datasets", "one task", names.join(","))
-                .hint("learning several tasks at once is not there yet"));
-        }
-    };
-    Ok(Some(one("task", name.clone().into())))
+/// `--train-datasets` as settings.
+fn learned_tasks(names: &[String]) -> Option<Layer> {
+    let (name, more) = names.split_first()?;
+    let settings = [("task", name.clone().into()), ("more_tasks", more.to_vec().into())];
+    let settings = settings.map(|(name, value): (&str, toml::Value)| (name.to_string(), value));
+    Some(Layer::command_line(settings.into_iter().collect()))
 }
 
 /// One setting of the command line.

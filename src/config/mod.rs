@@ -288,7 +288,15 @@ impl RunConfig {
             return Err(Error::value("keep_head", "the head of init_checkpoint", other)
                 .hint(format!("leave {other} or keep_head away")));
         }
-        let Objective { teacher, mkd_opt, .. } = self.objective();
+        self.check_tasks()?;
+        let Objective { teacher, mkd_opt, distill_hidden, .. } = self.objective();
+        if teacher.is_none() && *distill_hidden > 0.0 {
+            return Err(Error::value("distill_hidden", "0 without a teacher", distill_hidden));
+        }
+        if *distill_hidden > 0.0 && self.run().multi_gpu_on {
+            let expected = "one device with distill_hidden";
+            return Err(Error::value("multi_gpu_on", expected, true));
+        }
         if teacher.is_some() && *mkd_opt > 0 {
             return Err(Error::value("mkd_opt", "0 where there is a teacher", mkd_opt)
                 .hint("both would give each sample a target: leave one of them away"));
@@ -319,6 +327,30 @@ impl RunConfig {
         if log_file == tensorboard_logdir {
             let found = format!("{log_file}, as log_file");
             return Err(Error::value("tensorboard_logdir", "a name of its own", found));
+        }
+        Ok(())
+    }
+
+    /// Checks what goes with several tasks, or only with them.
+    fn check_tasks(&self) -> Result<()> {
+        let Data { task, more_tasks, mix_opt, ratio, .. } = self.data();
+        if more_tasks.is_empty() {
+            let given = [("mix_opt", *mix_opt > 0), ("ratio", *ratio > 0.0)];
+            return given.iter().find(|(_, is_given)| *is_given).map_or(Ok(()), |(name, _)| {
+                Err(Error::value(name, "several training sets", task)
+                    .hint("--train-datasets names them, as mnli,rte"))
+            });
+        }
+        let Model { keep_head, model_ckpt, .. } = self.model();
+        let others = [
+            ("train_file", self.own().train_file.is_some()),
+            ("teacher", self.objective().teacher.is_some()),
+            ("keep_head", *keep_head),
+            ("model_ckpt", model_ckpt.is_some()),
+        ];
+        if let Some((name, _)) = others.iter().find(|(_, is_given)| *is_given) {
+            let found = format!("{task}, {}", more_tasks.join(", "));
+            return Err(Error::value(name, "one task", found));
         }
         Ok(())
     }

@@ -284,12 +284,13 @@ fn a_checkpoint_is_bound_to_what_decides_the_weights() {
     let names: Vec<&str> = bound.keys().map(String::as_str).collect();
     assert_eq!(
         names.join(" "),
-        "task test_datasets with_label max_seq_len bin_on bin_size bin_grow_ratio text \
+        "task more_tasks mix_opt ratio test_datasets with_label max_seq_len bin_on bin_size bin_grow_ratio text \
          text_pair label labels regression dev_share metric keep_head num_hidden_layers \
          from_scratch dropout_p bert_dropout_p pruner initial_threshold final_threshold \
          warmup_steps initial_warmup final_warmup initial_warmup_share final_warmup_share beta1 \
          beta2 delta_t prune_include prune_exclude prune_embeddings prune_ratios keep_zeros \
-         optimizer batch_size grad_accumulation_step epochs learning_rate warmup \
+         distill_weight distill_temperature distill_hidden mkd_opt adv_train adv_alpha adv_k \
+         adv_step_size adv_noise_var adv_p_norm adv_norm_level adv_epsilon optimizer batch_size grad_accumulation_step epochs learning_rate warmup \
          warmup_schedule weight_decay adam_eps momentum global_grad_clipping grad_clipping seed \
          glue_format_on backend multi_gpu_on precision max_steps"
     );

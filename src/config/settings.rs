@@ -25,6 +25,15 @@ settings! {
     Data in "Data" {
         /// The GLUE task, demo, or one of the task table.
         task: Any<String> = "mnli".to_string(), Flag::Without;
+        /// Further tasks that are learnt with it, by an encoder that all have in common and a head for
+        /// each.
+        more_tasks: Any<Vec<String>> = Vec::new(), Flag::Without;
+        /// Of several training sets: above 0, the batches of the first come after those of the others
+        /// in each epoch, instead of among them.
+        mix_opt: Any<usize> = 0;
+        /// Of several training sets: batches of the others for each of the first one, drawn anew each
+        /// epoch; 0 for all that there are.
+        ratio: NotNegative = 0.0;
         /// Folder with one folder of raw GLUE files per task, or folder of encoded samples.
         data_dir: Any<PathBuf> = PathBuf::from("glue-data");
         /// The original's task table in YAML; its tasks may be your own.
@@ -142,6 +151,9 @@ settings! {
         distill_weight: Fraction = 1.0;
         /// Divides the logits of classes before they are compared with the teacher's.
         distill_temperature: Positive = 2.0;
+        /// Weight of the distance from the teacher's hidden states, layer by layer, beside all else; 0
+        /// for none. The teacher must have the same tokenizer.
+        distill_hidden: NotNegative = 0.0;
         /// Learn from the field softlabel of encoded samples too, if above 0: by the squared distance
         /// of the logits from it.
         mkd_opt: Any<usize> = 0;
@@ -240,7 +252,7 @@ settings! {
 /// The settings that may differ where a run goes on from a checkpoint. They say where it reads and
 /// writes and what it reports, but decide no weight; what those of the paths lead to is compared
 /// instead. A checkpoint is bound to all others.
-pub const FREE: [&str; 21] = [
+pub const FREE: [&str; 22] = [
     "data_dir",
     "encoder_type",
     "train_file",
@@ -250,6 +262,7 @@ pub const FREE: [&str; 21] = [
     "init_checkpoint",
     "tokenizer",
     "model_ckpt",
+    "teacher",
     "log_per_updates",
     "eval_per_updates",
     "batch_size_eval",

@@ -144,6 +144,8 @@ pub struct TrainLoader<B: Backend> {
     next_chunk: Arc<AtomicUsize>,
     devices: Vec<B::Device>,
     portion: Portion,
+    /// The first samples of the second head, the third, ...
+    heads: Vec<usize>,
 }
 
 impl<B: Backend> TrainLoader<B> {
@@ -159,8 +161,14 @@ impl<B: Backend> TrainLoader<B> {
     ) -> Self {
         let done = updates.chunks().iter().filter(|chunk| chunk.end <= start).count();
         let next_chunk = Arc::new(AtomicUsize::new(done));
-        let portion = Portion::WHOLE;
-        Self { samples, updates, filling, divisor, start, next_chunk, devices, portion }
+        let (portion, heads) = (Portion::WHOLE, Vec::new());
+        Self { samples, updates, filling, divisor, start, next_chunk, devices, portion, heads }
+    }
+
+    /// The same for several heads: the samples from each of `heads` on are those of the next one.
+    #[must_use]
+    pub fn for_heads(self, heads: Vec<usize>) -> Self {
+        Self { heads, ..self }
     }
 
     /// The same, of whose batches a process takes its `portion`, and divides that.
@@ -209,7 +217,8 @@ impl<B: Backend> Iterator for TrainIterator<'_, B> {
             return None;
         }
         let started = (self.next == self.updates.start).then(Instant::now);
-        let TrainLoader { samples, updates, filling, divisor, devices, portion, .. } = self.loader;
+        let TrainLoader { samples, updates, filling, divisor, devices, portion, heads, .. } =
+            self.loader;
         let Portion { rank, of } = *portion;
         let mut shares = vec![Vec::new(); devices.len()];
         let mut count = 0;
@@ -221,8 +230,9 @@ impl<B: Backend> Iterator for TrainIterator<'_, B> {
             count += picked.len();
             let size = picked.len().div_ceil((of * devices.len()).max(1)).max(1);
             let own = picked.chunks(size).skip(rank * devices.len());
+            let head = batch.first().map_or(0, |n| heads.partition_point(|start| start <= n));
             for (part, (share, device)) in own.zip(shares.iter_mut().zip(devices)) {
-                share.push(Batch::new(part.iter(), *filling, device));
+                share.push(Batch { head, ..Batch::new(part.iter(), *filling, device) });
             }
         }
         shares.retain(|share| !share.is_empty());
@@ -251,6 +261,8 @@ pub struct EvalLoader<B: Backend> {
     filling: Filling,
     device: B::Device,
     portion: Portion,
+    /// Of each set; the first one without.
+    heads: Vec<usize>,
 }
 
 impl<B: Backend> EvalLoader<B> {
@@ -267,7 +279,14 @@ impl<B: Backend> EvalLoader<B> {
             set
         };
         let sets = Arc::new(sets.into_iter().map(sorted).collect());
-        Self { sets, batch_size, filling, device, portion: Portion::WHOLE }
+        let (portion, heads) = (Portion::WHOLE, Vec::new());
+        Self { sets, batch_size, filling, device, portion, heads }
+    }
+
+    /// The same, each set for its own head.
+    #[must_use]
+    pub fn for_heads(self, heads: Vec<usize>) -> Self {
+        Self { heads, ..self }
     }
 
     /// The same, for a process that takes its `portion` of windows of as many batches as there are
@@ -289,6 +308,7 @@ impl<B: Backend> DataLoader<B, Batch<B>> for EvalLoader<B> {
             filling: self.filling,
             device: &self.device,
             portion: self.portion,
+            heads: &self.heads,
             progress: Progress::new(0, self.num_items()),
         })
     }
@@ -313,6 +333,7 @@ struct EvalIterator<'a, B: Backend> {
     filling: Filling,
     device: &'a B::Device,
     portion: Portion,
+    heads: &'a [usize],
     progress: Progress,
 }
 
@@ -328,6 +349,7 @@ impl<B: Backend> Iterator for EvalIterator<'_, B> {
         let (places, samples): (Vec<_>, Vec<_>) = samples.iter().map(|(n, s)| (*n, s)).unzip();
         let mut batch = Batch::new(samples.into_iter(), self.filling, self.device);
         batch.set = set;
+        batch.head = self.heads.get(set).copied().unwrap_or(0);
         batch.places = if own.is_some() { places } else { Vec::new() };
         Some(batch)
     }

@@ -17,6 +17,7 @@ mod precompiled;
 pub mod prepare;
 pub(crate) mod read;
 pub mod sample;
+pub mod softlabels;
 mod table;
 pub mod task;
 pub mod task_def;

@@ -9,6 +9,19 @@ use rand::seq::SliceRandom;
 
 use crate::seed::mix;
 
+/// How the batches of several training sets follow one another, as in the original. A batch is of one
+/// set.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Mix {
+    /// The bins of the first set.
+    pub first: usize,
+    /// The first set's batches come after the others', instead of among them.
+    pub others_first: bool,
+    /// So many batches of the others for each of the first set, as far as there are any; drawn anew
+    /// each epoch. 0 for all.
+    pub ratio: f64,
+}
+
 /// What a run's updates follow from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UpdatesConfig {
@@ -24,6 +37,8 @@ pub struct UpdatesConfig {
     pub save_every: Option<usize>,
     /// The run ends after so many updates, the schedules being those of the full run.
     pub stop_after: Option<usize>,
+    /// Of several training sets.
+    pub mix: Option<Mix>,
 }
 
 impl Default for UpdatesConfig {
@@ -36,6 +51,7 @@ impl Default for UpdatesConfig {
             evaluate_every: none,
             save_every: none,
             stop_after: none,
+            mix: None,
         }
     }
 }
@@ -114,7 +130,23 @@ impl Updates {
 
     /// Batches of one epoch; the last one of each bin may be smaller.
     pub fn batches_per_epoch(&self) -> usize {
-        self.bins.iter().map(Bin::batches).sum()
+        let count = |bins: &[Bin]| bins.iter().map(Bin::batches).sum::<usize>();
+        let (first, others) = self.sets();
+        count(first) + self.picked(count(first), count(others))
+    }
+
+    /// The bins of the first training set, and those of the others.
+    fn sets(&self) -> (&[Bin], &[Bin]) {
+        let first = self.config.mix.map_or(self.bins.len(), |mix| mix.first.min(self.bins.len()));
+        self.bins.split_at(first)
+    }
+
+    /// How many batches of the other sets an epoch has.
+    fn picked(&self, first: usize, others: usize) -> usize {
+        match self.config.mix {
+            Some(Mix { ratio, .. }) if ratio > 0.0 => ((first as f64 * ratio) as usize).min(others),
+            _ => others,
+        }
     }
 
     /// The most updates that an epoch ends.
@@ -184,18 +216,33 @@ impl Updates {
     /// The samples of each batch of `epoch`, from 0, by their numbers: shuffled anew each epoch.
     pub fn batches(&self, epoch: usize) -> Vec<Vec<usize>> {
         let mut random = StdRng::seed_from_u64(mix(self.config.seed, epoch as u64));
-        let mut batches = Vec::with_capacity(self.batches_per_epoch());
-        for bin in &self.bins {
-            let mut order = bin.samples.clone();
-            order.shuffle(&mut random);
-            batches.extend(order.chunks(bin.batch_size.max(1)).map(<[usize]>::to_vec));
+        let (first, others) = self.sets();
+        let mut batches = shuffled(first, &mut random);
+        let Some(Mix { others_first, .. }) = self.config.mix else { return batches };
+        let mut others = shuffled(others, &mut random);
+        others.shuffle(&mut random);
+        others.truncate(self.picked(batches.len(), others.len()));
+        others.append(&mut batches);
+        if !others_first {
+            others.shuffle(&mut random);
         }
-        // One after the other, bins would be learnt and forgotten.
-        if self.bins.len() > 1 {
-            batches.shuffle(&mut random);
-        }
-        batches
+        others
     }
+}
+
+/// The batches of these bins.
+fn shuffled(bins: &[Bin], random: &mut StdRng) -> Vec<Vec<usize>> {
+    let mut batches = Vec::new();
+    for bin in bins {
+        let mut order = bin.samples.clone();
+        order.shuffle(random);
+        batches.extend(order.chunks(bin.batch_size.max(1)).map(<[usize]>::to_vec));
+    }
+    // One after the other, bins would be learnt and forgotten.
+    if bins.len() > 1 {
+        batches.shuffle(random);
+    }
+    batches
 }
 
 #[cfg(test)]
@@ -212,8 +259,48 @@ mod tests {
             evaluate_every,
             save_every,
             stop_after,
+            mix: None,
         };
         Updates::new(one_bin(10, 4), config)
+    }
+
+    #[test]
+    fn batches_of_several_sets_are_mixed_by_the_original_s_rules() {
+        // 5 batches of the first set, whose samples are 0 to 9, and 4 + 3 of two others.
+        let bin = |samples: Range<usize>| Bin { samples: samples.collect(), batch_size: 2 };
+        let bins = || vec![bin(0..10), bin(10..18), bin(18..23)];
+        let of = |others_first, ratio| {
+            let mix = Some(Mix { first: 1, others_first, ratio });
+            Updates::new(bins(), UpdatesConfig { epochs: 2, seed: 3, mix, ..Default::default() })
+        };
+        let set = |batch: &Vec<usize>| match batch[0] {
+            0..10 => 0,
+            10..18 => 1,
+            _ => 2,
+        };
+        for (others_first, ratio, batches) in
+            [(false, 0.0, 12), (true, 0.0, 12), (false, 0.7, 8), (true, 0.7, 8), (true, 9.0, 12)]
+        {
+            let updates = of(others_first, ratio);
+            assert_eq!((updates.batches_per_epoch(), updates.total()), (batches, 2 * batches));
+            let epochs = [updates.batches(0), updates.batches(1)];
+            assert_ne!(epochs[0], epochs[1]);
+            for epoch in &epochs {
+                assert_eq!(epoch.len(), batches);
+                let sets: Vec<usize> = epoch.iter().map(set).collect();
+                let one = |batch: &Vec<usize>| batch.iter().all(|n| set(&vec![*n]) == set(batch));
+                assert!(epoch.iter().all(one));
+                assert_eq!(sets.iter().filter(|set| **set == 0).count(), 5);
+                let is_last = sets[batches - 5..].iter().all(|set| *set == 0);
+                assert_eq!(is_last, others_first, "{sets:?}");
+                let mut all: Vec<usize> = epoch.concat();
+                all.sort_unstable();
+                let count = all.len();
+                all.dedup();
+                assert_eq!(all.len(), count, "without replacement");
+            }
+        }
+        assert_eq!(of(false, 0.0).samples(), 23);
     }
 
     #[test]

@@ -25,11 +25,16 @@ pub struct SetScores {
 
 impl SetScores {
     /// Loss and scores of `predictions`; meaningless for a set without true labels.
-    pub fn of(task: &Task, about: &SetInfo, predictions: &Predictions) -> Self {
+    pub fn of(about: &SetInfo, predictions: &Predictions) -> Self {
         Self {
             name: about.name.clone(),
             loss: predictions.loss(),
-            scores: task.metrics.iter().map(|m| (m.tag(), score_of(*m)(predictions))).collect(),
+            scores: about
+                .task
+                .metrics
+                .iter()
+                .map(|m| (m.tag(), score_of(*m)(predictions)))
+                .collect(),
         }
     }
 
@@ -110,12 +115,9 @@ pub const OVERFLOW: &str =
 ///
 /// # Errors
 /// A logit is not finite; it names the sample.
-pub fn answers(
-    task: &Task,
-    about: &SetInfo,
-    predictions: &Predictions,
-) -> Result<Vec<(String, String)>> {
+pub fn answers(about: &SetInfo, predictions: &Predictions) -> Result<Vec<(String, String)>> {
     check(&SetInfo { labelled: false, ..about.clone() }, predictions)?;
+    let task = about.task;
     let answer = |predicted: f32| match task.kind {
         Kind::Classification { labels } => {
             Ok(labels.get(predicted as usize).copied().unwrap_or_default().to_string())
@@ -172,6 +174,8 @@ mod tests {
     #[test]
     fn answers_and_losses_that_are_not_finite_name_their_sample_or_set() {
         let about = SetInfo {
+            task: crate::glue::task::task("rte").unwrap(),
+            head: 0,
             name: "rte_dev".into(),
             data_set: "rte".into(),
             part: Part::Dev,
@@ -185,15 +189,14 @@ mod tests {
             logits: vec![1.0, 0.0, 0.0, f32::MAX],
             ..Predictions::default()
         };
-        let task = crate::glue::task::task("rte").unwrap();
         assert!(check(&about, &predictions).is_ok());
         predictions.loss_sum = f64::INFINITY;
         let error = check(&about, &predictions).unwrap_err().to_string();
         assert!(error.starts_with("the loss on rte_dev: expected a finite number, found inf ("));
         // Where labels are unknown the loss means nothing.
-        assert_eq!(answers(task, &about, &predictions).unwrap()[1].1, "entailment");
+        assert_eq!(answers(&about, &predictions).unwrap()[1].1, "entailment");
         predictions.logits[3] = f32::NAN;
-        for error in [check(&about, &predictions), answers(task, &about, &predictions).map(drop)] {
+        for error in [check(&about, &predictions), answers(&about, &predictions).map(drop)] {
             let error = error.unwrap_err().to_string();
             let expected = "a logit of sample 7 of rte_dev: expected a finite number, found NaN (";
             assert!(error.starts_with(expected), "{error}");

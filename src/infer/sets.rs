@@ -24,6 +24,10 @@ pub struct EvalSet {
 /// What is known about an evaluation set.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SetInfo {
+    /// The task that it is of.
+    pub task: &'static Task,
+    /// The model's head for that task.
+    pub head: usize,
     /// With its part, as `mnli_matched_dev`.
     pub name: String,
     /// Without it, as `mnli_matched`: the name in the original's files and tags.
@@ -107,7 +111,8 @@ impl Data<'_> {
                 self.check_lengths(&samples, &path)?;
                 let name = self.task.data_set(split);
                 let uids = samples.iter().map(|s| s.uid.clone()).collect();
-                let about = SetInfo { name, data_set, part, labelled, uids };
+                let (task, head) = (self.task, 0);
+                let about = SetInfo { task, head, name, data_set, part, labelled, uids };
                 sets.push(EvalSet { about, samples });
             }
         }

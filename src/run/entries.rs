@@ -15,7 +15,7 @@ use super::point::{self, Gauges, Point};
 use super::record::{Best, RunRecord};
 use crate::error::{Error, Result};
 use crate::files::open_own;
-use crate::glue::task::{Part, Task};
+use crate::glue::task::Part;
 use crate::glue::updates::Updates;
 use crate::infer::predictions::{Collected, Predictions};
 use crate::infer::scores::{SetScores, not_finite};
@@ -29,7 +29,6 @@ pub(super) struct State {
     pub files: Files,
     pub updates: Arc<Updates>,
     pub log_every: usize,
-    pub task: &'static Task,
     pub sets: Vec<SetInfo>,
     /// The predictions of the evaluation that is under way.
     pub collected: Collected,
@@ -246,7 +245,7 @@ impl State {
         }
         let mut all = Vec::new();
         for (about, predictions) in sets.iter().filter(|(about, _)| about.labelled) {
-            let scores = SetScores::of(self.task, about, predictions);
+            let scores = SetScores::of(about, predictions);
             let mut entry = head(step, epoch, &about.name, scores.loss);
             entry.extend(self.gauges.0.clone());
             entry.extend(scores.to_json());
@@ -266,14 +265,14 @@ impl State {
         self.scores = all;
     }
 
-    /// The mean of the task's main metric over the dev sets.
+    /// The mean of the tasks' main metrics over the dev sets.
     fn dev_score(&self, scores: &[SetScores]) -> f64 {
-        let main = self.task.metrics.iter().position(|metric| *metric == self.task.main);
-        let is_dev = |scores: &&SetScores| {
-            self.sets.iter().any(|set| set.name == scores.name && set.part == Part::Dev)
-        };
-        let dev = scores.iter().filter(is_dev);
-        let mains = dev.filter_map(|set| set.scores.get(main?).map(|(_, value)| *value));
+        let mains = scores.iter().filter_map(|scores| {
+            let is_dev = |set: &&SetInfo| set.name == scores.name && set.part == Part::Dev;
+            let task = self.sets.iter().find(is_dev)?.task;
+            let main = task.metrics.iter().position(|metric| *metric == task.main)?;
+            scores.scores.get(main).map(|(_, value)| *value)
+        });
         let (count, sum) = mains.fold((0, 0.0), |(n, sum), value| (n + 1, sum + value));
         sum / f64::from(count)
     }

@@ -154,6 +154,16 @@ impl RunFolder {
         self.0.join(MODEL)
     }
 
+    /// The final model of another than the first of several tasks.
+    pub fn model_for(&self, task: &str) -> PathBuf {
+        self.0.join(format!("{MODEL}-{task}"))
+    }
+
+    /// As [`best`](Self::best), of such a task.
+    pub fn best_for(&self, task: &str) -> PathBuf {
+        self.0.join(format!("{BEST}-{task}"))
+    }
+
     /// The model of the best evaluation, a Hugging Face folder; there where a finished run did not
     /// end with it.
     pub fn best(&self) -> PathBuf {

@@ -12,7 +12,6 @@ use super::pace::Pace;
 use super::point::Point;
 use super::record::{Best, Binding, LossScaleRecord, RunRecord};
 use crate::error::{Error, Result};
-use crate::glue::task::Task;
 use crate::glue::updates::Updates;
 use crate::infer::predictions::{Collected, Predictions};
 use crate::infer::scores::SetScores;
@@ -38,8 +37,6 @@ pub struct Setup<'a> {
     pub updates: Arc<Updates>,
     /// Updates between two logged points.
     pub log_every: usize,
-    /// The run's task.
-    pub task: &'static Task,
     /// Evaluation sets, in the loader's order.
     pub sets: Vec<SetInfo>,
     /// Writes what else is wanted.
@@ -78,17 +75,21 @@ impl Journal {
     /// # Errors
     /// A file cannot be written.
     pub fn open(setup: Setup) -> Result<(Self, Vec<String>)> {
-        let Setup { folder, log_file, updates, log_every, task, sets, outputs, .. } = setup;
+        let Setup { folder, log_file, updates, log_every, sets, outputs, .. } = setup;
         let Setup { stop, lines, final_ratio, record, .. } = setup;
         let (files, lost) = Files::open(folder, log_file, &record, lines, outputs, stop)?;
-        let scores = record.scores.into_iter().map(|scored| SetScores::from_record(task, scored));
+        let known = |name: &str| sets.iter().find(|set| set.name == name).map(|set| set.task);
+        let scores: Vec<_> = record
+            .scores
+            .into_iter()
+            .filter_map(|scored| Some(SetScores::from_record(known(&scored.name)?, scored)))
+            .collect();
         let evaluated = sets.iter().map(|set| set.uids.len()).sum::<usize>() as f64;
         let per_update = updates.samples() as f64 / updates.per_epoch().max(1) as f64;
         let state = State {
             files,
             updates,
             log_every,
-            task,
             collected: Collected::new(sets.iter().map(|set| set.uids.len()).collect()),
             sets,
             started: Instant::now(),
@@ -97,7 +98,7 @@ impl Journal {
             logged: (record.update, [record.seconds, record.pruning_seconds]),
             gauges: record.gauges,
             step: record.update,
-            scores: scores.collect(),
+            scores,
             evaluated_at: record.evaluated_at,
             best: record.best,
             final_ratio,

@@ -11,7 +11,7 @@ use super::point::{GAUGES, Point};
 use crate::bert::names;
 use crate::error::{Error, Result};
 use crate::files::{check_own, is_file_name, write_json, write_whole};
-use crate::glue::task::{Kind, Part, Task};
+use crate::glue::task::{Kind, Part};
 use crate::infer::predictions::Predictions;
 use crate::infer::scores::{SetScores, answers};
 use crate::infer::sets::SetInfo;
@@ -23,7 +23,6 @@ use crate::tensorboard::EventWriter;
 /// Writes these files into a run folder.
 pub struct Outputs {
     folder: RunFolder,
-    task: &'static Task,
     events: Option<EventWriter>,
     /// The matrix that each parameter of the scope belongs to, and its size.
     matrices: Vec<(String, usize)>,
@@ -48,7 +47,6 @@ impl Outputs {
     /// The folder for the events cannot be written to.
     pub fn new(
         folder: &RunFolder,
-        task: &'static Task,
         events: Option<&str>,
         submissions: bool,
         scope: &Scope,
@@ -73,7 +71,7 @@ impl Outputs {
                 writer = Some(EventWriter::create(&events)?);
             }
         }
-        let outputs = Self { folder: folder.clone(), task, events: writer, matrices, submissions };
+        let outputs = Self { folder: folder.clone(), events: writer, matrices, submissions };
         Ok((outputs, lost))
     }
 
@@ -137,7 +135,7 @@ impl Outputs {
         let moments = [Some((step, "")), moment.ended_epoch.map(|epoch| (epoch, "(epoch)"))];
         let (unit, n) = moment.ended_epoch.map_or(("updates", step), |epoch| ("epoch", epoch));
         for (about, predictions) in sets {
-            let scores = about.labelled.then(|| SetScores::of(self.task, about, predictions));
+            let scores = about.labelled.then(|| SetScores::of(about, predictions));
             let part = if about.part == Part::Test { "Test" } else { "Dev" };
             for (n, suffix) in moments.into_iter().flatten() {
                 if let (Some(events), Some(scores)) = (&mut self.events, &scores) {
@@ -148,10 +146,10 @@ impl Outputs {
                 }
             }
             let (data_set, part) = (&about.data_set, &part.to_lowercase());
-            let content = score_file(self.task, about, predictions, scores.as_ref());
+            let content = score_file(about, predictions, scores.as_ref());
             write_json(&self.folder.scores(data_set, part, unit, n), &content)?;
             if self.submissions {
-                let rows = answers(self.task, about, predictions)?;
+                let rows = answers(about, predictions)?;
                 let text = submission::tsv(&rows);
                 write_whole(&self.folder.submission(data_set, part), text.as_bytes())?;
             }
@@ -180,12 +178,8 @@ pub fn remove_events(folder: &Path) -> Result<()> {
 
 /// The original's score file: `scores` are the classes' probabilities, sample by sample, or the
 /// predicted values.
-fn score_file(
-    task: &Task,
-    about: &SetInfo,
-    predictions: &Predictions,
-    scores: Option<&SetScores>,
-) -> Value {
+fn score_file(about: &SetInfo, predictions: &Predictions, scores: Option<&SetScores>) -> Value {
+    let task = about.task;
     let classes = matches!(task.kind, Kind::Classification { .. });
     let predicted: Vec<Value> = if classes {
         predictions.predicted.iter().map(|class| (*class as usize).into()).collect()

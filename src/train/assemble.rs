@@ -2,6 +2,7 @@
 
 use burn::lr_scheduler::LrScheduler;
 use burn::module::Module;
+use burn::nn::{Linear, LinearConfig};
 use burn::tensor::DType;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn_train::Interrupter;
@@ -14,6 +15,7 @@ use super::objective::Objective;
 use super::plan::Plan;
 use super::start::Start;
 use super::step::{StepContext, Trainee};
+use super::teacher::states_teacher;
 use crate::bert::weights::{self, Loaded, Parts};
 use crate::bert::{BertClassifier, Checkpoint};
 use crate::config::{Pruning, RunConfig};
@@ -84,6 +86,15 @@ pub(super) fn assemble<B: TrainingBackend>(
     if !world.is_alone() && start.whole.is_none() {
         world.same("weights in --init-checkpoint", &digest_of(&net))?;
     }
+    let (objective, projection) = match states_teacher::<B>(plan, config, folder, &device)? {
+        None => (Objective::new(config), None),
+        Some((teacher, width)) => {
+            let weight = config.objective().distill_hidden;
+            let own = plan.bert.hidden_size;
+            let projection = (own != width).then(|| projection::<B>(own, width, &device));
+            (Objective::new(config).with_states_of::<B>(teacher, weight), projection)
+        }
+    };
     let scope = plan.selection.scope(&net).within("net");
     let final_ratio = plan.selection.final_ratio(config, &scope);
     let clock = Clock::default();
@@ -92,14 +103,13 @@ pub(super) fn assemble<B: TrainingBackend>(
     let record = &start.record;
     clock.resume(record.update, record.seconds);
     monitor.resume(record.pruning_seconds);
-    let (outputs, lost_events) = outputs(config, folder, plan, &scope, start)?;
+    let (outputs, lost_events) = outputs(config, folder, &scope, start)?;
     let interrupter = interrupter.clone();
     let (journal, mut lost) = Journal::open(Setup {
         folder,
         log_file: &config.logging().log_file,
         updates: plan.updates.clone(),
         log_every: config.logging().log_per_updates,
-        task: plan.task,
         sets: plan.sets.iter().map(|set| set.about.clone()).collect(),
         outputs,
         stop: Box::new(move || interrupter.stop(Some(FAILED))),
@@ -116,9 +126,9 @@ pub(super) fn assemble<B: TrainingBackend>(
         precision,
         loss_scale: loss_scale.clone(),
         world: world.clone(),
-        objective: Objective::new(config),
+        objective,
     };
-    let trainee = Trainee::new(net, context);
+    let trainee = Trainee::new(net, context).with_projection(projection);
     let rate = WarmupSchedule {
         learning_rate: config.optimisation().learning_rate,
         warmup: config.optimisation().warmup,
@@ -148,6 +158,14 @@ impl<B: TrainingBackend> Assembled<B> {
         let rate = LrScheduler::load_record::<B>(self.rate, rate);
         Ok(Self { trainee, optimizer, rate, ..self })
     }
+}
+
+/// A layer of so many inputs and outputs, drawn now: burn would do so where it is first used.
+fn projection<B: AutodiffBackend>(inputs: usize, outputs: usize, device: &B::Device) -> Linear<B> {
+    let layer = LinearConfig::new(inputs, outputs).init(device);
+    let Linear { weight, bias } = &layer;
+    let _ = (weight.val(), bias.as_ref().map(|bias| bias.val()));
+    layer
 }
 
 /// Refuses products that the devices do not compute.
@@ -223,7 +241,6 @@ fn optimizer<B: TrainingBackend>(config: &RunConfig, plan: &Plan, scope: Scope) 
 fn outputs(
     config: &RunConfig,
     folder: &RunFolder,
-    plan: &Plan,
     scope: &Scope,
     start: &Start,
 ) -> Result<(Outputs, Option<Error>)> {
@@ -233,5 +250,5 @@ fn outputs(
         remove_events(&folder.named(&settings.tensorboard_logdir))?;
     }
     let resumed = start.record.events.as_ref();
-    Outputs::new(folder, plan.task, settings.events(), settings.glue_format_on, scope, resumed)
+    Outputs::new(folder, settings.events(), settings.glue_format_on, scope, resumed)
 }

@@ -1,7 +1,7 @@
 //! The end of a run: the model's folder and the report.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::tensor::backend::Backend;
@@ -27,8 +27,8 @@ use crate::run::{Journal, RunFolder};
 pub(super) struct Finished<'a> {
     /// Its settings.
     pub config: &'a RunConfig,
-    /// Its task.
-    pub task: &'a Task,
+    /// Its tasks, in the order of the model's heads.
+    pub tasks: &'a [&'static Task],
     /// The encoder's sizes.
     pub bert: &'a BertConfig,
     /// What is pruned of it.
@@ -55,7 +55,8 @@ pub(super) fn settle<B: Backend>(
         let device = net.devices().first().cloned().unwrap_or_default();
         let [model, ..] = PARTS;
         let record: TraineeRecord<B> = read(&checkpoints.of(best.update)?, model, &device)?;
-        save(&net.clone().load_record(record.net), &folder.best(), finished)?;
+        let net = net.clone().load_record(record.net);
+        save(&net, &folder.best(), |task| folder.best_for(task), finished)?;
         journal.line(&format!(
             "best/ holds the model after update {}, whose score was {:.2}",
             best.update, best.score
@@ -64,32 +65,39 @@ pub(super) fn settle<B: Backend>(
     if config.logging().keep_state { Ok(()) } else { checkpoints.remove() }
 }
 
-/// Writes a model's folder; its tensors.
-fn save<B: Backend, M: Module<B>>(
-    net: &M,
+/// Writes a folder with the model for each task, the first to `folder` and the others to
+/// `others`; the first one's tensors.
+fn save<B: Backend>(
+    net: &BertClassifier<B>,
     folder: &Path,
+    others: impl Fn(&str) -> PathBuf,
     finished: &Finished,
 ) -> Result<BTreeMap<String, StoredTensor>> {
-    let Finished { config, task, bert, encoder, .. } = finished;
-    let tensors = weights::collect(bert.family, net)?;
+    let Finished { config, tasks, bert, encoder, .. } = finished;
     let dropouts =
         Dropouts { encoder: config.model().bert_dropout_p, head: config.model().dropout_p };
-    export::save_hugging_face(folder, &tensors, bert, task, dropouts, *encoder)?;
-    Ok(tensors)
+    let mut first = None;
+    for (head, task) in tasks.iter().enumerate() {
+        let folder = if head == 0 { folder.to_path_buf() } else { others(task.name) };
+        let tensors = weights::collect(bert.family, &net.with_head(head))?;
+        export::save_hugging_face(&folder, &tensors, bert, task, dropouts, *encoder)?;
+        first.get_or_insert(tensors);
+    }
+    Ok(first.unwrap_or_default())
 }
 
 /// Writes `model/` and `report.json` into the run folder.
 ///
 /// # Errors
 /// A file cannot be written.
-pub(super) fn finish<B: Backend, M: Module<B>>(
-    net: &M,
+pub(super) fn finish<B: Backend>(
+    net: &BertClassifier<B>,
     journal: &Journal,
     finished: &Finished,
 ) -> Result<Report> {
-    let Finished { config, selection, folder, .. } = finished;
+    let Finished { config, tasks, selection, folder, .. } = finished;
     let model = folder.model();
-    let tensors = save(net, &model, finished)?;
+    let tensors = save(net, &model, |task| folder.model_for(task), finished)?;
     let scope = selection.scope(net);
     let pruned = scope.members().iter().map(|member| member.name.as_str());
     let layers = report::count(&tensors, pruned);
@@ -102,13 +110,13 @@ pub(super) fn finish<B: Backend, M: Module<B>>(
     let sparsity = report::sparsity(&layers);
     let report = Report {
         format: report::FORMAT,
-        task: config.data().task.clone(),
+        task: tasks.iter().map(|task| task.name).collect::<Vec<_>>().join(","),
         pruner: config.pruning().pruner,
         final_ratio: selection.final_ratio(config, &scope),
         reached_ratio: 1.0 - sparsity,
         sparsity,
         prunable: layers.iter().map(|l| l.weights).sum(),
-        parameters: tensors.values().map(|t| t.values.len()).sum(),
+        parameters: net.num_params(),
         dev: dev.collect(),
         steps,
         seconds_per_step: timing.seconds_per_step,

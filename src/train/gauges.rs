@@ -8,7 +8,6 @@ use burn_train::metric::{
     NumericEntry, SerializedEntry,
 };
 
-use crate::glue::task::Task;
 use crate::infer::predictions::Predictions;
 use crate::infer::scores::{score_name, score_of};
 use crate::infer::sets::SetInfo;
@@ -162,11 +161,11 @@ impl Numeric for SplitScore {
 
 /// The metrics that burn-train shows for `sets`: loss and scores of each, in order. Their names
 /// carry the set's only where there are several.
-pub fn split_scores(task: &Task, sets: &[SetInfo]) -> Vec<SplitScore> {
+pub fn split_scores(sets: &[SetInfo]) -> Vec<SplitScore> {
     let labelled = sets.iter().filter(|set| set.labelled).count();
     let mut all = Vec::new();
     for (n, set) in sets.iter().enumerate().filter(|(_, set)| set.labelled) {
-        for metric in task.metrics {
+        for metric in set.task.metrics {
             let name = score_name(metric.tag(), &set.name, labelled);
             all.push(SplitScore::new(name, n, true, score_of(*metric)));
         }
@@ -232,6 +231,8 @@ mod tests {
     fn names_carry_the_set_only_where_there_are_several() {
         let names = |task_name: &str, sets: &[&str]| {
             let info = |name: &&str| SetInfo {
+                task: task(task_name).unwrap(),
+                head: 0,
                 name: name.to_string(),
                 data_set: String::new(),
                 part: Part::Dev,
@@ -239,10 +240,7 @@ mod tests {
                 labelled: !name.contains("test"),
             };
             let sets: Vec<SetInfo> = sets.iter().map(info).collect();
-            split_scores(task(task_name).unwrap(), &sets)
-                .iter()
-                .map(|s| Metric::name(s).to_string())
-                .collect::<Vec<_>>()
+            split_scores(&sets).iter().map(|s| Metric::name(s).to_string()).collect::<Vec<_>>()
         };
         assert_eq!(names("stsb", &["stsb_dev"]), ["Pearson", "Spearman", "Dev loss"]);
         assert_eq!(names("mnli", &["a", "b"]), ["ACC a", "Dev loss a", "ACC b", "Dev loss b"]);

@@ -13,8 +13,8 @@ use crate::glue::prepare::{Options, PrepareEvent, holds_encoded};
 use crate::glue::sample::{Sample, fingerprint};
 use crate::glue::task::{Metric, Part, Task, task};
 use crate::glue::task_def;
-use crate::glue::updates::{Bin, Updates, UpdatesConfig, bins_by_length, one_bin};
-use crate::infer::sets::{Data, EvalSet, Wanted};
+use crate::glue::updates::{Mix, Updates, UpdatesConfig, bins_by_length, one_bin};
+use crate::infer::sets::{Data, EvalSet, SetInfo, Wanted};
 use crate::infer::tokenizer::TokenizerFolder;
 use crate::pruning::RatioSchedule;
 
@@ -23,8 +23,10 @@ const MAX_UPDATES: usize = 100_000_000;
 
 /// Everything decided before the first update.
 pub struct Plan {
-    /// The task.
+    /// The task, the first of several.
     pub task: &'static Task,
+    /// The other tasks, each with a head of its own.
+    pub others: Vec<&'static Task>,
     /// The encoder's sizes.
     pub bert: BertConfig,
     /// Updates and evaluations.
@@ -39,6 +41,8 @@ pub struct Plan {
     /// Where these stand among all training samples.
     pub(super) places: Vec<usize>,
     pub(super) dropped: usize,
+    /// The first samples of the second task, the third, ...
+    pub(super) starts: Vec<usize>,
     pub(super) sets: Vec<EvalSet>,
 }
 
@@ -55,16 +59,9 @@ impl Plan {
         needs_weights: bool,
         on_progress: &(dyn Fn(PrepareEvent<'_>) + Sync),
     ) -> Result<(Self, Checkpoint)> {
+        let tasks = tasks_of(config)?;
+        tasks.iter().try_for_each(|task| check_has_training_data(task))?;
         let task = task_of(config)?;
-        if task.splits.iter().all(|split| split.part != Part::Train) {
-            let error = Error::value("task", "a task with training data", task.name);
-            return Err(match task.name {
-                "ax" => error.hint("models that were trained on mnli predict it"),
-                _ => {
-                    error.hint("its split_names in the task table must name one that ends in train")
-                }
-            });
-        }
         let (data_settings, model_settings) = (config.data(), config.model());
         let checkpoint = if needs_weights {
             Checkpoint::open(&model_settings.init_checkpoint)?
@@ -83,13 +80,13 @@ impl Plan {
         let tokenizer = folder.path();
         // Preparing takes minutes for the large tasks: what cannot fit is refused before it.
         let data_dir = data_dir_of(config, task)?;
-        if let Some(rows) = most_training_rows(task, &data_dir) {
+        if let Some(rows) = most_training_rows(task, &data_dir).filter(|_| tasks.len() == 1) {
             let batches = match data_settings.bins() {
                 // Those of the longer samples may hold one each.
                 Some(_) => rows,
                 None => rows.div_ceil(config.optimisation().batch_size),
             };
-            config.ratio_schedule(updates(batches, config)?)?;
+            config.ratio_schedule(check_updates(batches, config)?)?;
         }
         let encoder = if holds_encoded(task, &data_dir) && !folder.has_one() {
             None
@@ -99,23 +96,56 @@ impl Plan {
             Some(encoder)
         };
         let options = Options { data_dir: &data_dir, tokenizer };
-        let data = Data { task, options, bert: &bert, on_progress };
-        let TrainingSet { samples, places, dropped } =
-            TrainingSet::read(&data, data_settings.max_seq_len)?;
-        let wanted = Wanted {
-            data_sets: &config.data().test_datasets,
-            no_dev: false,
-            tests: config.logging().glue_format_on || config.own().test_file.is_some(),
-            with_label: config.data().with_label,
-        };
-        let sets = data.eval_sets(&wanted)?;
         let batch_size = config.optimisation().batch_size;
-        let bins = match data_settings.bins() {
-            Some((width, growth)) => {
-                let lengths = samples.iter().map(|s| s.token_id.len());
-                bins_by_length(lengths, width, batch_size, growth)
+        let (mut samples, mut places, mut dropped) = (Vec::new(), Vec::new(), 0);
+        let (mut bins, mut first_bins, mut starts, mut sets) =
+            (Vec::new(), 0, Vec::new(), Vec::new());
+        for (head, task) in tasks.iter().copied().enumerate() {
+            let data = Data { task, options, bert: &bert, on_progress };
+            let set = TrainingSet::read(&data, data_settings.max_seq_len)?;
+            let mut own = match data_settings.bins() {
+                Some((width, growth)) => {
+                    let lengths = set.samples.iter().map(|s| s.token_id.len());
+                    bins_by_length(lengths, width, batch_size, growth)
+                }
+                None => one_bin(set.samples.len(), batch_size),
+            };
+            let start = samples.len();
+            own.iter_mut().flat_map(|bin| &mut bin.samples).for_each(|sample| *sample += start);
+            if head == 0 {
+                first_bins = own.len();
+            } else {
+                starts.push(start);
             }
-            None => one_bin(samples.len(), batch_size),
+            bins.extend(own);
+            samples.extend(set.samples);
+            places.extend(set.places);
+            dropped += set.dropped;
+            let Some(names) = names_of(task, &tasks, &data_settings.test_datasets) else {
+                continue;
+            };
+            let wanted = Wanted {
+                data_sets: &names,
+                no_dev: false,
+                tests: config.logging().glue_format_on || config.own().test_file.is_some(),
+                with_label: config.data().with_label,
+            };
+            sets.extend(
+                data.eval_sets(&wanted)?.into_iter().map(|set| EvalSet {
+                    about: SetInfo { head, ..set.about },
+                    samples: set.samples,
+                }),
+            );
+        }
+        if config.objective().mkd_opt > 0 && samples.iter().all(|s| s.softlabel.is_empty()) {
+            let expected = "encoded training samples with a softlabel";
+            return Err(Error::value("mkd_opt", expected, "none")
+                .hint("platon prepare TASK --scores FILE --output-dir DIR makes them"));
+        }
+        let mix = Mix {
+            first: first_bins,
+            others_first: data_settings.mix_opt > 0,
+            ratio: data_settings.ratio,
         };
         let updates_config = UpdatesConfig {
             batches: config.optimisation().grad_accumulation_step,
@@ -124,13 +154,16 @@ impl Plan {
             evaluate_every: config.logging().eval_per_updates,
             save_every: config.logging().save_every(),
             stop_after: config.run().max_steps,
+            mix: (tasks.len() > 1).then_some(mix),
         };
-        updates(bins.iter().map(Bin::batches).sum(), config)?;
         let updates = Updates::new(bins, updates_config);
+        check_updates(updates.batches_per_epoch(), config)?;
         let schedule = config.ratio_schedule(updates.total())?.ending_at(updates.last());
         let updates = Arc::new(updates);
+        let others = tasks.into_iter().skip(1).collect();
         let plan = Self {
             task,
+            others,
             bert,
             updates,
             schedule,
@@ -139,9 +172,15 @@ impl Plan {
             samples,
             places,
             dropped,
+            starts,
             sets,
         };
         Ok((plan, checkpoint))
+    }
+
+    /// All tasks, in the order of the model's heads.
+    pub fn tasks(&self) -> impl Iterator<Item = &'static Task> {
+        std::iter::once(self.task).chain(self.others.iter().copied())
     }
 
     /// The evaluation sets.
@@ -163,10 +202,13 @@ impl Plan {
         ClassifierConfig {
             bert: self.bert.clone(),
             bert_dropout: config.model().bert_dropout_p,
-            heads: vec![HeadConfig {
-                outputs: self.task.outputs(),
-                dropout: config.model().dropout_p,
-            }],
+            heads: self
+                .tasks()
+                .map(|task| HeadConfig {
+                    outputs: task.outputs(),
+                    dropout: config.model().dropout_p,
+                })
+                .collect(),
         }
     }
 }
@@ -189,6 +231,49 @@ pub fn task_of(config: &RunConfig) -> Result<&'static Task> {
     };
     let metric = config.own().metric.as_deref().and_then(Metric::named);
     metric.map_or(Ok(task), |metric| task_def::decided_by(task, metric))
+}
+
+/// All tasks of a run, the first one first.
+///
+/// # Errors
+/// As [`task_of`]; one comes twice.
+pub fn tasks_of(config: &RunConfig) -> Result<Vec<&'static Task>> {
+    let mut tasks = vec![task_of(config)?];
+    for name in &config.data().more_tasks {
+        let task = match &config.data().task_def {
+            Some(table) => task_def::read(table, name)?.task,
+            None => task(name)?,
+        };
+        if tasks.iter().any(|other| other.name == task.name) {
+            return Err(Error::value("train-datasets", "each task once", task.name));
+        }
+        tasks.push(task);
+    }
+    Ok(tasks)
+}
+
+fn check_has_training_data(task: &Task) -> Result<()> {
+    if task.splits.iter().any(|split| split.part == Part::Train) {
+        return Ok(());
+    }
+    let error = Error::value("task", "a task with training data", task.name);
+    Err(match task.name {
+        "ax" => error.hint("models that were trained on mnli predict it"),
+        _ => error.hint("its split_names in the task table must name one that ends in train"),
+    })
+}
+
+/// Which of the data sets that are wanted are those of `task`; `None` where it has none of them.
+fn names_of(task: &Task, tasks: &[&Task], wanted: &[String]) -> Option<Vec<String>> {
+    let has = |task: &Task, name: &str| {
+        task.splits.iter().any(|split| split.part == Part::Dev && task.is_called(split, name))
+    };
+    // What is nobody's is refused where the first task's sets are read.
+    let is_first = tasks.first().is_some_and(|first| first.name == task.name);
+    let is_nobodys = |name: &str| is_first && !tasks.iter().any(|task| has(task, name));
+    let own = wanted.iter().filter(|name| has(task, name) || is_nobodys(name));
+    let own: Vec<String> = own.cloned().collect();
+    (wanted.is_empty() || !own.is_empty()).then_some(own)
 }
 
 /// The folder that holds the run's data: for files of one's own, a folder of their rows, which are
@@ -223,7 +308,7 @@ fn most_training_rows(task: &Task, data_dir: &Path) -> Option<usize> {
 }
 
 /// The run's updates for so many batches of an epoch, bounded to what a plan can hold.
-fn updates(batches: usize, config: &RunConfig) -> Result<usize> {
+fn check_updates(batches: usize, config: &RunConfig) -> Result<usize> {
     let settings = config.optimisation();
     let all = batches.saturating_mul(settings.epochs);
     let updates = all / settings.grad_accumulation_step;

@@ -119,9 +119,10 @@ pub fn train<B: TrainingBackend>(
     if !world.is_first() {
         return Ok(Outcome::Shared);
     }
-    let Plan { task, bert, selection, encoder, .. } = &plan;
+    let tasks: Vec<_> = plan.tasks().collect();
+    let Plan { bert, selection, encoder, .. } = &plan;
     let encoder = encoder.as_ref();
-    let finished = Finished { config, task, bert, selection, encoder, folder };
+    let finished = Finished { config, tasks: &tasks, bert, selection, encoder, folder };
     let report = finish(&net, &journal, &finished)?;
     settle(&net, &journal, &finished)?;
     if let Some(shortfall) = report.shortfall(plan.updates.total()) {
@@ -157,6 +158,7 @@ impl Course<'_> {
         let Self { config, folder, start, binding, dashboard, interrupter, world } = self;
         let Assembled { trainee, optimizer, rate, journal, loss_scale, final_ratio, .. } = parts;
         let (device, updates) = (devices.first().cloned().unwrap_or_default(), &plan.updates);
+        let heads = plan.sets.iter().map(|set| set.about.head).collect();
         let (sets, evaluated): (Vec<_>, Vec<_>) =
             std::mem::take(&mut plan.sets).into_iter().map(|set| (set.about, set.samples)).unzip();
         let portion = Portion { rank: world.rank(), of: world.size() };
@@ -168,6 +170,7 @@ impl Course<'_> {
             start.update(),
             devices.to_vec(),
         )
+        .for_heads(std::mem::take(&mut plan.starts))
         .of(portion);
         let valid_loader = EvalLoader::<B::InnerBackend>::new(
             evaluated,
@@ -175,6 +178,7 @@ impl Course<'_> {
             filling::<B>(),
             device.clone(),
         )
+        .for_heads(heads)
         .of(portion);
         let renderer = Renderer::new(
             journal.clone(),
@@ -205,7 +209,7 @@ impl Course<'_> {
         for gauge in GaugeMetric::all(target) {
             training = training.metric_train_numeric(gauge);
         }
-        for score in split_scores(plan.task, &sets) {
+        for score in split_scores(&sets) {
             training = training.metric_valid_numeric(score);
         }
         let learner = Learner::new(trainee, optimizer, rate);
@@ -288,7 +292,7 @@ fn notes(config: &RunConfig, plan: &Plan, devices: usize) -> Vec<String> {
         "{} updates of {} on {} training samples, seed {}",
         plan.updates.last(),
         settings.batch_size * settings.grad_accumulation_step,
-        plan.task.name,
+        plan.tasks().map(|task| task.name).collect::<Vec<_>>().join(", "),
         settings.seed
     ));
     notes

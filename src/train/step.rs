@@ -1,6 +1,7 @@
 //! One training and one evaluation step, as burn-train calls them.
 
 use burn::module::{AutodiffModule, Module};
+use burn::nn::Linear;
 use burn::optim::{GradientsAccumulator, GradientsParams, LearningRate, Optimizer};
 use burn::tensor::Tensor;
 use burn::tensor::backend::{AutodiffBackend, Backend};
@@ -30,6 +31,8 @@ use crate::world::{At, World};
 pub struct Trainee<B: Backend> {
     /// The model.
     pub net: BertClassifier<B>,
+    /// Brings its vectors to the width of a teacher's, where a teacher's count and are of another.
+    pub projection: Option<Linear<B>>,
     #[module(skip)]
     context: StepContext,
 }
@@ -71,7 +74,13 @@ impl StepContext {
 impl<B: Backend> Trainee<B> {
     /// Wraps a model for training.
     pub fn new(net: BertClassifier<B>, context: StepContext) -> Self {
-        Self { net, context }
+        Self { net, projection: None, context }
+    }
+
+    /// The same with this projection, if there is one.
+    #[must_use]
+    pub fn with_projection(self, projection: Option<Linear<B>>) -> Self {
+        Self { projection, ..self }
     }
 }
 
@@ -172,7 +181,8 @@ impl<B: TrainingBackend> Trainee<B> {
             let noise = if n == 0 { noise } else { mix(noise, u64::MAX - n as u64) };
             let training = Training { noise, precision: self.context.precision };
             let weight = part.labels.len() as f64 / divisor as f64;
-            let loss = self.context.objective.loss(&self.net, part, training).mul_scalar(weight);
+            let (objective, projection) = (&self.context.objective, self.projection.as_ref());
+            let loss = objective.loss(&self.net, projection, part, training).mul_scalar(weight);
             let value = loss.clone().inner();
             sum = Some(sum.map_or_else(|| value.clone(), |sum| sum + value.clone()));
             let loss = if factor == 1.0 { loss } else { loss.mul_scalar(factor) };

@@ -6,8 +6,10 @@ use std::path::Path;
 use safetensors::{Dtype, SafeTensors};
 
 use super::plan::Plan;
-use crate::bert::weights::Tensors;
-use crate::bert::{BertConfig, Checkpoint, HeadSettings};
+use crate::bert::weights::{self, Parts, Tensors};
+use crate::bert::{
+    BertClassifier, BertConfig, Checkpoint, ClassifierConfig, HeadConfig, HeadSettings,
+};
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::files::{read_whole, sha256_file};
@@ -79,6 +81,46 @@ pub fn teach<B: TrainingBackend>(
         sample.softlabel = answer.to_vec();
     }
     Ok(())
+}
+
+/// The model whose hidden states are learnt from, if any are, and its width.
+///
+/// # Errors
+/// It cannot be read, has another tokenizer, or reads shorter texts than the run's samples.
+pub(super) fn states_teacher<B: TrainingBackend>(
+    plan: &Plan,
+    config: &RunConfig,
+    folder: &RunFolder,
+    device: &B::Device,
+) -> Result<Option<(BertClassifier<B::InnerBackend>, usize)>> {
+    let settings = config.objective();
+    let Some(path) = settings.teacher.as_ref().filter(|_| settings.distill_hidden > 0.0) else {
+        return Ok(None);
+    };
+    let own = folder.teacher();
+    let path = model_in(if has_own_teacher(config) { own.path() } else { path });
+    let checkpoint = Checkpoint::open(&path)?;
+    if reads_otherwise(plan, &TokenizerFolder::of(None, &checkpoint)?)? {
+        let expected = "a teacher with the model's tokenizer";
+        return Err(Error::value("distill_hidden", expected, path.display())
+            .hint("leave distill-hidden away: answers alone can be those of any model"));
+    }
+    samples_for(plan, config, &checkpoint, &|_| ())?;
+    let bert = checkpoint.config.clone();
+    let (tensors, head) = Load::For(plan.task).read(checkpoint)?;
+    let heads = head.iter().map(|head| HeadConfig { outputs: head.labels.len(), dropout: 0.0 });
+    let width = bert.hidden_size;
+    let model = ClassifierConfig { bert, bert_dropout: 0.0, heads: heads.collect() };
+    let model = model.init::<B::InnerBackend>(device);
+    Ok(Some((weights::load(model, tensors, Parts::All, device)?.model, width)))
+}
+
+/// Whether the tokenizer in `folder` is another than the run's. Samples that were encoded elsewhere
+/// are all that there is.
+fn reads_otherwise(plan: &Plan, folder: &TokenizerFolder) -> Result<bool> {
+    let teacher = if folder.has_one() { Some(folder.encoder()?) } else { None };
+    let both = plan.encoder.as_ref().zip(teacher.as_ref());
+    Ok(both.is_some_and(|(own, teacher)| own.fingerprint() != teacher.fingerprint()))
 }
 
 /// The answers in `file`, checked.
@@ -182,13 +224,7 @@ fn samples_for(
 ) -> Result<Vec<Sample>> {
     let folder = TokenizerFolder::of(None, checkpoint)?;
     let bert = &checkpoint.config;
-    let encoder = if folder.has_one() { Some(folder.encoder()?) } else { None };
-    let is_other = match (&plan.encoder, &encoder) {
-        (Some(own), Some(teacher)) => own.fingerprint() != teacher.fingerprint(),
-        // Samples that were encoded elsewhere are all that there is.
-        _ => false,
-    };
-    let samples = if is_other {
+    let samples = if reads_otherwise(plan, &folder)? {
         let data_dir = super::plan::data_dir_of(config, plan.task)?;
         if holds_encoded(plan.task, &data_dir) {
             let expected = "a teacher with the tokenizer of the encoded samples";

@@ -35,6 +35,8 @@ mod kernels;
 mod layering;
 #[cfg(feature = "ndarray")]
 mod layers;
+#[cfg(feature = "flex")]
+mod objective;
 mod options;
 #[cfg(feature = "flex")]
 mod outputs;

@@ -1,13 +1,16 @@
 //! The loss that an update minimises: a sum of terms, a file each. A new one is a file here, a place
 //! in [`Objective`], and its settings.
 
+mod hidden;
 mod labels;
 mod smoothness;
 mod softlabel;
 mod teacher;
 
+use burn::nn::Linear;
 use burn::tensor::Tensor;
 
+use self::hidden::Hidden;
 use self::labels::Labels;
 use self::smoothness::Smoothness;
 use self::softlabel::Softlabel;
@@ -36,6 +39,11 @@ struct Answered<'a, B: TrainingBackend> {
     sequences: Sequences,
     head: usize,
     training: Training,
+    /// The vectors of the embeddings and of each layer, as the model's `forward_seen` shows them;
+    /// none where no term wants them.
+    states: Vec<Tensor<B, 2>>,
+    /// Brings them to a teacher's width.
+    projection: Option<&'a Linear<B>>,
     /// `[batch, outputs]`
     logits: Tensor<B, 2>,
     labels: &'a [Label],
@@ -50,6 +58,7 @@ pub struct Objective {
     teacher: Option<Teacher>,
     softlabel: Option<Softlabel>,
     smoothness: Option<Smoothness>,
+    hidden: Option<Hidden>,
 }
 
 impl Objective {
@@ -61,36 +70,67 @@ impl Objective {
             teacher: Teacher::new(settings),
             softlabel: Softlabel::new(settings),
             smoothness: Smoothness::new(settings),
+            hidden: None,
         }
     }
 
+    /// The same with the hidden states of this teacher, by this weight.
+    #[must_use]
+    pub fn with_states_of<B: TrainingBackend>(
+        self,
+        teacher: BertClassifier<B::InnerBackend>,
+        weight: f64,
+    ) -> Self {
+        Self { hidden: Some(Hidden::new::<B>(weight, teacher)), ..self }
+    }
+
     fn terms<B: TrainingBackend>(&self) -> impl Iterator<Item = &dyn Term<B>> {
-        let Self { labels, teacher, softlabel, smoothness } = self;
-        let terms: [Option<&dyn Term<B>>; 4] = [
+        let Self { labels, teacher, softlabel, smoothness, hidden } = self;
+        let terms: [Option<&dyn Term<B>>; 5] = [
             Some(labels),
             teacher.as_ref().map(|term| term as &dyn Term<B>),
             softlabel.as_ref().map(|term| term as &dyn Term<B>),
             smoothness.as_ref().map(|term| term as &dyn Term<B>),
+            hidden.as_ref().map(|term| term as &dyn Term<B>),
         ];
         terms.into_iter().flatten()
     }
 
-    /// The mean loss of the samples of `batch`.
+    /// The mean loss of the samples of `batch`; `projection` is what brings the model's vectors to the
+    /// width of a teacher's.
     ///
     /// # Shapes
     /// - output: `[1]`
     pub fn loss<B: TrainingBackend>(
         &self,
         net: &BertClassifier<B>,
+        projection: Option<&Linear<B>>,
         mut batch: Batch<B>,
         training: Training,
     ) -> Tensor<B, 1> {
         let (head, soft) = (batch.head, std::mem::take(&mut batch.soft));
         let ((ids, sequences), labels) = inputs(batch);
         let pass = Pass::training(training);
-        let logits = net.forward(ids.clone(), &sequences, head, pass); // [batch, outputs]
+        let mut states = Vec::new();
+        let see = |state: &Tensor<B, 2>| {
+            if self.hidden.is_some() {
+                states.push(state.clone());
+            }
+        };
+        let logits = net.forward_seen(ids.clone(), &sequences, head, pass, see); // [batch, outputs]
         let (labels, soft) = (labels.as_slice(), soft.as_slice());
-        let answered = Answered { net, ids, sequences, head, training, logits, labels, soft };
+        let answered = Answered {
+            net,
+            ids,
+            sequences,
+            head,
+            training,
+            states,
+            projection,
+            logits,
+            labels,
+            soft,
+        };
         self.sum(&answered)
     }
 

@@ -1,0 +1,84 @@
+//! What other models answer to training samples, from the original program's score files.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::error::{Error, Result};
+use crate::files::read_text;
+use crate::glue::prepare::{Prepared, encoded_file};
+use crate::glue::sample::{Sample, read_samples, to_lines};
+use crate::glue::task::{Part, Task};
+
+/// The part of a score file that tells a model's answers.
+#[derive(Deserialize)]
+struct ScoreFile {
+    uids: Vec<String>,
+    /// For each of them a score for each class, or one value.
+    scores: Vec<f32>,
+}
+
+/// The means of the answers in `files`, by the identifiers of their samples.
+fn answers(task: &Task, files: &[PathBuf]) -> Result<HashMap<String, Vec<f32>>> {
+    let outputs = task.outputs();
+    let mut sums: HashMap<String, (Vec<f32>, usize)> = HashMap::new();
+    for path in files {
+        let file: ScoreFile = serde_json::from_str(&read_text(path)?).map_err(|e| {
+            Error::content(path, e.line(), "a score file with uids and scores", e)
+                .hint("a run writes them: DATASET_dev_scores_epoch_1.json")
+        })?;
+        if file.scores.len() != outputs * file.uids.len() {
+            let expected = format!("{outputs} scores for each of {} uids", file.uids.len());
+            return Err(Error::content(path, None, expected, file.scores.len()));
+        }
+        for (uid, scores) in file.uids.into_iter().zip(file.scores.chunks(outputs.max(1))) {
+            let (sum, count) = sums.entry(uid).or_insert_with(|| (vec![0.0; outputs], 0));
+            sum.iter_mut().zip(scores).for_each(|(sum, score)| *sum += score);
+            *count += 1;
+        }
+    }
+    let mean =
+        |(sum, count): (Vec<f32>, usize)| sum.into_iter().map(|s| s / count as f32).collect();
+    Ok(sums.into_iter().map(|(uid, sums)| (uid, mean(sums))).collect())
+}
+
+/// Writes the encoded samples of `prepared` to the folder `dir`, those of the training sets with the
+/// means of the scores in `files` as their softlabel.
+///
+/// # Errors
+/// A file cannot be read or written, or is malformed; a training sample has no score.
+pub fn attach(task: &Task, prepared: &[Prepared], files: &[PathBuf], dir: &Path) -> Result<usize> {
+    let answers = answers(task, files)?;
+    let mut written = 0;
+    for set in prepared {
+        let Some(split) = task.splits.iter().find(|split| task.data_set(split) == set.data_set)
+        else {
+            continue;
+        };
+        let mut samples = read_samples(task, split.part != Part::Test, &set.path)?;
+        if split.part == Part::Train {
+            samples.iter_mut().try_for_each(|sample| answer(sample, &answers, files))?;
+            written += samples.len();
+        }
+        let path = encoded_file(task, split, dir);
+        crate::files::make_parent(&path)?;
+        crate::files::write_whole(&path, &to_lines(&samples)?)?;
+    }
+    Ok(written)
+}
+
+fn answer(
+    sample: &mut Sample,
+    answers: &HashMap<String, Vec<f32>>,
+    files: &[PathBuf],
+) -> Result<()> {
+    let file = || files.first().cloned().unwrap_or_default();
+    let found = answers.get(&sample.uid).ok_or_else(|| {
+        let expected = format!("scores of all training samples, {} among them", sample.uid);
+        Error::content(file(), None, expected, format!("those of {} others", answers.len()))
+            .hint("have the model answer the training set, with the same rows")
+    })?;
+    sample.softlabel.clone_from(found);
+    Ok(())
+}

@@ -1,0 +1,269 @@
+//! Teachers, several tasks, smoothness: what they do to a run.
+
+use std::path::Path;
+
+use platon::bert::Checkpoint;
+use serde_json::Value;
+
+use crate::dir::Dir;
+
+/// The tiny demo and a second task of two labels, made from its rows.
+fn with_rte() -> Dir {
+    let dir = Dir::new().with_tiny_demo("flex");
+    for (split, rows) in [("train", 40), ("dev", 24)] {
+        let text = dir.read(&format!("glue-data/demo/{split}.tsv"));
+        let mut lines = vec!["index\tsentence1\tsentence2\tlabel".to_string()];
+        for (n, row) in text.lines().skip(1).take(rows).enumerate() {
+            let fields: Vec<&str> = row.split('\t').collect();
+            let is_entailed = fields.last() == Some(&"entailment");
+            let label = if is_entailed { "entailment" } else { "not_entailment" };
+            lines.push(format!("{n}\t{}\t{}\t{label}", fields[8], fields[9]));
+        }
+        dir.write(&format!("glue-data/RTE/{split}.tsv"), &(lines.join("\n") + "\n"));
+    }
+    dir
+}
+
+fn weights(path: &Path) -> Vec<(String, Vec<u32>)> {
+    let tensors = Checkpoint::open(path).unwrap().into_tensors().unwrap().tensors;
+    let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect();
+    tensors.into_iter().map(|(name, tensor)| (name, bits(&tensor.values))).collect()
+}
+
+#[test]
+fn several_tasks_share_an_encoder_and_have_heads_scores_and_models_of_their_own() {
+    let dir = with_rte();
+    dir.platon_ok("train tiny --train-datasets demo,rte --no-tui --output-dir run");
+    let report = dir.json("run/report.json");
+    assert_eq!(report["task"], "demo,rte");
+    assert!((report["reached_ratio"].as_f64().unwrap() - 0.2).abs() < 1e-3, "{report}");
+    // 6 + 3 batches of 16 an epoch.
+    assert_eq!(report["steps"], 18);
+    let models = ["run/model", "run/model-rte"].map(|model| weights(&dir.path(model)));
+    for ((name, first), (other, second)) in models[0].iter().zip(&models[1]) {
+        assert_eq!(name, other);
+        assert_eq!(first == second, !name.starts_with("classifier"), "{name}");
+    }
+    let labels = |model: &str| dir.json(&format!("{model}/config.json"))["id2label"].clone();
+    assert_eq!(labels("run/model-rte")["1"], "entailment");
+    assert_eq!(labels("run/model").as_object().unwrap().len(), 3);
+    for file in ["demo_dev_scores_epoch_2.json", "rte_dev_scores_epoch_2.json"] {
+        assert!(dir.path("run").join(file).is_file(), "{file}");
+    }
+    let found = dir.platon_ok("evaluate run --json --engine dense").stdout;
+    let lines: Vec<Value> = found.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let names: Vec<&str> = lines.iter().map(|l| l["data_set"].as_str().unwrap()).collect();
+    assert_eq!(names, ["demo_dev", "rte_dev"]);
+    for line in &lines {
+        let name = line["data_set"].as_str().unwrap();
+        assert_eq!(report["dev"][format!("ACC {name}")], line["ACC"], "{name}");
+    }
+    let one = dir.platon_ok("evaluate run --task rte --json --engine dense").stdout;
+    let one: Value = serde_json::from_str(&one).unwrap();
+    assert_eq!((&one["data_set"], &one["ACC"]), (&lines[1]["data_set"], &lines[1]["ACC"]));
+    // As the single task's alone, whatever the order they are named in; unknown names are refused.
+    dir.platon_ok(
+        "train tiny --train-datasets demo,rte --mix-opt 1 --ratio 0.4 --no-tui --output-dir mixed \
+         --test-datasets rte",
+    );
+    // 6 + int(6 * 0.4) batches.
+    assert_eq!(dir.json("mixed/report.json")["steps"], 16);
+    assert!(dir.path("mixed/rte_dev_scores_epoch_2.json").is_file());
+    assert!(!dir.path("mixed/demo_dev_scores_epoch_2.json").exists());
+}
+
+#[test]
+fn what_does_not_go_with_several_tasks_is_refused() {
+    let dir = with_rte();
+    for (flags, expected) in [
+        ("--train-datasets demo,rte,demo", "train-datasets: expected each task once"),
+        ("--mix-opt 1", "mix_opt: expected several training sets"),
+        ("--ratio 0.5", "ratio: expected several training sets"),
+        ("--train-datasets demo,rte --teacher self", "teacher: expected one task"),
+        ("--train-datasets demo,xyz", "xyz"),
+        ("--train-datasets demo,rte --test-datasets xyz", "test_datasets: expected data sets of"),
+        ("--mkd-opt 1", "mkd_opt: expected encoded training samples with a softlabel"),
+    ] {
+        let text = dir.platon_refuses(&format!("train tiny --no-tui --output-dir run {flags}"));
+        assert!(text.contains(expected), "{flags}: {text}");
+        assert!(!dir.path("run").exists(), "{flags}");
+    }
+}
+
+#[test]
+fn a_teacher_is_asked_once_and_listened_to_by_its_weight() {
+    let dir = Dir::new().with_tiny_demo("flex");
+    dir.platon_ok("train tiny --no-tui --pruner none --output-dir dense");
+    dir.platon_ok("train tiny --no-tui --output-dir alone");
+    let taught = |flags: &str, run: &str| {
+        let command = format!("train tiny --no-tui --teacher dense --output-dir {run} {flags}");
+        dir.platon_ok(&command);
+        weights(&dir.path(run).join("model"))
+    };
+    let alone = weights(&dir.path("alone/model"));
+    let whole = taught("", "whole");
+    assert_ne!(whole, alone);
+    assert_ne!(taught("--distill-weight 0.5", "half"), whole);
+    assert_ne!(taught("--distill-temperature 5", "warm"), whole);
+    assert_eq!(taught("--distill-weight 0", "none"), alone);
+    let states = taught("--distill-hidden 1", "states");
+    assert_ne!(states, whole);
+    assert_eq!(taught("--distill-hidden 1", "states2"), states);
+    assert!(dir.path("whole/teacher-answers.safetensors").is_file());
+    assert_eq!(taught("", "again"), whole);
+    for (teacher, expected) in
+        [("nothing", "nothing/config.json: cannot read"), ("glue-data/demo/model", "weights")]
+    {
+        let text = dir.platon_refuses(&format!(
+            "train tiny --no-tui --teacher {teacher} --output-dir refused"
+        ));
+        assert!(text.contains(expected), "{text}");
+        assert!(!dir.path("refused").exists(), "{teacher}");
+    }
+    let text = dir.platon_refuses("train tiny --no-tui --teacher dense --mkd-opt 1 --output-dir x");
+    assert!(text.contains("mkd_opt: expected 0 where there is a teacher"), "{text}");
+}
+
+#[test]
+fn answers_of_a_teacher_are_kept_for_a_resumed_run() {
+    let dir = Dir::new().with_tiny_demo("flex");
+    dir.platon_ok("train tiny --no-tui --pruner none --output-dir dense");
+    dir.platon_ok("train tiny --no-tui --teacher dense --output-dir whole");
+    // As if killed after the last checkpoint: no report and no model, and the teacher is gone.
+    dir.platon_ok("train tiny --no-tui --teacher dense --keep-state --output-dir cut");
+    for part in ["cut/report.json", "cut/model/model.safetensors"] {
+        std::fs::remove_file(dir.path(part)).unwrap();
+    }
+    std::fs::remove_dir_all(dir.path("dense")).unwrap();
+    let last = dir.path("cut/checkpoint");
+    let mut updates: Vec<_> =
+        std::fs::read_dir(&last).unwrap().map(|e| e.unwrap().path()).collect();
+    updates.sort();
+    // Back to the one before.
+    std::fs::remove_dir_all(updates.pop().unwrap()).unwrap();
+    dir.platon_ok("resume cut --no-tui");
+    assert_eq!(weights(&dir.path("cut/model")), weights(&dir.path("whole/model")));
+    dir.write("whole/report.json", "").write("whole/teacher-answers.safetensors", "x");
+    std::fs::remove_file(dir.path("whole/report.json")).unwrap();
+    let text = dir.platon_refuses("resume whole --no-tui");
+    assert!(text.contains("teacher-answers.safetensors: expected a teacher's answers"), "{text}");
+}
+
+#[test]
+fn a_run_trains_its_own_teacher_first() {
+    let dir = Dir::new().with_tiny_demo("flex");
+    dir.platon_ok("train tiny --no-tui --teacher self --output-dir run");
+    let (teacher, run) = (dir.json("run/teacher/report.json"), dir.json("run/report.json"));
+    assert_eq!((&teacher["pruner"], &run["pruner"]), (&"none".into(), &"platon".into()));
+    assert_eq!(teacher["reached_ratio"], 1.0);
+    dir.platon_ok("train tiny --no-tui --pruner none --output-dir dense");
+    assert_eq!(weights(&dir.path("run/teacher/model")), weights(&dir.path("dense/model")));
+    dir.platon_ok("train tiny --no-tui --teacher dense --output-dir taught");
+    assert_eq!(weights(&dir.path("run/model")), weights(&dir.path("taught/model")));
+    assert!(dir.platon_ok("resume run --no-tui").stderr.contains("this run is finished"));
+    // Moved before it was through: the teacher goes along.
+    std::fs::remove_file(dir.path("run/report.json")).unwrap();
+    std::fs::remove_file(dir.path("run/teacher-answers.safetensors")).unwrap();
+    std::fs::rename(dir.path("run"), dir.path("moved")).unwrap();
+    dir.platon_ok("resume moved --no-tui");
+    assert_eq!(weights(&dir.path("moved/model")), weights(&dir.path("taught/model")));
+}
+
+#[test]
+fn a_teacher_of_another_width_family_and_tokenizer_teaches() {
+    let dir = Dir::new().with_tiny_demo("flex");
+    let config = dir.read("glue-data/demo/model/config.json");
+    let mut wide: Value = serde_json::from_str(&config).unwrap();
+    wide["hidden_size"] = 48.into();
+    wide["num_hidden_layers"] = 3.into();
+    wide["num_attention_heads"] = 4.into();
+    dir.write("wide/config.json", &wide.to_string());
+    dir.write("wide/vocab.txt", &dir.read("glue-data/demo/model/vocab.txt"));
+    dir.platon_ok("train tiny --no-tui --pruner none --init-checkpoint wide --output-dir dense");
+    dir.platon_ok("train tiny --no-tui --teacher dense --distill-hidden 1 --output-dir run");
+    let names: Vec<String> =
+        weights(&dir.path("run/model")).into_iter().map(|(name, _)| name).collect();
+    assert!(!names.iter().any(|name| name.contains("projection")), "{names:?}");
+    // The same words in another order: other token ids.
+    let vocabulary = dir.read("wide/vocab.txt");
+    let mut words: Vec<&str> = vocabulary.lines().collect();
+    words[5..].reverse();
+    dir.write("other/config.json", &wide.to_string());
+    dir.write("other/vocab.txt", &(words.join("\n") + "\n"));
+    dir.platon_ok("train tiny --no-tui --pruner none --init-checkpoint other --output-dir foreign");
+    dir.platon_ok("train tiny --no-tui --teacher foreign --output-dir taught");
+    let text = dir.platon_refuses(
+        "train tiny --no-tui --teacher foreign --distill-hidden 1 --output-dir refused",
+    );
+    assert!(
+        text.contains("distill_hidden: expected a teacher with the model's tokenizer"),
+        "{text}"
+    );
+    // Its answers are those that it gives by itself.
+    let text = dir.read("glue-data/demo/train.tsv");
+    let pairs = text.lines().skip(1).map(|row| row.split('\t').collect::<Vec<_>>());
+    let pairs: Vec<String> =
+        pairs.map(|fields| format!("{}\t{}\n", fields[8], fields[9])).collect();
+    dir.write("pairs.tsv", &pairs.concat());
+    let lines = dir.platon_ok("predict foreign --input pairs.tsv --json --engine dense").stdout;
+    let bytes = dir.bytes("taught/teacher-answers.safetensors");
+    let kept = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let kept = kept.tensor("vectors").unwrap();
+    let kept: Vec<f32> =
+        kept.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+    assert_eq!(kept.len(), 3 * 96);
+    for (line, kept) in lines.lines().zip(kept.chunks(3)) {
+        let line: Value = serde_json::from_str(line).unwrap();
+        for (found, kept) in line["logits"].as_array().unwrap().iter().zip(kept) {
+            assert!((found.as_f64().unwrap() - f64::from(*kept)).abs() < 1e-5, "{line}, {kept}");
+        }
+    }
+}
+
+#[test]
+fn softlabels_come_from_score_files() {
+    let dir = Dir::new().with_tiny_demo("flex");
+    dir.platon_ok("train tiny --no-tui --output-dir plain");
+    let text = dir.read("glue-data/demo/train.tsv");
+    let uids: Vec<&str> = text.lines().skip(1).map(|row| row.split('\t').next().unwrap()).collect();
+    let scores: Vec<f64> = (0..3 * uids.len()).map(|n| (n % 3) as f64).collect();
+    let file = |scores: &[f64]| serde_json::json!({"uids": uids, "scores": scores}).to_string();
+    let twice: Vec<f64> = scores.iter().map(|score| 3.0 * score).collect();
+    dir.write("a.json", &file(&scores)).write("b.json", &file(&twice));
+    let prepare = "prepare demo --tokenizer glue-data/demo/model --output-dir soft --scores";
+    dir.platon_ok(&format!("{prepare} a.json b.json"));
+    let line = dir.read("soft/demo_train.json").lines().next().unwrap().to_string();
+    assert!(line.ends_with("\"softlabel\": [0.0, 2.0, 4.0]}"), "{line}");
+    let train = |flags: &str, run: &str| {
+        dir.platon_ok(&format!(
+            "train tiny --no-tui --data-dir soft --tokenizer glue-data/demo/model --output-dir {run} {flags}"
+        ));
+        weights(&dir.path(run).join("model"))
+    };
+    assert_eq!(train("", "unused"), weights(&dir.path("plain/model")));
+    assert_ne!(train("--mkd-opt 1", "used"), weights(&dir.path("plain/model")));
+    let short: Vec<f64> = scores[1..].to_vec();
+    dir.write("short.json", &file(&short)).write("none.json", "{\"uids\": [], \"scores\": []}");
+    for (name, expected) in [
+        ("short.json", "expected 3 scores for each of 96 uids"),
+        ("none.json", "expected scores of all training samples"),
+        ("nothing.json", "cannot read"),
+    ] {
+        let text = dir.platon_refuses(&format!("{prepare} {name}"));
+        assert!(text.contains(expected), "{text}");
+    }
+}
+
+#[test]
+fn smoothness_changes_a_run_and_its_noise_follows_from_the_seed() {
+    let dir = Dir::new().with_tiny_demo("flex");
+    let train = |flags: &str, run: &str| {
+        dir.platon_ok(&format!("train tiny --no-tui --max-steps 4 --output-dir {run} {flags}"));
+        weights(&dir.path(run).join("model"))
+    };
+    let smooth = train("--adv-train", "smooth");
+    assert_eq!(smooth, train("--adv-train", "again"));
+    assert_ne!(smooth, train("", "plain"));
+    assert_ne!(smooth, train("--adv-train --adv-p-norm l2 --adv-norm-level 1 --adv-k 2", "l2"));
+    assert_eq!(train("--adv-train --adv-alpha 0", "weightless"), train("", "plain2"));
+}
