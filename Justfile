@@ -63,6 +63,10 @@ quick *FLAGS:
         --config profile.release.package.platon.codegen-units=256 \
         --config profile.release.package.platon.opt-level=1 "$@"
 
+# Train the runs of a table, one after the other, and make the table: `just results --checkpoint checkpoints/minilm`
+results *FLAGS:
+    python3 benches/results.py "$@"
+
 # Fuzz the readers of foreign files, a minute each, or one for longer: `just fuzz pickle 600`
 fuzz TARGETS="tsv jsonl sparse manifest pickle" SECONDS="60":
     #!/bin/sh

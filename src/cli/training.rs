@@ -16,9 +16,8 @@ use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::files::write_whole;
 use crate::kernels::TrainingBackend;
-use crate::pruning::Pruner;
 use crate::run::{Outcome, RunFolder, StoppedBy};
-use crate::train::teacher::{Progress, has_own_teacher, teach};
+use crate::train::teacher::{Progress, has_own_teacher, teach, teacher_settings};
 use crate::train::terminal;
 use crate::train::{Console, Plan, Start, train};
 use crate::world::{At, World};
@@ -126,13 +125,7 @@ fn own_teacher(
             .hint("train it first, with --pruner none, and name its run"));
     }
     printer.log(&format!("the teacher comes first: {}", teacher.path().display()));
-    let path = teacher.path().to_string_lossy().into_owned();
-    let config = config.with([
-        ("pruner", Pruner::None.name().into()),
-        ("keep_zeros", false.into()),
-        ("teacher", "".into()),
-        ("output_dir", path.into()),
-    ])?;
+    let config = teacher_settings(config, &teacher)?;
     let code = if teacher.config().is_file() {
         go_on(teacher.path(), &Table::new(), &|_| Ok(()), no_tui, world, printer)?
     } else {

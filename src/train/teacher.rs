@@ -21,6 +21,7 @@ use crate::infer::sets::{Data, check_ids};
 use crate::infer::tokenizer::TokenizerFolder;
 use crate::infer::vectors_file::{TENSOR, VectorsFile};
 use crate::kernels::TrainingBackend;
+use crate::pruning::Pruner;
 use crate::run::RunFolder;
 use crate::run::folder::model_in;
 use crate::world::{At, World};
@@ -41,6 +42,22 @@ pub struct Progress<'a> {
 pub fn has_own_teacher(config: &RunConfig) -> bool {
     let own = config.run().output_dir.as_ref().map(|dir| RunFolder::at(dir).teacher());
     own.is_some_and(|own| config.objective().teacher.as_deref() == Some(own.path()))
+}
+
+/// The settings of the run in `folder` that trains the own teacher of a run of these: the same, without
+/// pruning.
+///
+/// # Errors
+/// The path cannot stand in settings.
+pub fn teacher_settings(config: &RunConfig, folder: &RunFolder) -> Result<RunConfig> {
+    let path = folder.path().to_string_lossy().into_owned();
+    config.with([
+        ("pruner", Pruner::None.name().into()),
+        ("keep_zeros", false.into()),
+        ("teacher", "".into()),
+        ("distill_hidden", 0.0.into()),
+        ("output_dir", path.into()),
+    ])
 }
 
 /// Gives the training samples of `plan` the answers of the teacher that the settings name, if they

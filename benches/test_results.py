@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""Tests of results.py: what is planned, what is kept, and the arithmetic of the table."""
+import json
+import pathlib
+import tempfile
+import unittest
+
+import race_data
+import results
+
+PLAN = {
+    "tasks": {"rte": {"recipe": "rte", "settings": {"epochs": 3}}},
+    "methods": {"dense": {"settings": {"pruner": "none"}},
+                "taught": {"settings": {"pruner": "platon"}, "teacher": "dense"}},
+    "runs": [{"task": "rte", "seeds": [1, 2], "rows": [{"method": "dense"}, {"method": "taught", "ratios": [0.2]}]}],
+}
+
+
+def line(run, score, seconds=60):
+    return {"name": run.name, "settings": run.key, "scores": json.dumps({"ACC": score}), "seconds": str(seconds),
+            "machine": "m", "commit": "c"}
+
+
+class Results(unittest.TestCase):
+    def test_runs_follow_seed_by_seed_and_name_their_teachers(self):
+        runs = results.planned(PLAN)
+        self.assertEqual([run.name for run in runs], ["rte-dense-seed1", "rte-taught-0.20-seed1", "rte-dense-seed2",
+                                                      "rte-taught-0.20-seed2"])
+        self.assertEqual([run.teacher for run in runs], ["", "rte-dense-seed1", "", "rte-dense-seed2"])
+        self.assertEqual(dict(runs[1].settings)["final_threshold"], 0.2)
+        self.assertNotIn("final_threshold", dict(runs[0].settings))
+        self.assertEqual(len({run.key for run in runs}), 4)
+
+    def test_plans_that_cannot_be_are_refused(self):
+        for change in ({"runs": [*PLAN["runs"], *PLAN["runs"]]},
+                       {"runs": [{"task": "rte", "seeds": [3], "rows": [{"method": "taught", "ratios": [0.1]}]}]},
+                       {"runs": [{"task": "xyz", "seeds": [1], "rows": []}]},
+                       {"runs": [{"task": "rte", "seeds": [1], "rows": [{"method": "xyz"}]}]}):
+            with self.assertRaises(results.RaceError):
+                results.planned({**PLAN, **change})
+
+    def test_the_table_compares_the_same_seeds_and_names_what_is_missing(self):
+        dense, taught, other, _ = results.planned(PLAN)
+        known = {(run.name, run.key): line(run, score) for run, score in
+                 ((dense, 80.0), (other, 60.0), (taught, 72.0))}
+        text = results.table(results.planned(PLAN), known)
+        self.assertIn("| dense | 100% | 1, 2 | ACC 70.00 (60.00 to 80.00) | 100.0 % | 1.0 |", text)
+        # 72 of seed 1's 80, not of the mean.
+        self.assertIn("| taught | 20% | 1 | ACC 72.00 | 90.0 % | 1.0 |", text)
+        self.assertIn("Not run: rte-taught-0.20-seed2.", text)
+
+    def test_rows_of_other_settings_do_not_count(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder, "results.csv")
+            run = results.planned(PLAN)[0]
+            results.note(path, {field: "" for field in results.FIELDS} | line(run, 80.0))
+            self.assertIn((run.name, run.key), results.reached(path))
+            other = {**PLAN, "tasks": {"rte": {"recipe": "rte", "settings": {"epochs": 4}}}}
+            self.assertNotIn((run.name, results.planned(other)[0].key), results.reached(path))
+
+    def test_a_tenth_of_the_training_rows_is_held_apart(self):
+        with tempfile.TemporaryDirectory() as folder:
+            source, target = pathlib.Path(folder, "a"), pathlib.Path(folder, "b")
+            (source / "RTE").mkdir(parents=True)
+            rows = [f"{n}\trow\n".encode() for n in range(50)]
+            (source / "RTE/train.tsv").write_bytes(b"index\tx\n" + b"".join(rows))
+            results.held_apart("rte", source, target)
+            read = {name: race_data.split_rows((target / f"RTE/{name}.tsv").read_bytes(), True)
+                    for name in ("train", "dev")}
+            self.assertEqual({len(read["train"][1]), len(read["dev"][1])}, {45, 5})
+            self.assertEqual(sorted(read["train"][1] + read["dev"][1]), sorted(rows))
+            self.assertEqual(read["dev"][0], b"index\tx\n")
+
+
+if __name__ == "__main__":
+    unittest.main()
