@@ -30,6 +30,7 @@ pub mod kernels;
 pub mod machine;
 pub mod metrics;
 pub mod optim;
+pub mod overview;
 pub mod panics;
 pub mod pruning;
 pub mod report;

@@ -2,6 +2,7 @@
 
 mod bars;
 mod bench;
+mod compare;
 mod convert;
 mod data;
 mod demo_data;
@@ -11,6 +12,7 @@ mod encode;
 mod evaluate;
 mod inference;
 mod left;
+mod list;
 mod own;
 mod predict;
 mod prepare;
@@ -59,6 +61,10 @@ enum Command {
     Data(data::DataArgs),
     /// Turn raw GLUE files into encoded samples.
     Prepare(prepare::PrepareArgs),
+    /// List the runs below a folder: what each is, how far it is, what it reached.
+    List(list::ListArgs),
+    /// Put runs side by side: what differs in their settings, and what came out.
+    Compare(compare::CompareArgs),
     /// Score the saved model of a run on the dev sets.
     Evaluate(evaluate::EvaluateArgs),
     /// Predict labels or scores for texts of your own.
@@ -142,6 +148,8 @@ fn run(command: Command, printer: &Printer) -> Result<u8> {
         Command::Recipe(args) => recipe::run(&args, printer),
         Command::Data(args) => data::run(&args, printer),
         Command::Prepare(args) => prepare::run(&args, printer),
+        Command::List(args) => list::run(&args, printer),
+        Command::Compare(args) => compare::run(&args, printer),
         Command::Evaluate(args) => evaluate::run(&args, printer),
         Command::Predict(args) => predict::run(&args, printer),
         Command::Encode(args) => encode::run(&args, printer),

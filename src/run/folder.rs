@@ -91,6 +91,11 @@ impl RunFolder {
         RunLock::take(&self.0, LOCK)
     }
 
+    /// Whether a process works on it.
+    pub fn is_at_work(&self) -> bool {
+        RunLock::is_taken(&self.0, LOCK)
+    }
+
     /// Refuses links, pipes and the like under the names that a run gives itself: the folder may be
     /// from elsewhere.
     ///

@@ -49,6 +49,12 @@ impl RunLock {
         Ok(lock)
     }
 
+    /// Whether another process holds the run folder `dir` by its file `name`.
+    pub(super) fn is_taken(dir: &Path, name: &str) -> bool {
+        let file = open_own(&dir.join(name), OpenOptions::new().read(true));
+        file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+
     /// Makes sure that the folder is still kept from others: that the file there is the one that
     /// was locked.
     ///

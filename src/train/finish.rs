@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use burn::module::Module;
 use burn::tensor::backend::Backend;
 
+use super::card::Card;
 use super::checkpointer::read;
 use super::selection::Selection;
 use super::step::TraineeRecord;
@@ -15,7 +16,7 @@ use crate::bert::{BertClassifier, BertConfig};
 use crate::config::RunConfig;
 use crate::error::Result;
 use crate::export::{self, Dropouts};
-use crate::files::write_json;
+use crate::files::{write_json, write_whole};
 use crate::glue::encode::Encoder;
 use crate::glue::task::Task;
 use crate::infer::scores::score_name;
@@ -126,6 +127,18 @@ pub(super) fn finish<B: Backend>(
         model_bytes: std::fs::metadata(model.join(export::WEIGHTS)).map_or(0, |m| m.len()),
         layers,
     };
+    for (head, task) in tasks.iter().copied().enumerate() {
+        let model = if head == 0 { folder.model() } else { folder.model_for(task.name) };
+        let is_own = |name: &String| task.splits.iter().any(|split| task.data_set(split) == *name);
+        let sets: Vec<String> = scores.iter().map(|set| set.name.clone()).filter(is_own).collect();
+        let (all_sets, bert) = (scores.len(), finished.bert);
+        let card = Card { config, task, sets: &sets, all_sets, bert, report: &report };
+        write_whole(&model.join("README.md"), card.text().as_bytes())?;
+        let mut recipe = config.to_table()?;
+        recipe.remove("output_dir");
+        write_whole(&model.join("recipe.toml"), recipe.to_string().as_bytes())?;
+    }
+    // Last: a run with a report is finished.
     write_json(&folder.report(), &report)?;
     Ok(report)
 }

@@ -1,6 +1,7 @@
 //! Fine-tuning with burn-train: the plan, the step, the loop, and the run around them.
 
 mod assemble;
+mod card;
 mod checkpointer;
 #[doc(hidden)]
 pub mod clock;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use toml::{Table, Value};
 
 use super::plan::Plan;
-use crate::config::{Layer, RunConfig, SETTINGS};
+use crate::config::{FREE, Layer, RunConfig, SETTINGS};
 use crate::error::{Error, Result};
 use crate::files::write_whole;
 use crate::glue::task::{Kind, Task};
@@ -142,7 +142,9 @@ impl Start {
 
 /// Refuses settings other than those that a checkpoint is bound to, and names them.
 fn check_settings(begun: &Table, own: &Table, folder: &RunFolder, update: usize) -> Result<()> {
-    let names = begun.keys().chain(own.keys().filter(|name| !begun.contains_key(*name)));
+    // What binds no longer may differ.
+    let before = begun.keys().filter(|name| !FREE.contains(&name.as_str()));
+    let names = before.chain(own.keys().filter(|name| !begun.contains_key(*name)));
     // A setting that there was not yet had the effect of its default.
     let default = |name: &str| {
         let setting = SETTINGS.iter().find(|setting| setting.name == name)?;
@@ -188,6 +190,14 @@ mod tests {
         let kept = own("seed = 7\nkeep_head = true");
         let text = check_settings(&own("seed = 7"), &kept, &folder, 30).unwrap_err().to_string();
         assert!(text.contains("expected keep_head = none as in checkpoint update-30"), "{text}");
+    }
+
+    #[test]
+    fn a_setting_that_binds_no_longer_may_differ() {
+        let folder = RunFolder::at("run".as_ref());
+        let begun: Table = "seed = 7\nteacher = \"t\"\nold = 1".parse().unwrap();
+        let text = check_settings(&begun, &"seed = 7".parse().unwrap(), &folder, 30).unwrap_err();
+        assert!(text.to_string().contains("expected old = 1 as in"), "{text}");
     }
 
     #[test]

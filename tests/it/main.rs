@@ -40,6 +40,8 @@ mod objective;
 mod options;
 #[cfg(feature = "flex")]
 mod outputs;
+#[cfg(feature = "flex")]
+mod overview;
 #[cfg(all(unix, feature = "flex"))]
 mod own;
 mod parity;

@@ -407,3 +407,32 @@ fn a_finished_run_keeps_its_best_model_and_no_state() {
     let line = dir.platon_refuses("export run --checkpoint best --format hf --output other");
     assert!(line.contains("run: expected a finished run"), "{line}");
 }
+
+#[test]
+fn a_model_has_a_card_for_the_hub_and_the_recipe_that_made_it() {
+    let dir = Dir::new().with_tiny_demo("flex");
+    dir.platon_ok("train tiny --no-tui --output-dir run");
+    let card = dir.read("run/model/README.md");
+    let head = card.strip_prefix("---\n").unwrap().split_once("\n---\n").unwrap().0;
+    let head: serde_json::Value = serde_saphyr::from_str(head).unwrap();
+    assert_eq!(head["pipeline_tag"], "text-classification");
+    assert_eq!(head["tags"], serde_json::json!(["platon", "pruning", "sparse"]));
+    // Its weights were drawn afresh, and the demo is not on the hub.
+    assert!(head.get("base_model").is_none() && head.get("datasets").is_none(), "{head}");
+    let result = &head["model-index"][0]["results"][0];
+    let score = dir.json("run/report.json")["dev"]["ACC"].as_f64().unwrap();
+    let value = result["metrics"][0]["value"].as_f64().unwrap();
+    assert!((value - score / 100.0).abs() < 1e-4, "{result}");
+    assert_eq!(
+        (&result["dataset"]["split"], &result["metrics"][0]["type"]),
+        (&"dev".into(), &"accuracy".into())
+    );
+    assert!(card.contains("20.0 % of the weights"), "{card}");
+    assert!(card.contains("| layer | attention.output.dense |"), "{card}");
+    assert!(!card.contains(&*dir.path("run").to_string_lossy()), "no path of this machine: {card}");
+    dir.platon_ok("train run/model/recipe.toml --no-tui --output-dir again");
+    assert_eq!(
+        dir.bytes("again/model/model.safetensors"),
+        dir.bytes("run/model/model.safetensors")
+    );
+}

@@ -1,0 +1,66 @@
+//! `platon list`
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::compare::Forms;
+use super::printer::Printer;
+use super::train::RUNS;
+use crate::error::{Error, Result};
+use crate::overview::table::Cell;
+use crate::overview::{State, Summary, Table, runs_below};
+
+#[derive(Args)]
+pub struct ListArgs {
+    /// Folder to look through, with all below it.
+    #[arg(default_value = RUNS)]
+    folder: PathBuf,
+    #[command(flatten)]
+    forms: Forms,
+}
+
+pub fn run(args: &ListArgs, printer: &Printer) -> Result<()> {
+    let folders = runs_below(&args.folder)?;
+    if folders.is_empty() {
+        let error = Error::value("FOLDER", "a folder with runs below it", args.folder.display());
+        return Err(error.hint("platon train makes runs"));
+    }
+    let head = ["run", "task", "method", "remaining, %", "state", "score", "when"];
+    let mut table = Table { head: head.map(str::to_string).to_vec(), rows: Vec::new() };
+    for folder in folders {
+        let name = folder.strip_prefix(&args.folder).unwrap_or(&folder);
+        let name = if name.as_os_str().is_empty() { folder.as_path() } else { name };
+        let name = Cell::Text(name.display().to_string());
+        match Summary::read(&folder) {
+            Ok(run) => table.rows.push(row(name, &run)),
+            // One run that cannot be read does not hide the others.
+            Err(error) => {
+                let mut row = vec![Cell::Empty; head.len()];
+                row.splice(..1, [name]);
+                row.splice(4..5, [Cell::Text(format!("unreadable: {error}"))]);
+                table.rows.push(row);
+            }
+        }
+    }
+    printer.data(&table.text(args.forms.format()))
+}
+
+fn row(name: Cell, run: &Summary) -> Vec<Cell> {
+    let state = match &run.state {
+        State::Finished => "finished".to_string(),
+        State::Running { step } => format!("running, at update {step}"),
+        State::Stopped { step, why: None } => format!("killed after update {step}"),
+        State::Stopped { why: Some(why), .. } => why.clone(),
+    };
+    let score = run
+        .scores
+        .first()
+        .map_or(Cell::Empty, |(name, value)| Cell::Text(format!("{name} {value:.2}")));
+    let when = run.at.map_or(Cell::Empty, |at| {
+        let text = humantime::format_rfc3339_seconds(at).to_string();
+        Cell::Text(text.replace('T', " ").trim_end_matches('Z').to_string())
+    });
+    let ratio = Cell::number(100.0 * run.ratio(), 1);
+    vec![name, run.tasks().into(), run.method().into(), ratio, state.into(), score, when]
+}

@@ -1,0 +1,149 @@
+//! Runs side by side: what differs in their settings, and what came out.
+
+use toml::Value;
+
+use super::run::{State, Summary};
+use super::table::{Cell, Table};
+use crate::config::{FREE, SETTINGS};
+use crate::error::Result;
+
+/// Runs that differ in nothing but their seed.
+#[derive(Debug, Clone)]
+pub struct Compared<'a> {
+    /// The runs, in the order in which they were named.
+    pub runs: Vec<&'a Summary>,
+    settings: toml::Table,
+}
+
+/// What does not make two runs different methods.
+const ASIDE: [&str; 3] = ["format", "seed", "output_dir"];
+
+/// Puts runs that differ in nothing but their seed together.
+///
+/// # Errors
+/// Settings cannot be written.
+pub fn grouped(runs: &[Summary]) -> Result<Vec<Compared<'_>>> {
+    let mut groups: Vec<Compared<'_>> = Vec::new();
+    for run in runs {
+        let mut settings = run.config.to_table()?;
+        let is_path =
+            |name: &str| FREE.contains(&name) && !["init_checkpoint", "teacher"].contains(&name);
+        settings.retain(|name, _| !ASIDE.contains(&name) && !is_path(name));
+        // A teacher of the run's own seed is the same to all.
+        if run.config.objective().teacher.is_some() {
+            settings.insert("teacher".into(), "yes".into());
+        }
+        match groups.iter_mut().find(|group| group.settings == settings) {
+            Some(group) => group.runs.push(run),
+            None => groups.push(Compared { runs: vec![run], settings }),
+        }
+    }
+    Ok(groups)
+}
+
+/// The table of `runs`: a row for each method, several seeds of which are folded into mean and range;
+/// the settings that differ; scores, the ratio that remains, the model's size and the time.
+///
+/// # Errors
+/// As [`grouped`].
+pub fn compare(runs: &[Summary]) -> Result<Table> {
+    let groups = grouped(runs)?;
+    let differing: Vec<&str> = SETTINGS
+        .iter()
+        .map(|setting| setting.name)
+        .filter(|name| {
+            let mut values = groups.iter().map(|group| group.settings.get(*name));
+            let first = values.next();
+            values.any(|value| Some(value) != first)
+        })
+        .collect();
+    let mut scores: Vec<&str> = Vec::new();
+    for (name, _) in runs.iter().flat_map(|run| &run.scores) {
+        if !scores.contains(&name.as_str()) {
+            scores.push(name);
+        }
+    }
+    let head = ["run", "seeds", "state"].into_iter().chain(differing.iter().copied());
+    let head = head.chain(scores.iter().copied());
+    let head = head.chain(["remaining, %", "model, MB", "s per update", "minutes"]);
+    let rows = groups.iter().map(|group| {
+        let mut row = vec![
+            Cell::Text(named(&group.runs)),
+            Cell::Text(seeds(&group.runs)),
+            Cell::Text(states(&group.runs)),
+        ];
+        row.extend(differing.iter().map(|name| setting(group.settings.get(*name))));
+        row.extend(scores.iter().map(|name| {
+            let of =
+                |run: &&Summary| run.scores.iter().find(|(own, _)| own == name).map(|(_, v)| *v);
+            folded(group.runs.iter().filter_map(of), 2)
+        }));
+        let mean = |digits, of: &dyn Fn(&Summary) -> Option<f64>| {
+            averaged(group.runs.iter().filter_map(|run| of(run)), digits)
+        };
+        row.push(mean(2, &|run| Some(100.0 * run.ratio())));
+        row.push(mean(1, &|run| run.number("model_bytes").map(|bytes| bytes / 1e6)));
+        row.push(mean(3, &|run| run.number("seconds_per_step")));
+        row.push(mean(1, &|run| run.number("seconds").map(|seconds| seconds / 60.0)));
+        row
+    });
+    let rows = rows.collect();
+    Ok(Table { head: head.map(str::to_string).collect(), rows }.without_empty_columns())
+}
+
+/// The name of the first run's folder, and how many others there are.
+fn named(runs: &[&Summary]) -> String {
+    let name = |run: &&Summary| {
+        run.path.file_name().unwrap_or(run.path.as_os_str()).to_string_lossy().into_owned()
+    };
+    let first = runs.first().map(name).unwrap_or_default();
+    match runs.len() {
+        0 | 1 => first,
+        n => format!("{first} and {} more", n - 1),
+    }
+}
+
+fn seeds(runs: &[&Summary]) -> String {
+    let seeds = runs.iter().map(|run| run.config.optimisation().seed.to_string());
+    seeds.collect::<Vec<_>>().join(", ")
+}
+
+fn states(runs: &[&Summary]) -> String {
+    let unfinished = runs.iter().filter(|run| run.state != State::Finished).count();
+    match (unfinished, runs.len()) {
+        (0, _) => "finished".into(),
+        (n, all) if n == all => "unfinished".into(),
+        (n, all) => format!("{n} of {all} unfinished"),
+    }
+}
+
+fn setting(value: Option<&Value>) -> Cell {
+    match value {
+        None => Cell::Empty,
+        Some(Value::String(text)) if text.is_empty() => Cell::Empty,
+        Some(Value::String(text)) => Cell::Text(text.clone()),
+        Some(Value::Float(number)) => Cell::Number(*number, number.to_string()),
+        Some(Value::Integer(number)) => Cell::Number(*number as f64, number.to_string()),
+        Some(other) => Cell::Text(other.to_string()),
+    }
+}
+
+/// The mean.
+fn averaged(values: impl Iterator<Item = f64>, digits: usize) -> Cell {
+    let (count, sum) = values.fold((0, 0.0), |(n, sum), value| (n + 1, sum + value));
+    if count == 0 { Cell::Empty } else { Cell::number(sum / f64::from(count), digits) }
+}
+
+/// The mean, and from what to what of several.
+fn folded(values: impl Iterator<Item = f64>, digits: usize) -> Cell {
+    let values: Vec<f64> = values.collect();
+    let mean = averaged(values.iter().copied(), digits);
+    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    match mean {
+        Cell::Number(value, text) if values.len() > 1 => {
+            Cell::Number(value, format!("{text} ({least:.digits$} to {most:.digits$})"))
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,9 @@
+//! What run folders tell about their runs: for a list of them, and to compare them.
+
+pub mod compare;
+pub mod run;
+pub mod table;
+
+pub use compare::{Compared, compare};
+pub use run::{State, Summary, runs_below};
+pub use table::{Format, Table};

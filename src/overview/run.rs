@@ -1,0 +1,268 @@
+//! One run, from the files in its folder.
+
+use std::fs;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde_json::{Map, Value};
+
+use crate::config::{Layer, RunConfig};
+use crate::error::{Error, Result};
+use crate::files::{open, read_text};
+use crate::pruning::Pruner;
+use crate::run::RunFolder;
+
+/// The most that is read of the end of a log or of `metrics.jsonl`: some hundred lines.
+const TAIL_BYTES: u64 = 1 << 16;
+
+/// How far a run is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum State {
+    /// Its model is there.
+    Finished,
+    /// A process is at work on it, at this update.
+    Running {
+        /// The last update that it wrote of.
+        step: usize,
+    },
+    /// It can be gone on with.
+    Stopped {
+        /// The last update that it wrote of.
+        step: usize,
+        /// Its last word, where there was one: a run that was killed has none.
+        why: Option<String>,
+    },
+}
+
+/// What is known about a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    /// Its folder, as it was named.
+    pub path: PathBuf,
+    /// Its settings.
+    pub config: RunConfig,
+    /// How far it is.
+    pub state: State,
+    /// What it reached, where it is finished.
+    pub report: Option<Map<String, Value>>,
+    /// The scores of its last evaluation, times 100, by their names.
+    pub scores: Vec<(String, f64)>,
+    /// When its last file was written.
+    pub at: Option<SystemTime>,
+}
+
+impl Summary {
+    /// The run in the folder `path`.
+    ///
+    /// # Errors
+    /// There is none, or its files are malformed.
+    pub fn read(path: &Path) -> Result<Self> {
+        let folder = RunFolder::at(path);
+        let settings = Layer::from_file(&folder.config()).map_err(|e| match e {
+            e @ Error::Io { .. } => e.hint("name the folder of a run"),
+            e => e,
+        })?;
+        let config = RunConfig::resolve(&[settings])?;
+        let report = folder.is_finished().then(|| object(&folder.report())).transpose()?;
+        let lines = tail(&folder.points()).unwrap_or_default();
+        let points: Vec<Map<String, Value>> =
+            lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let step = points.iter().filter_map(|point| point.get("step")?.as_u64()).max();
+        let step = step.and_then(|step| usize::try_from(step).ok()).unwrap_or(0);
+        let state = if report.is_some() {
+            State::Finished
+        } else if folder.is_at_work() {
+            State::Running { step }
+        } else {
+            let log = tail(&folder.named(&config.logging().log_file)).unwrap_or_default();
+            State::Stopped { step, why: last_word(&log) }
+        };
+        let scores = match &report {
+            Some(report) => numbers(report.get("dev").and_then(Value::as_object)),
+            None => last_scores(&points),
+        };
+        let newest = [folder.report(), folder.points(), folder.config()];
+        let written = |path: &PathBuf| fs::metadata(path).and_then(|about| about.modified()).ok();
+        let at = newest.iter().find_map(written);
+        Ok(Self { path: path.to_path_buf(), config, state, report, scores, at })
+    }
+
+    /// What made the model small, in a word or two.
+    pub fn method(&self) -> String {
+        let pruner = match self.config.pruning().pruner {
+            Pruner::None => "dense",
+            other => other.name(),
+        };
+        let objective = self.config.objective();
+        let others = [
+            (objective.teacher.is_some(), " + teacher"),
+            (objective.mkd_opt > 0, " + softlabel"),
+            (objective.adv_train, " + smoothness"),
+        ];
+        let others = others.iter().filter(|(is_there, _)| *is_there).map(|(_, name)| *name);
+        std::iter::once(pruner).chain(others).collect()
+    }
+
+    /// The ratio that remains in the saved model, or the one that the run is for.
+    pub fn ratio(&self) -> f64 {
+        self.number("reached_ratio").unwrap_or_else(|| {
+            let pruning = self.config.pruning();
+            pruning.pruner.final_ratio(pruning.final_threshold)
+        })
+    }
+
+    /// The tasks that are learnt.
+    pub fn tasks(&self) -> String {
+        let data = self.config.data();
+        let names = std::iter::once(&data.task).chain(&data.more_tasks);
+        names.map(String::as_str).collect::<Vec<_>>().join(",")
+    }
+
+    /// A number of the report.
+    pub fn number(&self, name: &str) -> Option<f64> {
+        self.report.as_ref()?.get(name)?.as_f64()
+    }
+}
+
+/// The folders of runs below `folder`, itself among them, in the order of their names.
+///
+/// # Errors
+/// It cannot be read.
+pub fn runs_below(folder: &Path) -> Result<Vec<PathBuf>> {
+    /// Deeper ones are hardly meant; and links may lead in a circle.
+    const DEPTH: usize = 6;
+    let mut found = Vec::new();
+    let mut folders = vec![(folder.to_path_buf(), 0)];
+    while let Some((path, depth)) = folders.pop() {
+        let is_run = RunFolder::at(&path).config().is_file();
+        if is_run {
+            found.push(path.clone());
+        }
+        let entries = match fs::read_dir(&path) {
+            Ok(entries) => entries,
+            Err(e) if depth == 0 => return Err(Error::io(&path, "read", e)),
+            // What others may not see is not theirs to list.
+            Err(_) => continue,
+        };
+        for entry in entries.flatten() {
+            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            // Of a run only its teacher's run is a run.
+            if is_folder
+                && depth < DEPTH
+                && (!is_run || entry.path() == RunFolder::at(&path).teacher().path())
+            {
+                folders.push((entry.path(), depth + 1));
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// A JSON object in a file.
+fn object(path: &Path) -> Result<Map<String, Value>> {
+    serde_json::from_str(&read_text(path)?)
+        .map_err(|e| Error::content(path, e.line(), "a run's report", e))
+}
+
+/// The end of a file, from the beginning of a line on.
+fn tail(path: &Path) -> Result<String> {
+    let mut file = open(path)?;
+    let failed = |e| Error::io(path, "read", e);
+    let length = file.metadata().map_err(failed)?.len();
+    let start = length.saturating_sub(TAIL_BYTES);
+    file.seek(SeekFrom::Start(start)).map_err(failed)?;
+    let mut bytes = Vec::new();
+    file.take(TAIL_BYTES).read_to_end(&mut bytes).map_err(failed)?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    Ok(match text.split_once('\n') {
+        Some((_, whole)) if start > 0 => whole.to_string(),
+        _ => text,
+    })
+}
+
+/// What the last line of a log says of the run's end; `None` where it says something else, as that of
+/// a run that was killed. Lines begin with a time.
+fn last_word(log: &str) -> Option<String> {
+    let (_, line) = log.lines().last()?.split_once(' ')?;
+    let is_of_end = line.contains(" after update ") && !line.starts_with("going on");
+    is_of_end.then(|| line.to_string())
+}
+
+/// The scores of the last evaluation among `points`.
+fn last_scores(points: &[Map<String, Value>]) -> Vec<(String, f64)> {
+    let split = |point: &Map<String, Value>| point.get("split")?.as_str().map(str::to_string);
+    let is_evaluation =
+        |point: &&Map<String, Value>| split(point).is_some_and(|name| name != "train");
+    let step = |point: &Map<String, Value>| point.get("step").cloned();
+    let Some(last) = points.iter().rfind(is_evaluation) else { return Vec::new() };
+    let of_it: Vec<_> =
+        points.iter().filter(is_evaluation).filter(|point| step(point) == step(last)).collect();
+    let mut scores = Vec::new();
+    for point in &of_it {
+        // Tags of metrics begin with a capital letter, gauges do not.
+        let is_score = |name: &String| name.starts_with(|c: char| c.is_ascii_uppercase());
+        for (name, value) in point.iter().filter(|(name, _)| is_score(name)) {
+            let set = split(point).unwrap_or_default();
+            let name = if of_it.len() == 1 { name.clone() } else { format!("{name} {set}") };
+            scores.extend(value.as_f64().map(|value| (name, value)));
+        }
+    }
+    scores
+}
+
+/// The numbers of an object, whatever is around them.
+fn numbers(object: Option<&Map<String, Value>>) -> Vec<(String, f64)> {
+    let entries = object.into_iter().flatten();
+    entries.filter_map(|(name, value)| Some((name.clone(), value.as_f64()?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_word_is_one_about_the_end() {
+        let word = |text: &str| last_word(text);
+        assert_eq!(
+            word("T update 5/9  loss 1\nT stopped after update 5 of 9: SIGTERM\n").unwrap(),
+            "stopped after update 5 of 9: SIGTERM"
+        );
+        assert_eq!(word("T update 5/9  loss 1\n"), None);
+        assert_eq!(word("T going on after update 5\n"), None);
+        assert_eq!(word("T 2400 updates of 16 on demo training samples, seed 1\n"), None);
+        assert_eq!(word(""), None);
+    }
+
+    #[test]
+    fn the_scores_are_those_of_the_last_evaluation() {
+        let points = |text: &str| -> Vec<Map<String, Value>> {
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        };
+        let one = r#"{"step":1,"split":"train","loss":2.0}
+{"step":2,"split":"rte_dev","ACC":50.0,"loss":1.0}
+{"step":4,"split":"rte_dev","ACC":60.0,"loss":1.0}
+{"step":5,"split":"train","loss":2.0}"#;
+        assert_eq!(last_scores(&points(one)), [("ACC".to_string(), 60.0)]);
+        let two = r#"{"step":4,"split":"a_dev","ACC":60.0}
+{"step":4,"split":"b_dev","ACC":70.0}"#;
+        let names: Vec<String> =
+            last_scores(&points(two)).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["ACC a_dev", "ACC b_dev"]);
+        assert!(last_scores(&points(r#"{"step":1,"split":"train","loss":2.0}"#)).is_empty());
+    }
+
+    #[test]
+    fn only_the_end_of_a_file_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let line = "x".repeat(99) + "\n";
+        fs::write(&path, line.repeat(2000)).unwrap();
+        let text = tail(&path).unwrap();
+        assert!(text.len() <= 1 << 16 && text.len() > 65_000);
+        assert!(text.lines().all(|found| found.len() == 99));
+        fs::write(&path, "one\ntwo").unwrap();
+        assert_eq!(tail(&path).unwrap(), "one\ntwo");
+    }
+}

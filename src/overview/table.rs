@@ -1,0 +1,201 @@
+//! A table of texts, in the forms that people paste elsewhere.
+
+use std::fmt::Write;
+
+use serde_json::{Map, Value};
+
+/// How a table is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    /// Columns of one width each.
+    #[default]
+    Plain,
+    /// Fields with commas between them (RFC 4180).
+    Csv,
+    /// A table of GitHub's Markdown.
+    Markdown,
+    /// A list of objects.
+    Json,
+}
+
+/// A table.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Table {
+    /// The names of its columns.
+    pub head: Vec<String>,
+    /// Its rows, of as many cells each.
+    pub rows: Vec<Vec<Cell>>,
+}
+
+/// One cell.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Cell {
+    /// Nothing.
+    Empty,
+    /// A text.
+    Text(String),
+    /// A number, and how it is shown to people.
+    Number(f64, String),
+}
+
+impl Cell {
+    /// A number with so many digits after the point.
+    pub fn number(value: f64, digits: usize) -> Self {
+        Self::Number(value, format!("{value:.digits$}"))
+    }
+
+    fn shown(&self) -> &str {
+        match self {
+            Self::Empty => "-",
+            Self::Text(text) | Self::Number(_, text) => text,
+        }
+    }
+}
+
+impl From<&str> for Cell {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_string())
+    }
+}
+
+impl From<String> for Cell {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl Table {
+    /// Without the columns whose cells are all empty.
+    #[must_use]
+    pub fn without_empty_columns(mut self) -> Self {
+        let is_used = |n: usize| self.rows.iter().any(|row| row.get(n) != Some(&Cell::Empty));
+        let used: Vec<bool> = (0..self.head.len()).map(is_used).collect();
+        let keep = |n: usize| used.get(n).copied().unwrap_or(false);
+        let mut n = 0;
+        self.head.retain(|_| (keep(n), n += 1).0);
+        for row in &mut self.rows {
+            let mut n = 0;
+            row.retain(|_| (keep(n), n += 1).0);
+        }
+        self
+    }
+
+    /// Its text in this form.
+    pub fn text(&self, format: Format) -> String {
+        match format {
+            Format::Plain => self.plain(),
+            Format::Csv => self.csv(),
+            Format::Markdown => self.markdown(),
+            Format::Json => self.json(),
+        }
+    }
+
+    fn plain(&self) -> String {
+        let width = |n: usize| {
+            let cells = self.rows.iter().filter_map(|row| row.get(n)).map(Cell::shown);
+            let head = self.head.get(n).map_or(0, |head| head.chars().count());
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0).max(head)
+        };
+        let widths: Vec<usize> = (0..self.head.len()).map(width).collect();
+        // Numbers stand on the right, so that they can be compared.
+        let is_number = |n: usize| {
+            let mut cells = self.rows.iter().filter_map(|row| row.get(n));
+            cells.all(|cell| matches!(cell, Cell::Number(..) | Cell::Empty))
+        };
+        let mut text = String::new();
+        let mut line = |cells: &mut dyn Iterator<Item = &str>| {
+            let mut line = String::new();
+            for ((n, cell), width) in cells.enumerate().zip(&widths) {
+                let gap = if n == 0 { "" } else { "  " };
+                let _ = match is_number(n) {
+                    true => write!(line, "{gap}{cell:>width$}"),
+                    false => write!(line, "{gap}{cell:<width$}"),
+                };
+            }
+            text.push_str(line.trim_end());
+            text.push('\n');
+        };
+        line(&mut self.head.iter().map(String::as_str));
+        for row in &self.rows {
+            line(&mut row.iter().map(Cell::shown));
+        }
+        text
+    }
+
+    fn csv(&self) -> String {
+        let field = |text: &str| match text.contains(['"', ',', '\n', '\r']) {
+            true => format!("\"{}\"", text.replace('"', "\"\"")),
+            false => text.to_string(),
+        };
+        let cell = |cell: &Cell| match cell {
+            Cell::Empty => String::new(),
+            // With all digits: what reads it rounds for itself.
+            Cell::Number(value, _) if value.is_finite() => value.to_string(),
+            other => field(other.shown()),
+        };
+        let head = self.head.iter().map(|name| field(name)).collect::<Vec<_>>().join(",");
+        let row = |row: &Vec<Cell>| row.iter().map(cell).collect::<Vec<_>>().join(",");
+        let lines = std::iter::once(head).chain(self.rows.iter().map(row));
+        lines.map(|line| line + "\n").collect()
+    }
+
+    fn markdown(&self) -> String {
+        let escaped = |text: &str| text.replace('|', "\\|").replace('\n', " ");
+        let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+        let mut text = line(self.head.iter().map(|name| escaped(name)).collect());
+        let _ = writeln!(text, "|{}", "---|".repeat(self.head.len()));
+        for row in &self.rows {
+            text.push_str(&line(row.iter().map(|cell| escaped(cell.shown())).collect()));
+        }
+        text
+    }
+
+    fn json(&self) -> String {
+        let value = |cell: &Cell| match cell {
+            Cell::Empty => Value::Null,
+            Cell::Text(text) => text.as_str().into(),
+            Cell::Number(value, _) => (*value).into(),
+        };
+        let object = |row: &Vec<Cell>| -> Value {
+            self.head.iter().cloned().zip(row.iter().map(value)).collect::<Map<_, _>>().into()
+        };
+        let rows: Vec<Value> = self.rows.iter().map(object).collect();
+        format!("{:#}", Value::from(rows))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> Table {
+        Table {
+            head: ["run", "ACC", "note", "none"].map(str::to_string).to_vec(),
+            rows: vec![
+                vec!["a|b".into(), Cell::number(9.126, 2), "x, \"y\"".into(), Cell::Empty],
+                vec!["longer".into(), Cell::number(80.0, 2), Cell::Empty, Cell::Empty],
+            ],
+        }
+        .without_empty_columns()
+    }
+
+    #[test]
+    fn a_table_has_four_forms() {
+        assert_eq!(
+            table().text(Format::Plain),
+            "run       ACC  note\na|b      9.13  x, \"y\"\nlonger  80.00  -\n"
+        );
+        assert_eq!(
+            table().text(Format::Csv),
+            "run,ACC,note\na|b,9.126,\"x, \"\"y\"\"\"\nlonger,80,\n"
+        );
+        assert_eq!(
+            table().text(Format::Markdown),
+            "| run | ACC | note |\n|---|---|---|\n| a\\|b | 9.13 | x, \"y\" |\n| longer | 80.00 | - |\n"
+        );
+        let json: Value = serde_json::from_str(&table().text(Format::Json)).unwrap();
+        assert_eq!(json[0], serde_json::json!({"run": "a|b", "ACC": 9.126, "note": "x, \"y\""}));
+        assert_eq!(json[1]["note"], Value::Null);
+        assert_eq!(Table::default().text(Format::Plain), "\n");
+    }
+}

@@ -1,0 +1,106 @@
+//! `platon list` and `platon compare`.
+
+use serde_json::Value;
+
+use crate::dir::Dir;
+
+/// Two seeds of two methods, one run that was stopped early, and one that is no run.
+fn with_runs() -> Dir {
+    let dir = Dir::new().with_tiny_demo("flex");
+    for seed in [1, 2] {
+        for (pruner, name) in [("platon", "p"), ("magnitude", "m")] {
+            dir.platon_ok(&format!(
+                "train tiny --no-tui --pruner {pruner} --seed {seed} --output-dir runs/{name}{seed}"
+            ));
+        }
+    }
+    dir.write("runs/notes/readme.txt", "x");
+    dir
+}
+
+fn table(dir: &Dir, command: &str) -> Vec<Value> {
+    let text = dir.platon_ok(command).stdout;
+    serde_json::from_str::<Vec<Value>>(&text).unwrap()
+}
+
+#[test]
+fn seeds_are_folded_and_what_differs_is_shown() {
+    let dir = with_runs();
+    let rows = table(&dir, "compare runs/p1 runs/m1 runs/p2 runs/m2 --json");
+    assert_eq!(rows.len(), 2);
+    let report = |run: &str| dir.json(&format!("runs/{run}/report.json"));
+    for (row, runs) in rows.iter().zip([["p1", "p2"], ["m1", "m2"]]) {
+        assert_eq!(row["run"], format!("{} and 1 more", runs[0]));
+        assert_eq!((&row["seeds"], &row["state"]), (&"1, 2".into(), &"finished".into()));
+        let scores = runs.map(|run| report(run)["dev"]["ACC"].as_f64().unwrap());
+        let mean = (scores[0] + scores[1]) / 2.0;
+        assert!((row["ACC"].as_f64().unwrap() - mean).abs() < 1e-9, "{row}");
+        assert!((row["remaining, %"].as_f64().unwrap() - 20.0).abs() < 0.1, "{row}");
+    }
+    assert_eq!((&rows[0]["pruner"], &rows[1]["pruner"]), (&"platon".into(), &"magnitude".into()));
+    // Nothing else differs.
+    assert!(rows[0].get("batch_size").is_none() && rows[0].get("seed").is_none());
+    let text = dir.platon_ok("compare runs/p1 runs/p2 --markdown").stdout;
+    assert!(text.starts_with("| run | seeds | state | ACC |"), "{text}");
+    assert!(text.contains(" to "), "{text}");
+    let text = dir.platon_ok("compare runs/p1 runs/m1 --csv").stdout;
+    assert_eq!(text.lines().count(), 3);
+    assert!(text.lines().next().unwrap().contains("pruner"), "{text}");
+    for (arguments, expected) in [
+        ("runs/p1 runs/p1", "RUNS: expected each run once"),
+        ("runs/p1 runs/notes", "runs/notes/config.toml: cannot read"),
+        ("runs/nothing", "name the folder of a run"),
+    ] {
+        let text = dir.platon_refuses(&format!("compare {arguments}"));
+        assert!(text.contains(expected), "{text}");
+    }
+}
+
+#[test]
+fn runs_are_listed_whatever_their_state() {
+    let dir = with_runs();
+    // As if killed, stopped, and damaged.
+    std::fs::remove_file(dir.path("runs/p2/report.json")).unwrap();
+    std::fs::remove_file(dir.path("runs/m2/report.json")).unwrap();
+    let log = dir.read("runs/m2/log.log")
+        + "2026-01-01T00:00:00Z stopped after update 5 of 12: SIGTERM\n";
+    dir.write("runs/m2/log.log", &log);
+    dir.write("runs/bad/config.toml", "task = [");
+    let rows = table(&dir, "list runs --json");
+    let names: Vec<&str> = rows.iter().map(|row| row["run"].as_str().unwrap()).collect();
+    assert_eq!(names, ["bad", "m1", "m2", "p1", "p2"]);
+    let states: Vec<&str> = rows.iter().map(|row| row["state"].as_str().unwrap()).collect();
+    assert!(
+        states[0].starts_with("unreadable: runs/bad/config.toml:1: expected TOML"),
+        "{states:?}"
+    );
+    assert_eq!(
+        states[1..],
+        ["finished", "stopped after update 5 of 12: SIGTERM", "finished", "killed after update 12"]
+    );
+    assert_eq!((&rows[1]["method"], &rows[3]["method"]), (&"magnitude".into(), &"platon".into()));
+    // The scores of a run that is not finished are those of its last evaluation.
+    assert!(rows[4]["score"].as_str().unwrap().starts_with("ACC "), "{}", rows[4]);
+    let text = dir.platon_ok("list runs/p1").stdout;
+    assert!(text.lines().count() == 2 && text.contains("demo"), "{text}");
+    assert!(dir.platon_refuses("list runs/notes").contains("FOLDER: expected a folder with runs"));
+    assert!(dir.platon_refuses("list nowhere").contains("nowhere: cannot read"));
+}
+
+#[test]
+fn a_run_at_work_is_told_from_one_that_was_killed() {
+    let dir = Dir::new().with_tiny_demo("flex");
+    let mut child = dir.start("train tiny --no-tui --epochs 400 --output-dir runs/long");
+    let listed = || table(&dir, "list runs --json")[0]["state"].as_str().unwrap().to_string();
+    for _ in 0..600 {
+        if dir.path("runs/long/metrics.jsonl").is_file() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let running = listed();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(running.starts_with("running, at update "), "{running}");
+    assert!(listed().starts_with("killed after update "), "{}", listed());
+}
