@@ -33,6 +33,14 @@ resume RUN *FLAGS:
 prepare *FLAGS:
     cargo run --release -- prepare "$@"
 
+# List the runs below a folder: `just list checkpoints/runs`
+list *FLAGS:
+    cargo run --release -- list "$@"
+
+# Put runs side by side: `just compare checkpoints/runs/*`
+compare +RUNS:
+    cargo run --release -- compare "$@"
+
 # Score the saved model of a run: `just evaluate checkpoints/runs/mnli-platon-0.2`
 evaluate RUN *FLAGS:
     cargo run --release -- evaluate "$@"

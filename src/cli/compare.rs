@@ -44,14 +44,20 @@ impl Forms {
 }
 
 pub fn run(args: &CompareArgs, printer: &Printer) -> Result<()> {
-    let runs = args.runs.iter().map(|path| Summary::read(path));
-    let runs = runs.collect::<Result<Vec<_>>>()?;
-    let mut seen: Vec<&PathBuf> = Vec::new();
+    let mut runs: Vec<Summary> = Vec::new();
     for path in &args.runs {
-        if seen.contains(&path) {
+        if runs.iter().any(|run| run.path == *path) {
             return Err(Error::value("RUNS", "each run once", path.display()));
         }
-        seen.push(path);
+        // A shell's pattern finds logs and the like too.
+        if path.is_file() {
+            printer.log(&format!("{}: left out, it is no folder", path.display()));
+            continue;
+        }
+        runs.push(Summary::read(path)?);
+    }
+    if runs.is_empty() {
+        return Err(Error::value("RUNS", "folders of runs", "none"));
     }
     printer.data(&compare(&runs)?.text(args.forms.format()))
 }

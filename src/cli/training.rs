@@ -93,8 +93,7 @@ pub fn go_on(
         return Ok(0);
     }
     let lock = folder.lock()?;
-    let code = own_teacher(&config, &folder, no_tui, world, printer)?;
-    if code != 0 {
+    if let Some(code) = own_teacher(&config, &folder, no_tui, world, printer)? {
         return Ok(code);
     }
     let find = || Start::find(&folder, &lock, &config, true);
@@ -107,17 +106,17 @@ pub fn go_on(
 }
 
 /// Trains the teacher that the run in `folder` is to have of its own, where there is none yet: the
-/// same model, with the same settings, without pruning. The exit code.
+/// same model, with the same settings, without pruning. The exit code, where that was stopped.
 fn own_teacher(
     config: &RunConfig,
     folder: &RunFolder,
     no_tui: bool,
     world: &World,
     printer: &Printer,
-) -> Result<u8> {
+) -> Result<Option<u8>> {
     let teacher = folder.teacher();
     if !has_own_teacher(config) || teacher.is_finished() {
-        return Ok(0);
+        return Ok(None);
     }
     if !world.is_alone() {
         let (expected, found) = ("one process for a teacher of the run's own", world.size());
@@ -131,10 +130,12 @@ fn own_teacher(
     } else {
         start(&config, &RunFolder::new_at(teacher.path())?, no_tui, world, printer)?
     };
-    if code != 0 || !teacher.is_finished() {
-        printer.log(&format!("the run itself: platon resume {}", folder.path().display()));
+    if teacher.is_finished() {
+        return Ok(None);
     }
-    Ok(code)
+    let dir = folder.path().display();
+    printer.log(&format!("this was the run's teacher; go on with both: platon resume {dir}"));
+    Ok(Some(code))
 }
 
 /// Starts a run.
@@ -150,11 +151,11 @@ pub fn start(
     let written = config.absolute()?.to_table()?.to_string();
     write_whole(&folder.config(), written.as_bytes())?;
     let begun = own_teacher(config, folder, no_tui, world, printer).and_then(|code| match code {
-        0 => {
+        None => {
             let start = Start::find(folder, &lock, config, false)?;
             work(config, folder, no_tui, start, world, printer)
         }
-        code => Ok(code),
+        Some(code) => Ok(code),
     });
     begun.inspect_err(|_| {
         if !folder.has_begun() && !folder.teacher().has_begun() {

@@ -16,6 +16,9 @@ use crate::run::RunFolder;
 /// The most that is read of the end of a log or of `metrics.jsonl`: some hundred lines.
 const TAIL_BYTES: u64 = 1 << 16;
 
+/// The state of a run that is to have a teacher of its own first.
+const WAITS: &str = "its teacher is not finished";
+
 /// How far a run is.
 #[derive(Debug, Clone, PartialEq)]
 pub enum State {
@@ -76,7 +79,10 @@ impl Summary {
             State::Running { step }
         } else {
             let log = tail(&folder.named(&config.logging().log_file)).unwrap_or_default();
-            State::Stopped { step, why: last_word(&log) }
+            let teacher = folder.teacher();
+            let waits = teacher.config().is_file() && !teacher.is_finished();
+            let why = if waits { Some(WAITS.to_string()) } else { last_word(&log) };
+            State::Stopped { step, why }
         };
         let scores = match &report {
             Some(report) => numbers(report.get("dev").and_then(Value::as_object)),

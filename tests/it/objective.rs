@@ -221,6 +221,29 @@ fn a_teacher_of_another_width_family_and_tokenizer_teaches() {
 }
 
 #[test]
+fn a_run_that_was_stopped_at_its_teacher_goes_on_with_it() {
+    let dir = Dir::new().with_tiny_demo("flex");
+    let mut child = dir.start("train tiny --no-tui --epochs 60 --teacher self --output-dir run");
+    while !dir.path("run/teacher/metrics.jsonl").is_file() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    // SAFETY: the child has not been waited for.
+    unsafe { libc::kill(child.id() as i32, libc::SIGTERM) };
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+    assert!(dir.read("stderr").contains("go on with both: platon resume run"));
+    assert!(!dir.path("run/metrics.jsonl").exists());
+    let listed = dir.platon_ok("list run --json").stdout;
+    let listed: Vec<Value> = serde_json::from_str(&listed).unwrap();
+    assert_eq!((listed.len(), &listed[0]["state"]), (2, &"its teacher is not finished".into()));
+    dir.platon_ok("resume run --no-tui");
+    dir.platon_ok("train tiny --no-tui --epochs 60 --teacher self --output-dir whole");
+    for model in ["teacher/model", "model"] {
+        let [one, other] = ["run", "whole"].map(|run| weights(&dir.path(run).join(model)));
+        assert!(one == other, "{model}");
+    }
+}
+
+#[test]
 fn softlabels_come_from_score_files() {
     let dir = Dir::new().with_tiny_demo("flex");
     dir.platon_ok("train tiny --no-tui --output-dir plain");

@@ -50,10 +50,13 @@ fn seeds_are_folded_and_what_differs_is_shown() {
         ("runs/p1 runs/p1", "RUNS: expected each run once"),
         ("runs/p1 runs/notes", "runs/notes/config.toml: cannot read"),
         ("runs/nothing", "name the folder of a run"),
+        ("runs/notes/readme.txt", "RUNS: expected folders of runs, found none"),
     ] {
         let text = dir.platon_refuses(&format!("compare {arguments}"));
         assert!(text.contains(expected), "{text}");
     }
+    let found = dir.platon_ok("compare runs/p1 runs/notes/readme.txt --json");
+    assert!(found.stderr.contains("runs/notes/readme.txt: left out, it is no folder"));
 }
 
 #[test]
