@@ -176,9 +176,12 @@ pub(super) fn is_transposed(hf_name: &str) -> bool {
 
 /// Whether the tensor belongs to the task head rather than to the pre-trained encoder.
 pub fn is_head(family: &Family, hf_name: &str) -> bool {
-    [family.head.dense, family.head.output]
-        .into_iter()
-        .any(|layer| hf_name.strip_prefix(layer).is_some_and(|leaf| leaf.starts_with('.')))
+    // Those of further tasks have no other name.
+    let is_of_other = hf_name.starts_with("heads.");
+    is_of_other
+        || [family.head.dense, family.head.output]
+            .into_iter()
+            .any(|layer| hf_name.strip_prefix(layer).is_some_and(|leaf| leaf.starts_with('.')))
 }
 
 /// The family whose encoder has a tensor `hf_name`; those whose names are the same are one here.

@@ -64,7 +64,7 @@ fn several_tasks_share_an_encoder_and_have_heads_scores_and_models_of_their_own(
     // As the single task's alone, whatever the order they are named in; unknown names are refused.
     dir.platon_ok(
         "train tiny --train-datasets demo,rte --mix-opt 1 --ratio 0.4 --no-tui --output-dir mixed \
-         --test-datasets rte",
+         --test-datasets rte --from-scratch=false --init-checkpoint run/model",
     );
     // 6 + int(6 * 0.4) batches.
     assert_eq!(dir.json("mixed/report.json")["steps"], 16);
