@@ -22,6 +22,29 @@ pub struct Mix {
     pub ratio: f64,
 }
 
+impl Mix {
+    /// The bins of the first training set, and those of the others.
+    fn sets(self, bins: &[Bin]) -> (&[Bin], &[Bin]) {
+        bins.split_at(self.first.min(bins.len()))
+    }
+
+    /// How many of the others' batches an epoch has.
+    fn picked(self, first: usize, others: usize) -> usize {
+        match self.ratio > 0.0 {
+            true => ((first as f64 * self.ratio) as usize).min(others),
+            false => others,
+        }
+    }
+}
+
+/// The batches of one epoch over `bins`.
+pub fn batches_of(bins: &[Bin], mix: Option<Mix>) -> usize {
+    let count = |bins: &[Bin]| bins.iter().map(Bin::batches).sum::<usize>();
+    let Some(mix) = mix else { return count(bins) };
+    let (first, others) = mix.sets(bins);
+    count(first) + mix.picked(count(first), count(others))
+}
+
 /// What a run's updates follow from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UpdatesConfig {
@@ -130,23 +153,7 @@ impl Updates {
 
     /// Batches of one epoch; the last one of each bin may be smaller.
     pub fn batches_per_epoch(&self) -> usize {
-        let count = |bins: &[Bin]| bins.iter().map(Bin::batches).sum::<usize>();
-        let (first, others) = self.sets();
-        count(first) + self.picked(count(first), count(others))
-    }
-
-    /// The bins of the first training set, and those of the others.
-    fn sets(&self) -> (&[Bin], &[Bin]) {
-        let first = self.config.mix.map_or(self.bins.len(), |mix| mix.first.min(self.bins.len()));
-        self.bins.split_at(first)
-    }
-
-    /// How many batches of the other sets an epoch has.
-    fn picked(&self, first: usize, others: usize) -> usize {
-        match self.config.mix {
-            Some(Mix { ratio, .. }) if ratio > 0.0 => ((first as f64 * ratio) as usize).min(others),
-            _ => others,
-        }
+        batches_of(&self.bins, self.config.mix)
     }
 
     /// The most updates that an epoch ends.
@@ -216,14 +223,14 @@ impl Updates {
     /// The samples of each batch of `epoch`, from 0, by their numbers: shuffled anew each epoch.
     pub fn batches(&self, epoch: usize) -> Vec<Vec<usize>> {
         let mut random = StdRng::seed_from_u64(mix(self.config.seed, epoch as u64));
-        let (first, others) = self.sets();
+        let Some(mix) = self.config.mix else { return shuffled(&self.bins, &mut random) };
+        let (first, others) = mix.sets(&self.bins);
         let mut batches = shuffled(first, &mut random);
-        let Some(Mix { others_first, .. }) = self.config.mix else { return batches };
         let mut others = shuffled(others, &mut random);
         others.shuffle(&mut random);
-        others.truncate(self.picked(batches.len(), others.len()));
+        others.truncate(mix.picked(batches.len(), others.len()));
         others.append(&mut batches);
-        if !others_first {
+        if !mix.others_first {
             others.shuffle(&mut random);
         }
         others

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::samples::{TrainingSet, raw_training_rows};
+use super::samples::{Sets, raw_training_rows};
 use super::selection::Selection;
 use crate::bert::{BertConfig, Checkpoint, ClassifierConfig, Family, HeadConfig};
 use crate::config::RunConfig;
@@ -13,8 +13,8 @@ use crate::glue::prepare::{Options, PrepareEvent, holds_encoded};
 use crate::glue::sample::{Sample, fingerprint};
 use crate::glue::task::{Metric, Part, Task, task};
 use crate::glue::task_def;
-use crate::glue::updates::{Mix, Updates, UpdatesConfig, bins_by_length, one_bin};
-use crate::infer::sets::{Data, EvalSet, SetInfo, Wanted};
+use crate::glue::updates::{Mix, Updates, UpdatesConfig, batches_of};
+use crate::infer::sets::EvalSet;
 use crate::infer::tokenizer::TokenizerFolder;
 use crate::pruning::RatioSchedule;
 
@@ -96,47 +96,8 @@ impl Plan {
             Some(encoder)
         };
         let options = Options { data_dir: &data_dir, tokenizer };
-        let batch_size = config.optimisation().batch_size;
-        let (mut samples, mut places, mut dropped) = (Vec::new(), Vec::new(), 0);
-        let (mut bins, mut first_bins, mut starts, mut sets) =
-            (Vec::new(), 0, Vec::new(), Vec::new());
-        for (head, task) in tasks.iter().copied().enumerate() {
-            let data = Data { task, options, bert: &bert, on_progress };
-            let set = TrainingSet::read(&data, data_settings.max_seq_len)?;
-            let mut own = match data_settings.bins() {
-                Some((width, growth)) => {
-                    let lengths = set.samples.iter().map(|s| s.token_id.len());
-                    bins_by_length(lengths, width, batch_size, growth)
-                }
-                None => one_bin(set.samples.len(), batch_size),
-            };
-            let start = samples.len();
-            own.iter_mut().flat_map(|bin| &mut bin.samples).for_each(|sample| *sample += start);
-            if head == 0 {
-                first_bins = own.len();
-            } else {
-                starts.push(start);
-            }
-            bins.extend(own);
-            samples.extend(set.samples);
-            places.extend(set.places);
-            dropped += set.dropped;
-            let Some(names) = names_of(task, &tasks, &data_settings.test_datasets) else {
-                continue;
-            };
-            let wanted = Wanted {
-                data_sets: &names,
-                no_dev: false,
-                tests: config.logging().glue_format_on || config.own().test_file.is_some(),
-                with_label: config.data().with_label,
-            };
-            sets.extend(
-                data.eval_sets(&wanted)?.into_iter().map(|set| EvalSet {
-                    about: SetInfo { head, ..set.about },
-                    samples: set.samples,
-                }),
-            );
-        }
+        let sets = Sets::read(&tasks, options, &bert, config, on_progress)?;
+        let Sets { samples, places, dropped, starts, bins, first_bins, evaluated } = sets;
         if config.objective().mkd_opt > 0 && samples.iter().all(|s| s.softlabel.is_empty()) {
             let expected = "encoded training samples with a softlabel";
             return Err(Error::value("mkd_opt", expected, "none")
@@ -147,6 +108,8 @@ impl Plan {
             others_first: data_settings.mix_opt > 0,
             ratio: data_settings.ratio,
         };
+        let mix = (tasks.len() > 1).then_some(mix);
+        check_updates(batches_of(&bins, mix), config)?;
         let updates_config = UpdatesConfig {
             batches: config.optimisation().grad_accumulation_step,
             epochs: config.optimisation().epochs,
@@ -154,10 +117,9 @@ impl Plan {
             evaluate_every: config.logging().eval_per_updates,
             save_every: config.logging().save_every(),
             stop_after: config.run().max_steps,
-            mix: (tasks.len() > 1).then_some(mix),
+            mix,
         };
         let updates = Updates::new(bins, updates_config);
-        check_updates(updates.batches_per_epoch(), config)?;
         let schedule = config.ratio_schedule(updates.total())?.ending_at(updates.last());
         let updates = Arc::new(updates);
         let others = tasks.into_iter().skip(1).collect();
@@ -173,7 +135,7 @@ impl Plan {
             places,
             dropped,
             starts,
-            sets,
+            sets: evaluated,
         };
         Ok((plan, checkpoint))
     }
@@ -261,19 +223,6 @@ fn check_has_training_data(task: &Task) -> Result<()> {
         "ax" => error.hint("models that were trained on mnli predict it"),
         _ => error.hint("its split_names in the task table must name one that ends in train"),
     })
-}
-
-/// Which of the data sets that are wanted are those of `task`; `None` where it has none of them.
-fn names_of(task: &Task, tasks: &[&Task], wanted: &[String]) -> Option<Vec<String>> {
-    let has = |task: &Task, name: &str| {
-        task.splits.iter().any(|split| split.part == Part::Dev && task.is_called(split, name))
-    };
-    // What is nobody's is refused where the first task's sets are read.
-    let is_first = tasks.first().is_some_and(|first| first.name == task.name);
-    let is_nobodys = |name: &str| is_first && !tasks.iter().any(|task| has(task, name));
-    let own = wanted.iter().filter(|name| has(task, name) || is_nobodys(name));
-    let own: Vec<String> = own.cloned().collect();
-    (wanted.is_empty() || !own.is_empty()).then_some(own)
 }
 
 /// The folder that holds the run's data: for files of one's own, a folder of their rows, which are
