@@ -270,6 +270,10 @@ def results(o):
             if o.limit is not None and done >= o.limit:
                 break
             say(f"{n} of {len(runs)}: {run.name}")
+            # A teacher may be known by its figures alone.
+            if run.teacher and not (o.runs / run.teacher / "report.json").is_file():
+                say(f"its teacher first: {run.teacher}")
+                trained(o, next(other for other in runs if other.name == run.teacher), binary)
             report = trained(o, run, binary)
             done += 1
             note(o.csv, {

@@ -101,6 +101,12 @@ impl Card<'_> {
                 None => (self.task.name.to_string(), String::new()),
             };
             let split = set.strip_prefix(self.task.name).unwrap_or(set).trim_start_matches('_');
+            // As the hub calls GLUE's.
+            let split = match (part, split.strip_suffix("dev")) {
+                (Some(_), Some("")) => "validation".to_string(),
+                (Some(_), Some(which)) => format!("validation_{}", which.trim_end_matches('_')),
+                _ => split.to_string(),
+            };
             let _ = writeln!(
                 out,
                 "  - task:\n      type: text-classification\n    dataset:\n      type: {}\n      \
@@ -108,7 +114,7 @@ impl Card<'_> {
                  name: {}\n      value: {:.4}",
                 quoted(&kind),
                 quoted(self.task.folder),
-                quoted(split),
+                quoted(&split),
                 hub_name(metric),
                 quoted(metric.tag()),
                 value / 100.0,
