@@ -44,17 +44,20 @@ impl Forms {
 }
 
 pub fn run(args: &CompareArgs, printer: &Printer) -> Result<()> {
-    let mut runs: Vec<Summary> = Vec::new();
+    let (mut runs, mut files): (Vec<Summary>, usize) = (Vec::new(), 0);
     for path in &args.runs {
         if runs.iter().any(|run| run.path == *path) {
             return Err(Error::value("RUNS", "each run once", path.display()));
         }
         // A shell's pattern finds logs and the like too.
         if path.is_file() {
-            printer.log(&format!("{}: left out, it is no folder", path.display()));
+            files += 1;
             continue;
         }
         runs.push(Summary::read(path)?);
+    }
+    if files > 0 {
+        printer.log(&format!("left out what is no folder: {files} of {}", args.runs.len()));
     }
     if runs.is_empty() {
         return Err(Error::value("RUNS", "folders of runs", "none"));

@@ -4,7 +4,7 @@ use toml::Value;
 
 use super::run::{State, Summary};
 use super::table::{Cell, Table};
-use crate::config::{FREE, SETTINGS};
+use crate::config::{FREE, Pruning, SETTINGS, Setting};
 use crate::error::Result;
 
 /// Runs that differ in nothing but their seed.
@@ -29,6 +29,9 @@ pub fn grouped(runs: &[Summary]) -> Result<Vec<Compared<'_>>> {
         let is_path =
             |name: &str| FREE.contains(&name) && !["init_checkpoint", "teacher"].contains(&name);
         settings.retain(|name, _| !ASIDE.contains(&name) && !is_path(name));
+        for name in idle(run) {
+            settings.remove(name);
+        }
         // A teacher of the run's own seed is the same to all.
         if run.config.objective().teacher.is_some() {
             settings.insert("teacher".into(), "yes".into());
@@ -39,6 +42,18 @@ pub fn grouped(runs: &[Summary]) -> Result<Vec<Compared<'_>>> {
         }
     }
     Ok(groups)
+}
+
+/// Settings that have no effect in a run.
+fn idle(run: &Summary) -> impl Iterator<Item = &'static str> {
+    let (prunes, objective) = (run.config.pruning().pruner.prunes(), run.config.objective());
+    let (is_taught, is_smooth) = (objective.teacher.is_some(), objective.adv_train);
+    SETTINGS.iter().filter_map(move |Setting { name, group, .. }| {
+        let is_idle = (!prunes && *group == Pruning::HEADING && *name != "pruner")
+            || (!is_taught && name.starts_with("distill_"))
+            || (!is_smooth && name.starts_with("adv_") && *name != "adv_train");
+        is_idle.then_some(*name)
+    })
 }
 
 /// The table of `runs`: a row for each method, several seeds of which are folded into mean and range;

@@ -56,7 +56,22 @@ fn seeds_are_folded_and_what_differs_is_shown() {
         assert!(text.contains(expected), "{text}");
     }
     let found = dir.platon_ok("compare runs/p1 runs/notes/readme.txt --json");
-    assert!(found.stderr.contains("runs/notes/readme.txt: left out, it is no folder"));
+    assert!(found.stderr.contains("left out what is no folder: 1 of 2"), "{}", found.stderr);
+    // What has no effect makes no difference.
+    for ratio in [0.3, 0.4] {
+        dir.platon_ok(&format!(
+            "train tiny --no-tui --pruner none --final-threshold {ratio} --seed {} --output-dir \
+             runs/d{ratio}",
+            (10.0 * ratio) as u64
+        ));
+    }
+    let rows = table(&dir, "compare runs/p1 runs/d0.3 runs/d0.4 --json");
+    assert_eq!(rows.len(), 2);
+    assert_eq!((&rows[1]["seeds"], &rows[1]["pruner"]), (&"3, 4".into(), &"none".into()));
+    assert_eq!(
+        (&rows[0]["final_threshold"], &rows[1]["final_threshold"]),
+        (&0.2.into(), &Value::Null)
+    );
 }
 
 #[test]
