@@ -82,8 +82,8 @@ impl SavedRun {
             );
             let config = with_own_name(RunConfig::resolve(&[layer, flags.layer(), one])?)?;
             let task = &config.data().task;
-            let is_other = tasks_of(&own)?.iter().skip(1).any(|other| other.name == task);
-            let model = if is_other { run.model_for(task) } else { run.model() };
+            let head = tasks_of(&own)?.iter().position(|other| other.name == task);
+            let model = run.model_for(head.unwrap_or(0), task);
             return Ok(Some(Self { path, own: Some(own), config, model }));
         }
         let model = model_in(&path);

@@ -101,6 +101,11 @@ impl<B: ModelKernels> BurnModel<B> {
         let net = weights::load(net, tensors, parts, device)?.model;
         Ok(Self { net, head, device: device.clone() })
     }
+
+    /// The model itself.
+    pub fn into_net(self) -> BertClassifier<B> {
+        self.net
+    }
 }
 
 impl<B: ModelKernels> Model for BurnModel<B> {

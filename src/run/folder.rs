@@ -159,14 +159,14 @@ impl RunFolder {
         self.0.join(MODEL)
     }
 
-    /// The final model of another than the first of several tasks.
-    pub fn model_for(&self, task: &str) -> PathBuf {
-        self.0.join(format!("{MODEL}-{task}"))
+    /// The final model for `task`, the run's task number `head`: [`model`](Self::model) of the first.
+    pub fn model_for(&self, head: usize, task: &str) -> PathBuf {
+        if head == 0 { self.model() } else { self.0.join(format!("{MODEL}-{task}")) }
     }
 
-    /// As [`best`](Self::best), of such a task.
-    pub fn best_for(&self, task: &str) -> PathBuf {
-        self.0.join(format!("{BEST}-{task}"))
+    /// As [`best`](Self::best), for such a task.
+    pub fn best_for(&self, head: usize, task: &str) -> PathBuf {
+        if head == 0 { self.best() } else { self.0.join(format!("{BEST}-{task}")) }
     }
 
     /// The model of the best evaluation, a Hugging Face folder; there where a finished run did not

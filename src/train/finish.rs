@@ -1,7 +1,7 @@
 //! The end of a run: the model's folder and the report.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use burn::module::Module;
 use burn::tensor::backend::Backend;
@@ -57,7 +57,7 @@ pub(super) fn settle<B: Backend>(
         let [model, ..] = PARTS;
         let record: TraineeRecord<B> = read(&checkpoints.of(best.update)?, model, &device)?;
         let net = net.clone().load_record(record.net);
-        save(&net, &folder.best(), |task| folder.best_for(task), finished)?;
+        save(&net, |head, task| folder.best_for(head, task), finished)?;
         journal.line(&format!(
             "best/ holds the model after update {}, whose score was {:.2}",
             best.update, best.score
@@ -66,12 +66,11 @@ pub(super) fn settle<B: Backend>(
     if config.logging().keep_state { Ok(()) } else { checkpoints.remove() }
 }
 
-/// Writes a folder with the model for each task, the first to `folder` and the others to
-/// `others`; the first one's tensors.
+/// Writes a folder with the model for each task, where `folder` says by its number and name; the first
+/// one's tensors.
 fn save<B: Backend>(
     net: &BertClassifier<B>,
-    folder: &Path,
-    others: impl Fn(&str) -> PathBuf,
+    folder: impl Fn(usize, &str) -> PathBuf,
     finished: &Finished,
 ) -> Result<BTreeMap<String, StoredTensor>> {
     let Finished { config, tasks, bert, encoder, .. } = finished;
@@ -79,9 +78,15 @@ fn save<B: Backend>(
         Dropouts { encoder: config.model().bert_dropout_p, head: config.model().dropout_p };
     let mut first = None;
     for (head, task) in tasks.iter().enumerate() {
-        let folder = if head == 0 { folder.to_path_buf() } else { others(task.name) };
         let tensors = weights::collect(bert.family, &net.with_head(head))?;
-        export::save_hugging_face(&folder, &tensors, bert, task, dropouts, *encoder)?;
+        export::save_hugging_face(
+            &folder(head, task.name),
+            &tensors,
+            bert,
+            task,
+            dropouts,
+            *encoder,
+        )?;
         first.get_or_insert(tensors);
     }
     Ok(first.unwrap_or_default())
@@ -98,7 +103,7 @@ pub(super) fn finish<B: Backend>(
 ) -> Result<Report> {
     let Finished { config, tasks, selection, folder, .. } = finished;
     let model = folder.model();
-    let tensors = save(net, &model, |task| folder.model_for(task), finished)?;
+    let tensors = save(net, |head, task| folder.model_for(head, task), finished)?;
     let scope = selection.scope(net);
     let pruned = scope.members().iter().map(|member| member.name.as_str());
     let layers = report::count(&tensors, pruned);
@@ -128,7 +133,7 @@ pub(super) fn finish<B: Backend>(
         layers,
     };
     for (head, task) in tasks.iter().copied().enumerate() {
-        let model = if head == 0 { folder.model() } else { folder.model_for(task.name) };
+        let model = folder.model_for(head, task.name);
         let is_own = |name: &String| task.splits.iter().any(|split| task.data_set(split) == *name);
         let sets: Vec<String> = scores.iter().map(|set| set.name.clone()).filter(is_own).collect();
         let (all_sets, bert) = (scores.len(), finished.bert);

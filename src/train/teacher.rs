@@ -6,10 +6,8 @@ use std::path::Path;
 use safetensors::{Dtype, SafeTensors};
 
 use super::plan::Plan;
-use crate::bert::weights::{self, Parts, Tensors};
-use crate::bert::{
-    BertClassifier, BertConfig, Checkpoint, ClassifierConfig, HeadConfig, HeadSettings,
-};
+use crate::bert::weights::Tensors;
+use crate::bert::{BertClassifier, BertConfig, Checkpoint, HeadSettings};
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::files::{read_whole, sha256_file};
@@ -124,12 +122,10 @@ pub(super) fn states_teacher<B: TrainingBackend>(
     }
     samples_for(plan, config, &checkpoint, &|_| ())?;
     let bert = checkpoint.config.clone();
-    let (tensors, head) = Load::For(plan.task).read(checkpoint)?;
-    let heads = head.iter().map(|head| HeadConfig { outputs: head.labels.len(), dropout: 0.0 });
     let width = bert.hidden_size;
-    let model = ClassifierConfig { bert, bert_dropout: 0.0, heads: heads.collect() };
-    let model = model.init::<B::InnerBackend>(device);
-    Ok(Some((weights::load(model, tensors, Parts::All, device)?.model, width)))
+    let weights = Load::For(plan.task).read(checkpoint)?;
+    let model = BurnModel::<B::InnerBackend>::new(bert, weights, device)?;
+    Ok(Some((model.into_net(), width)))
 }
 
 /// Whether the tokenizer in `folder` is another than the run's. Samples that were encoded elsewhere
