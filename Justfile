@@ -41,6 +41,10 @@ list *FLAGS:
 compare +RUNS:
     cargo run --release -- compare "$@"
 
+# Write the page of a run, or one that compares several: `just report checkpoints/runs/mnli-platon-0.2`
+report +RUNS:
+    cargo run --release -- report "$@"
+
 # Score the saved model of a run: `just evaluate checkpoints/runs/mnli-platon-0.2`
 evaluate RUN *FLAGS:
     cargo run --release -- evaluate "$@"

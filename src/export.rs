@@ -117,6 +117,19 @@ pub fn to_hugging_face(
     Ok(Converted { neurons, left, unused, has_tokenizer: !texts.is_empty() })
 }
 
+/// What exact shrinking would leave of each layer of a model of these weights.
+///
+/// # Errors
+/// A tensor is missing or has another shape.
+pub fn left_of(
+    tensors: BTreeMap<String, StoredTensor>,
+    config: &BertConfig,
+) -> Result<Vec<Shrunk>> {
+    let tensors = Tensors::new(config.family, Path::new(WEIGHTS), tensors)?;
+    let mut source = Source::new(tensors, config);
+    (0..config.num_hidden_layers).map(|n| Ok(shrink(source.layer(config, n)?).1)).collect()
+}
+
 /// Every layer without what zeros make superfluous, and what is left of it.
 fn shrunk_layers(tensors: &Tensors, config: &BertConfig) -> Result<Vec<(Layer, Shrunk)>> {
     let mut source = Source::new(tensors.clone(), config);

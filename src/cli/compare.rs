@@ -44,8 +44,13 @@ impl Forms {
 }
 
 pub fn run(args: &CompareArgs, printer: &Printer) -> Result<()> {
+    printer.data(&compare(&read_all(&args.runs, printer)?)?.text(args.forms.format()))
+}
+
+/// The runs in `folders`, each once.
+pub fn read_all(folders: &[PathBuf], printer: &Printer) -> Result<Vec<Summary>> {
     let (mut runs, mut files): (Vec<Summary>, usize) = (Vec::new(), 0);
-    for path in &args.runs {
+    for path in folders {
         if runs.iter().any(|run| run.path == *path) {
             return Err(Error::value("RUNS", "each run once", path.display()));
         }
@@ -57,10 +62,10 @@ pub fn run(args: &CompareArgs, printer: &Printer) -> Result<()> {
         runs.push(Summary::read(path)?);
     }
     if files > 0 {
-        printer.log(&format!("left out what is no folder: {files} of {}", args.runs.len()));
+        printer.log(&format!("left out what is no folder: {files} of {}", folders.len()));
     }
     if runs.is_empty() {
         return Err(Error::value("RUNS", "folders of runs", "none"));
     }
-    printer.data(&compare(&runs)?.text(args.forms.format()))
+    Ok(runs)
 }

@@ -9,7 +9,7 @@ use super::printer::Printer;
 use super::train::RUNS;
 use crate::error::{Error, Result};
 use crate::overview::table::Cell;
-use crate::overview::{State, Summary, Table, runs_below};
+use crate::overview::{Summary, Table, runs_below};
 
 #[derive(Args)]
 pub struct ListArgs {
@@ -47,12 +47,6 @@ pub fn run(args: &ListArgs, printer: &Printer) -> Result<()> {
 }
 
 fn row(name: Cell, run: &Summary) -> Vec<Cell> {
-    let state = match &run.state {
-        State::Finished => "finished".to_string(),
-        State::Running { step } => format!("running, at update {step}"),
-        State::Stopped { step, why: None } => format!("killed after update {step}"),
-        State::Stopped { why: Some(why), .. } => why.clone(),
-    };
     let score = run
         .scores
         .first()
@@ -62,5 +56,13 @@ fn row(name: Cell, run: &Summary) -> Vec<Cell> {
         Cell::Text(text.replace('T', " ").trim_end_matches('Z').to_string())
     });
     let ratio = Cell::number(100.0 * run.ratio(), 1);
-    vec![name, run.tasks().into(), run.method().into(), ratio, state.into(), score, when]
+    vec![
+        name,
+        run.tasks().into(),
+        run.method().into(),
+        ratio,
+        run.state.words().into(),
+        score,
+        when,
+    ]
 }

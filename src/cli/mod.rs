@@ -19,6 +19,7 @@ mod prepare;
 mod printer;
 mod recipe;
 mod refused;
+mod report;
 mod resume;
 mod runs;
 mod saved;
@@ -65,6 +66,8 @@ enum Command {
     List(list::ListArgs),
     /// Put runs side by side: what differs in their settings, and what came out.
     Compare(compare::CompareArgs),
+    /// Write a page that shows a run, or compares several.
+    Report(report::ReportArgs),
     /// Score the saved model of a run on the dev sets.
     Evaluate(evaluate::EvaluateArgs),
     /// Predict labels or scores for texts of your own.
@@ -150,6 +153,7 @@ fn run(command: Command, printer: &Printer) -> Result<u8> {
         Command::Prepare(args) => prepare::run(&args, printer),
         Command::List(args) => list::run(&args, printer),
         Command::Compare(args) => compare::run(&args, printer),
+        Command::Report(args) => report::run(&args, printer),
         Command::Evaluate(args) => evaluate::run(&args, printer),
         Command::Predict(args) => predict::run(&args, printer),
         Command::Encode(args) => encode::run(&args, printer),

@@ -6,6 +6,7 @@ use super::run::{State, Summary};
 use super::table::{Cell, Table};
 use crate::config::{FREE, Pruning, SETTINGS, Setting};
 use crate::error::Result;
+use crate::report::Report;
 
 /// Runs that differ in nothing but their seed.
 #[derive(Debug, Clone)]
@@ -93,13 +94,14 @@ pub fn compare(runs: &[Summary]) -> Result<Table> {
                 |run: &&Summary| run.scores.iter().find(|(own, _)| own == name).map(|(_, v)| *v);
             folded(group.runs.iter().filter_map(of), 2)
         }));
-        let mean = |digits, of: &dyn Fn(&Summary) -> Option<f64>| {
-            averaged(group.runs.iter().filter_map(|run| of(run)), digits)
+        let mean = |digits, of: &dyn Fn(&Report) -> f64| {
+            averaged(group.runs.iter().filter_map(|run| run.report.as_ref()).map(of), digits)
         };
-        row.push(mean(2, &|run| Some(100.0 * run.ratio())));
-        row.push(mean(1, &|run| run.number("model_bytes").map(|bytes| bytes / 1e6)));
-        row.push(mean(3, &|run| run.number("seconds_per_step")));
-        row.push(mean(1, &|run| run.number("seconds").map(|seconds| seconds / 60.0)));
+        let ratios = group.runs.iter().map(|run| 100.0 * run.ratio());
+        row.push(averaged(ratios, 2));
+        row.push(mean(1, &|report| report.model_bytes as f64 / 1e6));
+        row.push(mean(3, &|report| report.seconds_per_step));
+        row.push(mean(1, &|report| report.seconds / 60.0));
         row
     });
     let rows = rows.collect();
@@ -108,10 +110,7 @@ pub fn compare(runs: &[Summary]) -> Result<Table> {
 
 /// The name of the first run's folder, and how many others there are.
 fn named(runs: &[&Summary]) -> String {
-    let name = |run: &&Summary| {
-        run.path.file_name().unwrap_or(run.path.as_os_str()).to_string_lossy().into_owned()
-    };
-    let first = runs.first().map(name).unwrap_or_default();
+    let first = runs.first().map(|run| run.name()).unwrap_or_default();
     match runs.len() {
         0 | 1 => first,
         n => format!("{first} and {} more", n - 1),

@@ -1,6 +1,8 @@
 //! What run folders tell about their runs: for a list of them, and to compare them.
 
 pub mod compare;
+pub mod course;
+pub mod page;
 pub mod run;
 pub mod table;
 

@@ -11,6 +11,7 @@ use crate::config::{Layer, RunConfig};
 use crate::error::{Error, Result};
 use crate::files::{open, read_text};
 use crate::pruning::Pruner;
+use crate::report::Report;
 use crate::run::RunFolder;
 
 /// The most that is read of the end of a log or of `metrics.jsonl`: some hundred lines.
@@ -38,6 +39,18 @@ pub enum State {
     },
 }
 
+impl State {
+    /// As a user would say it.
+    pub fn words(&self) -> String {
+        match self {
+            Self::Finished => "finished".to_string(),
+            Self::Running { step } => format!("running, at update {step}"),
+            Self::Stopped { step, why: None } => format!("killed after update {step}"),
+            Self::Stopped { why: Some(why), .. } => why.clone(),
+        }
+    }
+}
+
 /// What is known about a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Summary {
@@ -48,7 +61,7 @@ pub struct Summary {
     /// How far it is.
     pub state: State,
     /// What it reached, where it is finished.
-    pub report: Option<Map<String, Value>>,
+    pub report: Option<Report>,
     /// The scores of its last evaluation, times 100, by their names.
     pub scores: Vec<(String, f64)>,
     /// When its last file was written.
@@ -67,7 +80,7 @@ impl Summary {
             e => e,
         })?;
         let config = RunConfig::resolve(&[settings])?;
-        let report = folder.is_finished().then(|| object(&folder.report())).transpose()?;
+        let report = folder.is_finished().then(|| report(&folder.report())).transpose()?;
         let lines = tail(&folder.points()).unwrap_or_default();
         let points: Vec<Map<String, Value>> =
             lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
@@ -85,13 +98,19 @@ impl Summary {
             State::Stopped { step, why }
         };
         let scores = match &report {
-            Some(report) => numbers(report.get("dev").and_then(Value::as_object)),
+            Some(report) => numbers(Some(&report.dev)),
             None => last_scores(&points),
         };
         let newest = [folder.report(), folder.points(), folder.config()];
         let written = |path: &PathBuf| fs::metadata(path).and_then(|about| about.modified()).ok();
         let at = newest.iter().find_map(written);
         Ok(Self { path: path.to_path_buf(), config, state, report, scores, at })
+    }
+
+    /// The name of its folder.
+    pub fn name(&self) -> String {
+        let path = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone());
+        path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
     }
 
     /// What made the model small, in a word or two.
@@ -112,7 +131,7 @@ impl Summary {
 
     /// The ratio that remains in the saved model, or the one that the run is for.
     pub fn ratio(&self) -> f64 {
-        self.number("reached_ratio").unwrap_or_else(|| {
+        self.report.as_ref().map(|report| report.reached_ratio).unwrap_or_else(|| {
             let pruning = self.config.pruning();
             pruning.pruner.final_ratio(pruning.final_threshold)
         })
@@ -123,11 +142,6 @@ impl Summary {
         let data = self.config.data();
         let names = std::iter::once(&data.task).chain(&data.more_tasks);
         names.map(String::as_str).collect::<Vec<_>>().join(",")
-    }
-
-    /// A number of the report.
-    pub fn number(&self, name: &str) -> Option<f64> {
-        self.report.as_ref()?.get(name)?.as_f64()
     }
 }
 
@@ -166,8 +180,8 @@ pub fn runs_below(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// A JSON object in a file.
-fn object(path: &Path) -> Result<Map<String, Value>> {
+/// A run's report.
+fn report(path: &Path) -> Result<Report> {
     serde_json::from_str(&read_text(path)?)
         .map_err(|e| Error::content(path, e.line(), "a run's report", e))
 }

@@ -44,7 +44,8 @@ impl Cell {
         Self::Number(value, format!("{value:.digits$}"))
     }
 
-    fn shown(&self) -> &str {
+    /// For people.
+    pub fn shown(&self) -> &str {
         match self {
             Self::Empty => "-",
             Self::Text(text) | Self::Number(_, text) => text,

@@ -4,6 +4,7 @@
 mod clip;
 pub mod criterion;
 mod decision;
+mod histogram;
 pub mod monitor;
 pub mod optimizer;
 pub mod pattern;
@@ -19,6 +20,7 @@ pub use clip::GradNorm;
 pub use criterion::Criterion;
 pub use criterion::any::{AnyCriterion, CriterionConfig, Pruner};
 pub use criterion::platon::Smoothing;
+pub use histogram::Histogram;
 pub use monitor::{Counting, PruningMonitor, PruningStatus};
 pub use optimizer::{PlatonOptimizer, PruningConfig};
 pub use pattern::Pattern;

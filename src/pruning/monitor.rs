@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::clip::GradNorm;
+use super::histogram::Histogram;
 
 /// Metrics are computed on another thread, at most a few updates behind.
 const KEPT: usize = 64;
@@ -55,6 +56,7 @@ pub struct PruningMonitor(Arc<Mutex<Record>>);
 struct Record {
     seconds_before: f64,
     statuses: VecDeque<PruningStatus>,
+    scores: Option<Histogram>,
 }
 
 impl PruningMonitor {
@@ -72,6 +74,15 @@ impl PruningMonitor {
     /// Goes on from a run that has spent so many seconds.
     pub fn resume(&self, seconds: f64) {
         self.lock().seconds_before = seconds;
+    }
+
+    /// How the scores spread after the run's last update; `None` before it, and where there are none.
+    pub fn scores(&self) -> Option<Histogram> {
+        self.lock().scores.clone()
+    }
+
+    pub(super) fn record_scores(&self, scores: Histogram) {
+        self.lock().scores = Some(scores);
     }
 
     pub(super) fn record(&self, status: PruningStatus) {

@@ -15,6 +15,7 @@ use hashbrown::HashMap;
 use super::clip::{GradNorm, clip};
 use super::criterion::Criterion;
 use super::decision::{Decision, Due, Scored};
+use super::histogram::Histogram;
 use super::monitor::{Counting, PruningMonitor, PruningStatus};
 use super::record::{PlatonRecord, RECORD_FORMAT};
 use super::schedule::RatioSchedule;
@@ -218,6 +219,21 @@ where
         self.config.counting.after(self.step) || self.sparsity.is_none()
     }
 
+    /// Whether the scores are of interest after this update: once, at the end.
+    fn shows_scores(&self) -> bool {
+        let observes = self.config.criterion.as_ref().is_some_and(C::observes);
+        observes && self.config.schedule.ends_at(self.step)
+    }
+
+    /// Notes how the scores of `weights` spread.
+    fn show_scores(&self, weights: &Weights<B::InnerBackend>) {
+        let scores = weights.iter().filter_map(|(id, weight)| {
+            let scores = self.scores(*id, weight.clone())?.values().into_data();
+            Some(Histogram::of(scores.iter::<f32>()))
+        });
+        self.monitor.record_scores(scores.fold(Histogram::default(), |sum, one| sum.and(&one)));
+    }
+
     /// Counts what is not zero of each of the scope's weights. Between maskings pruned weights grow
     /// again, so that this cannot be known otherwise.
     fn count(&mut self, weights: Weights<B::InnerBackend>) -> Arc<[usize]> {
@@ -250,7 +266,8 @@ where
         let ratios = self.ratios();
         let due = self.due(&ratios);
         let counts = self.counts();
-        let wanted = due.is_some() || counts;
+        let shows_scores = self.shows_scores();
+        let wanted = due.is_some() || counts || shows_scores;
         let decision = self.decision.take();
         let known = decision.as_ref().filter(|d| !d.is_momentary && due.as_ref() == Some(&d.due));
         let mut update = Update {
@@ -289,6 +306,9 @@ where
         };
         self.threshold = self.decision.as_ref().and_then(|d| d.threshold).or(self.threshold);
         let started = Instant::now();
+        if shows_scores {
+            self.show_scores(&weights);
+        }
         let remaining = counts.then(|| self.count(weights));
         pruning += started.elapsed();
         let ratio = overall_ratio(&self.sizes, &ratios);

@@ -146,6 +146,16 @@ impl RatioSchedule {
         }
     }
 
+    /// The number of updates T.
+    pub fn total(&self) -> usize {
+        self.total
+    }
+
+    /// Whether the run ends after update `step`.
+    pub fn ends_at(&self, step: usize) -> bool {
+        step == self.end
+    }
+
     /// The last update before pruning, and the last one while the ratio falls.
     pub fn boundaries(&self) -> (usize, usize) {
         (self.first, self.total - self.last)

@@ -18,14 +18,16 @@ const CHECKPOINTS: &str = "checkpoint";
 const LOCK: &str = "lock";
 const HUGGING_FACE: &str = "export-hf";
 const SPARSE: &str = "model-sparse.safetensors";
+const PAGE: &str = "report.html";
 const TEACHER: &str = "teacher";
 const TEACHER_ANSWERS: &str = "teacher-answers.safetensors";
 
 /// The names that a run gives itself, so that no setting may give them to anything else.
-pub const OWN_NAMES: [&str; 11] = [
+pub const OWN_NAMES: [&str; 12] = [
     CONFIG,
     POINTS,
     REPORT,
+    PAGE,
     MODEL,
     BEST,
     CHECKPOINTS,
@@ -142,6 +144,11 @@ impl RunFolder {
     /// The settings that the run began with.
     pub fn config(&self) -> PathBuf {
         self.0.join(CONFIG)
+    }
+
+    /// The page that shows the run.
+    pub fn page(&self) -> PathBuf {
+        self.0.join(PAGE)
     }
 
     /// A JSON object per logged update and per evaluation.

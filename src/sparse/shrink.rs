@@ -9,6 +9,8 @@
 //!   the softmax does not see.
 //! - A head none of whose values are left.
 
+use serde::{Deserialize, Serialize};
+
 use super::attention::HeadSize;
 use super::rowwise::apply;
 use super::vector::Instructions;
@@ -16,7 +18,7 @@ use super::weights::{Layer, Linear};
 use crate::activation::Activation;
 
 /// How many of how many are left.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Left {
     /// Those that remain.
     pub alive: usize,
@@ -25,7 +27,7 @@ pub struct Left {
 }
 
 /// What is left of one layer.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shrunk {
     /// Neurons of the feed-forward layer.
     pub neurons: Left,

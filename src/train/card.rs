@@ -7,7 +7,7 @@ use crate::bert::BertConfig;
 use crate::config::RunConfig;
 use crate::glue::task::{Kind, Metric, Task};
 use crate::infer::scores::score_name;
-use crate::report::Report;
+use crate::report::{Report, Shares};
 
 /// What a model's card tells.
 pub(super) struct Card<'a> {
@@ -187,24 +187,16 @@ impl Card<'_> {
             pruning.pruner.name(),
             report.parameters,
         );
-        let mut matrices: Vec<&str> = Vec::new();
-        for entry in report.layers.iter().filter(|entry| entry.layer.is_some()) {
-            if !matrices.contains(&entry.matrix.as_str()) {
-                matrices.push(&entry.matrix);
-            }
-        }
-        let _ = writeln!(out, "| layer | {} |", matrices.join(" | "));
-        let _ = writeln!(out, "|---|{}", "---|".repeat(matrices.len()));
-        let layers =
-            report.layers.iter().filter_map(|entry| entry.layer).max().map_or(0, |n| n + 1);
-        for layer in 0..layers {
-            let ratio = |matrix: &&str| {
-                let found =
-                    report.layers.iter().find(|e| e.layer == Some(layer) && e.matrix == **matrix);
-                found.map_or_else(|| "-".to_string(), |e| format!("{:.1}", 100.0 * e.ratio))
+        let Shares { columns, rows } = report.shares();
+        let _ = writeln!(out, "| layer | {} |", columns.join(" | "));
+        let _ = writeln!(out, "|---|{}", "---|".repeat(columns.len()));
+        for (layer, shares) in rows {
+            let name = layer.map_or_else(|| "all".to_string(), |layer| layer.to_string());
+            let cell = |share: &Option<f64>| {
+                share.map_or_else(|| "-".to_string(), |share| format!("{:.1}", 100.0 * share))
             };
-            let cells: Vec<String> = matrices.iter().map(ratio).collect();
-            let _ = writeln!(out, "| {layer} | {} |", cells.join(" | "));
+            let cells: Vec<String> = shares.iter().map(cell).collect();
+            let _ = writeln!(out, "| {name} | {} |", cells.join(" | "));
         }
     }
 }

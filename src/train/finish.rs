@@ -20,7 +20,8 @@ use crate::files::{write_json, write_whole};
 use crate::glue::encode::Encoder;
 use crate::glue::task::Task;
 use crate::infer::scores::score_name;
-use crate::report::{self, Report};
+use crate::pruning::{Histogram, PruningMonitor, RatioSchedule};
+use crate::report::{self, Phases, Report};
 use crate::run::checkpoints::{Checkpoints, PARTS};
 use crate::run::{Journal, RunFolder};
 
@@ -34,6 +35,10 @@ pub(super) struct Finished<'a> {
     pub bert: &'a BertConfig,
     /// What is pruned of it.
     pub selection: &'a Selection,
+    /// The course of the remaining ratio.
+    pub schedule: &'a RatioSchedule,
+    /// What the optimizer told.
+    pub monitor: &'a PruningMonitor,
     /// The tokenizer, if there is one.
     pub encoder: Option<&'a Encoder>,
     /// Where it goes.
@@ -101,12 +106,15 @@ pub(super) fn finish<B: Backend>(
     journal: &Journal,
     finished: &Finished,
 ) -> Result<Report> {
-    let Finished { config, tasks, selection, folder, .. } = finished;
+    let Finished { config, tasks, bert, selection, folder, schedule, monitor, .. } = finished;
     let model = folder.model();
     let tensors = save(net, |head, task| folder.model_for(head, task), finished)?;
     let scope = selection.scope(net);
     let pruned = scope.members().iter().map(|member| member.name.as_str());
-    let layers = report::count(&tensors, pruned);
+    let pruned: Vec<&str> = pruned.collect();
+    let layers = report::count(&tensors, pruned.iter().copied());
+    let weights = pruned.iter().filter_map(|name| tensors.get(*name));
+    let weights = Histogram::of(weights.flat_map(|tensor| tensor.values.iter().copied()));
     let (scores, steps, timing) = (journal.scores(), journal.step(), journal.timing());
     let dev = scores.iter().flat_map(|set| {
         set.scores
@@ -131,12 +139,20 @@ pub(super) fn finish<B: Backend>(
         peak_rss_bytes: terminal::peak_rss_bytes(),
         model_bytes: std::fs::metadata(model.join(export::WEIGHTS)).map_or(0, |m| m.len()),
         layers,
+        phases: config.pruning().pruner.prunes().then(|| {
+            let (before, falling) = schedule.boundaries();
+            Phases { before, falling, total: schedule.total() }
+        }),
+        weights,
+        scores: monitor.scores(),
+        threshold: monitor.at(steps).and_then(|status| status.threshold).map(f64::from),
+        shrinking: export::left_of(tensors, bert)?,
     };
     for (head, task) in tasks.iter().copied().enumerate() {
         let model = folder.model_for(head, task.name);
         let is_own = |name: &String| task.splits.iter().any(|split| task.data_set(split) == *name);
         let sets: Vec<String> = scores.iter().map(|set| set.name.clone()).filter(is_own).collect();
-        let (all_sets, bert) = (scores.len(), finished.bert);
+        let all_sets = scores.len();
         let card = Card { config, task, sets: &sets, all_sets, bert, report: &report };
         write_whole(&model.join("README.md"), card.text().as_bytes())?;
         let mut recipe = config.to_table()?;

@@ -20,6 +20,7 @@ use crate::error::{Error, Result, one_line};
 use crate::glue::batch::{EvalLoader, Portion, TrainLoader};
 use crate::infer::forward::filling;
 use crate::kernels::{Precision, TrainingBackend};
+use crate::overview::page;
 use crate::panics;
 use crate::run::journal::Lines;
 use crate::run::record::Binding;
@@ -66,7 +67,7 @@ pub fn train<B: TrainingBackend>(
     let surroundings =
         Surroundings { config, folder, interrupter: &interrupter, world: &world, lines };
     let parts = assemble::<B>(surroundings, &plan, checkpoint, &start, devices)?;
-    let journal = parts.journal.clone();
+    let (journal, monitor) = (parts.journal.clone(), parts.optimizer.monitor());
     journal.line(&format!("run folder {}", folder.path().display()));
     for error in &start.skipped {
         journal.line(&format!("checkpoint skipped: {error}"));
@@ -120,11 +121,24 @@ pub fn train<B: TrainingBackend>(
         return Ok(Outcome::Shared);
     }
     let tasks: Vec<_> = plan.tasks().collect();
-    let Plan { bert, selection, encoder, .. } = &plan;
+    let Plan { bert, selection, schedule, encoder, .. } = &plan;
     let encoder = encoder.as_ref();
-    let finished = Finished { config, tasks: &tasks, bert, selection, encoder, folder };
+    let finished = Finished {
+        config,
+        tasks: &tasks,
+        bert,
+        selection,
+        schedule,
+        monitor: &monitor,
+        encoder,
+        folder,
+    };
     let report = finish(&net, &journal, &finished)?;
     settle(&net, &journal, &finished)?;
+    // The run is finished with or without its page.
+    if let Err(error) = page::write(folder.path()) {
+        journal.line(&format!("no page was written: {error}"));
+    }
     if let Some(shortfall) = report.shortfall(plan.updates.total()) {
         journal.line(&shortfall);
     }

@@ -39,16 +39,16 @@ const ALLOWED: [(&str, &[&str]); 30] = [
         ],
     ),
     ("config", &["error", "files", "glue", "kernels", "optim", "pruning", "run"]),
-    ("overview", &["config", "error", "files", "pruning", "run"]),
+    ("overview", &["config", "error", "files", "pruning", "report", "run", "sparse"]),
     ("backend", &["config", "error", "kernels", "panics", "world"]),
     ("machine", &["backend", "config", "error", "kernels", "panics", "sparse", "world"]),
-    ("report", &["bert", "pruning"]),
+    ("report", &["bert", "pruning", "sparse"]),
     ("export", &["bert", "error", "files", "glue", "infer", "sparse"]),
     (
         "train",
         &[
             "bert", "config", "error", "export", "files", "glue", "infer", "kernels", "optim",
-            "panics", "pruning", "report", "run", "seed", "sparse", "world",
+            "overview", "panics", "pruning", "report", "run", "seed", "sparse", "world",
         ],
     ),
     (

@@ -1,20 +1,24 @@
 //! What a run reached: `report.json` and the table at its end.
 
-use std::collections::BTreeMap;
-use std::fmt::Write;
+mod table;
 
-use serde::Serialize;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::bert::names;
 use crate::bert::weights::StoredTensor;
-use crate::pruning::Pruner;
+use crate::pruning::{Histogram, Pruner};
+use crate::sparse::Shrunk;
+
+pub use table::Shares;
 
 /// The version of `report.json`.
 pub const FORMAT: u32 = 1;
 
 /// What remains of one weight matrix and its bias.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MatrixReport {
     /// Encoder layer, from 0; `None` where it is none of the layers' dense matrices.
     pub layer: Option<usize>,
@@ -29,8 +33,19 @@ pub struct MatrixReport {
     pub ratio: f64,
 }
 
+/// The updates at which the three phases of a pruning run end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Phases {
+    /// The last update before pruning.
+    pub before: usize,
+    /// The last update while the ratio falls.
+    pub falling: usize,
+    /// The last update of the schedule.
+    pub total: usize,
+}
+
 /// The content of `report.json`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// Version of the file's form.
     pub format: u32,
@@ -64,6 +79,22 @@ pub struct Report {
     pub model_bytes: u64,
     /// What remains of each matrix.
     pub layers: Vec<MatrixReport>,
+    /// Where anything is pruned, the course of it.
+    #[serde(default)]
+    pub phases: Option<Phases>,
+    /// What exact shrinking would leave of each layer.
+    #[serde(default)]
+    pub shrinking: Vec<Shrunk>,
+    /// How the prunable weights of the saved model spread.
+    #[serde(default)]
+    pub weights: Histogram,
+    /// How their scores spread after the last update; `None` where there are none, or where the
+    /// process that did this update did not live to tell.
+    #[serde(default)]
+    pub scores: Option<Histogram>,
+    /// The score below which weights went at the last masking.
+    #[serde(default)]
+    pub threshold: Option<f64>,
 }
 
 /// Counts what remains of the matrices that the tensors `pruned` belong to: layer by layer, then the
@@ -120,96 +151,6 @@ impl Report {
         };
         Some(format!("{reached:.2} % of the prunable weights remain, not {asked:.2} %: {why}"))
     }
-
-    /// The table for the end of a run.
-    pub fn table(&self) -> String {
-        let (in_layers, others): (Vec<_>, Vec<_>) =
-            self.layers.iter().partition(|row| row.layer.is_some());
-        let mut matrices: Vec<&str> = Vec::new();
-        for row in &in_layers {
-            if !matrices.contains(&row.matrix.as_str()) {
-                matrices.push(&row.matrix);
-            }
-        }
-        matrices.sort_by_key(|m| ORDER.iter().position(|o| o.0 == *m));
-        let label = |m: &str| ORDER.iter().find(|o| o.0 == m).map_or(m.to_string(), |o| o.1.into());
-        let mut out = String::from("remaining %");
-        for matrix in &matrices {
-            let _ = write!(out, "{:>9}", label(matrix));
-        }
-        out.push_str("      all\n");
-        let mut layers: Vec<Option<usize>> = in_layers.iter().map(|r| r.layer).collect();
-        layers.dedup();
-        if !in_layers.is_empty() {
-            layers.push(None);
-        }
-        for layer in layers {
-            let mine = |r: &&&MatrixReport| layer.is_none() || r.layer == layer;
-            let name = layer.map_or("all layers".to_string(), |l| format!("layer {l}"));
-            let _ = write!(out, "{name:<11}");
-            for matrix in &matrices {
-                let part = in_layers.iter().filter(mine).filter(|r| r.matrix == **matrix);
-                let _ = write!(out, "{:>9.2}", percent(part.copied()));
-            }
-            let _ = writeln!(out, "{:>9.2}", percent(in_layers.iter().filter(mine).copied()));
-        }
-        let width = 11 + 9 * matrices.len();
-        for row in others {
-            let _ = writeln!(out, "{:<width$}{:>9.2}", row.matrix, percent([row].into_iter()));
-        }
-        let remaining: usize = self.layers.iter().map(|r| r.remaining).sum();
-        let scores: Vec<String> = self
-            .dev
-            .iter()
-            .map(|(k, v)| format!("{k} {:.2}", v.as_f64().unwrap_or(f64::NAN)))
-            .collect();
-        let rows = [
-            ("dev", scores.join("  ")),
-            (
-                "weights",
-                format!(
-                    "{remaining} of {} prunable remain; {} parameters in all",
-                    self.prunable, self.parameters
-                ),
-            ),
-            ("model", format!("{:.1} MB", self.model_bytes as f64 / 1e6)),
-            (
-                "time",
-                format!(
-                    "{:.0} s, {} updates; {:.4} s per update, {:.4} s of it pruning",
-                    self.seconds, self.steps, self.seconds_per_step, self.pruning_seconds_per_step
-                ),
-            ),
-            ("memory", format!("{:.0} MB at most", self.peak_rss_bytes as f64 / 1e6)),
-        ];
-        for (name, value) in rows {
-            let _ = writeln!(out, "{name:<11} {value}");
-        }
-        out
-    }
-}
-
-/// The matrices of a layer in the order of the computation, with short headings.
-const ORDER: [(&str, &str); 12] = [
-    ("attention.self.query", "query"),
-    ("attention.self.key", "key"),
-    ("attention.self.value", "value"),
-    ("attention.output.dense", "attn.out"),
-    ("intermediate.dense", "ffn.in"),
-    ("output.dense", "ffn.out"),
-    // DistilBERT's.
-    ("attention.q_lin", "query"),
-    ("attention.k_lin", "key"),
-    ("attention.v_lin", "value"),
-    ("attention.out_lin", "attn.out"),
-    ("ffn.lin1", "ffn.in"),
-    ("ffn.lin2", "ffn.out"),
-];
-
-fn percent<'a>(rows: impl Iterator<Item = &'a MatrixReport>) -> f64 {
-    let (weights, remaining) =
-        rows.fold((0, 0), |(w, r), row| (w + row.weights, r + row.remaining));
-    100.0 * remaining as f64 / weights as f64
 }
 
 #[cfg(test)]
@@ -256,7 +197,7 @@ mod tests {
         assert_eq!(sparsity(&[]), 0.0);
     }
 
-    fn report(pruner: Pruner, reached_ratio: f64, steps: usize) -> Report {
+    pub(super) fn report(pruner: Pruner, reached_ratio: f64, steps: usize) -> Report {
         Report {
             format: FORMAT,
             task: "rte".into(),
@@ -274,6 +215,11 @@ mod tests {
             peak_rss_bytes: 1,
             model_bytes: 1,
             layers: counted(),
+            phases: None,
+            shrinking: Vec::new(),
+            weights: Histogram::default(),
+            scores: None,
+            threshold: None,
         }
     }
 
@@ -287,36 +233,5 @@ mod tests {
         );
         assert!(shortfall(0.9, 240).unwrap().ends_with("scores tie at the threshold"));
         assert_eq!(report(Pruner::None, 1.0, 240).shortfall(240), None);
-    }
-
-    #[test]
-    fn the_table_fits_80_columns() {
-        let table = Report { seconds: 99_999.0, ..report(Pruner::Platon, 0.2, 99_999) }.table();
-        let six = (6..12).map(|n| MatrixReport {
-            layer: Some(n),
-            matrix: ORDER[n].0.into(),
-            weights: 1,
-            remaining: 1,
-            ratio: 1.0,
-        });
-        let other = |matrix: &str| MatrixReport {
-            layer: None,
-            matrix: matrix.into(),
-            weights: 8,
-            remaining: 3,
-            ratio: 0.375,
-        };
-        let others =
-            ["bert.embeddings.word_embeddings", "bert.encoder.layer.11.attention.output.LayerNorm"];
-        let layers = six.chain(others.map(other)).collect();
-        let full = Report { layers, ..report(Pruner::Platon, 0.2, 9) }.table();
-        for line in table.lines().chain(full.lines()) {
-            assert!(line.len() <= 80, "{} columns: {line}", line.len());
-        }
-        let line = full.lines().find(|line| line.starts_with(others[0])).unwrap();
-        assert!(line.ends_with(" 37.50") && line.len() == "remaining %".len() + 7 * 9, "{line}");
-        let layers = vec![other(others[0])];
-        let alone = Report { layers, ..report(Pruner::Platon, 0.2, 9) }.table();
-        assert!(!alone.contains("NaN") && alone.contains("37.50"), "{alone}");
     }
 }

@@ -1,0 +1,107 @@
+//! How an axis is divided and labelled.
+
+use std::ops::Range;
+
+/// How an axis is divided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scale {
+    /// Evenly.
+    Linear,
+    /// By powers of ten; what is not positive has no place.
+    Log,
+    /// The same, labelled with whole numbers.
+    Percent,
+}
+
+impl Scale {
+    /// Where a number stands on the axis.
+    pub fn place(self, value: f64) -> Option<f64> {
+        let place = match self {
+            Self::Linear => value,
+            Self::Log | Self::Percent => value.log10(),
+        };
+        place.is_finite().then_some(place)
+    }
+
+    /// From the least of `places` to the greatest; something where there is none.
+    pub fn range(self, places: impl Iterator<Item = f64>) -> Range<f64> {
+        let (low, high) = places
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), p| (low.min(p), high.max(p)));
+        if low < high {
+            low..high
+        } else if low.is_finite() {
+            let aside = match self {
+                Self::Linear => (low.abs() * 0.1).max(1e-9),
+                Self::Log | Self::Percent => 0.5,
+            };
+            low - aside..low + aside
+        } else {
+            0.0..1.0
+        }
+    }
+
+    /// What to write at a place of an axis of this length.
+    pub fn label(self, place: f64, length: f64) -> String {
+        match self {
+            // Only powers of ten are round.
+            Self::Log if (place - place.round()).abs() > 1e-6 => String::new(),
+            Self::Log => format!("1e{place:.0}"),
+            Self::Percent => format!("{:.0}", 10f64.powf(place)),
+            Self::Linear => match length {
+                l if l >= 1e7 => format!("{:.0}M", place / 1e6),
+                l if l >= 2e4 => format!("{:.0}k", place / 1e3),
+                l if l >= 20.0 => format!("{place:.0}"),
+                l if l >= 2.0 => format!("{place:.1}"),
+                l if l >= 0.05 => format!("{place:.2}"),
+                _ if place == 0.0 => "0".to_string(),
+                _ => format!("{place:.1e}"),
+            },
+        }
+    }
+}
+
+/// The same with some air above and below.
+pub fn padded(range: &Range<f64>, scale: Scale) -> Range<f64> {
+    let air = (range.end - range.start) * 0.06;
+    match scale {
+        Scale::Log => range.start.floor()..range.end.ceil().max(range.start.floor() + 1.0),
+        // What is never negative begins at 0 where it comes near.
+        Scale::Linear if range.start >= 0.0 && range.start <= range.end * 0.25 => {
+            0.0..range.end + air
+        }
+        Scale::Linear | Scale::Percent => range.start - air..range.end + air,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_have_the_digits_that_tell_them_apart() {
+        let labels = [
+            Scale::Linear.label(1500.0, 1800.0),
+            Scale::Linear.label(2_500_000.0, 1e7),
+            Scale::Linear.label(0.25, 0.9),
+            Scale::Linear.label(0.000_025, 0.0001),
+            Scale::Linear.label(0.0, 0.0001),
+            Scale::Log.label(-17.0, 6.0),
+            Scale::Log.label(-16.5, 6.0),
+            Scale::Percent.label(1.0, 1.0),
+        ];
+        assert_eq!(labels, ["1500", "2M", "0.25", "2.5e-5", "0", "1e-17", "", "10"]);
+    }
+
+    #[test]
+    fn every_axis_has_a_length() {
+        assert_eq!(Scale::Linear.range([3.0, 1.0].into_iter()), 1.0..3.0);
+        assert_eq!(Scale::Log.range([2.0].into_iter()), 1.5..2.5);
+        assert_eq!(Scale::Linear.range(std::iter::empty()), 0.0..1.0);
+        let alone = Scale::Linear.range([0.0].into_iter());
+        assert!(alone.start < 0.0 && alone.end > 0.0);
+        assert_eq!(padded(&(-17.5..-15.2), Scale::Log), -18.0..-15.0);
+        assert_eq!(padded(&(0.1..1.0), Scale::Linear).start, 0.0);
+        assert!(padded(&(80.0..85.0), Scale::Linear).start > 79.0);
+        assert_eq!([0.0, -1.0, 100.0].map(|v| Scale::Log.place(v)), [None, None, Some(2.0)]);
+    }
+}

@@ -1,0 +1,147 @@
+//! The page of several runs.
+
+use std::collections::BTreeMap;
+
+use maud::html;
+
+use super::chart::{Chart, Curve};
+use super::html::{document, grid, legend, table};
+use super::one::{curve, figure, heat_map};
+use super::scale::Scale;
+use crate::error::Result;
+use crate::overview::compare::{Compared, compare, grouped};
+use crate::overview::course::Course;
+use crate::overview::run::Summary;
+use crate::run::RunFolder;
+
+/// The page of `runs`: what differs in their settings beside what came out, their curves over one
+/// another, their scores against what remains, and what remains where.
+///
+/// # Errors
+/// Their files cannot be read, or a picture cannot be drawn.
+pub fn of_runs(runs: &[Summary]) -> Result<String> {
+    let compared = compare(runs)?;
+    let names: Vec<String> = runs.iter().map(Summary::name).collect();
+    let mut courses = Vec::new();
+    for (title, chart) in charts(runs)? {
+        if !chart.is_empty() {
+            let mut figure = figure(title, Vec::new(), &chart)?;
+            // One for all of them.
+            figure.legend.clear();
+            courses.push(figure.html());
+        }
+    }
+    let mut against = Vec::new();
+    let mut methods = 0;
+    for (title, chart) in against_ratio(&grouped(runs)?) {
+        methods = methods.max(chart.curves.len());
+        let note = "Points are means over seeds, and bars reach from the worst to the best.";
+        against.push(figure(&title, vec![note.to_string()], &chart)?.html());
+    }
+    let mut heats = Vec::new();
+    for (name, run) in names.iter().zip(runs) {
+        let heat = run.report.as_ref().map(|report| heat_map(name, report)).transpose()?.flatten();
+        heats.extend(heat.map(|heat| heat.html()));
+    }
+    let title = format!("{} runs", runs.len());
+    let body = html! {
+        header {
+            h1 { (title) }
+            p.muted { "Runs that differ in nothing but their seed make one row: the mean, and from what to what." }
+        }
+        (table(&compared))
+        @if !against.is_empty() {
+            section {
+                h2 { "Scores against what remains" }
+                (grid(&against))
+            }
+        }
+        @if !courses.is_empty() {
+            section {
+                h2 { "Courses" }
+                (legend(&names))
+                (grid(&courses))
+            }
+        }
+        @if !heats.is_empty() {
+            section {
+                h2 { "What remains" }
+                (grid(&heats))
+            }
+        }
+    };
+    Ok(document(&format!("{title}: platon"), runs.len().max(methods), &body))
+}
+
+/// The runs' curves over one another.
+fn charts(runs: &[Summary]) -> Result<Vec<(&'static str, Chart)>> {
+    let (mut losses, mut scores, mut remaining) = (Vec::new(), Vec::new(), Vec::new());
+    for run in runs {
+        let name = run.name();
+        let course = Course::read(&RunFolder::at(&run.path))?;
+        losses.push(curve(&name, course.of_training("loss")));
+        let sets = course.sets();
+        let score = sets.first().and_then(|set| course.scores(set).into_iter().next());
+        scores.push(curve(&name, score.map(|(_, points)| points).unwrap_or_default()));
+        let ratio = course.of_training("ratio");
+        remaining.push(curve(&name, ratio.into_iter().map(|(x, y)| (x, 100.0 * y)).collect()));
+    }
+    let mut tags: Vec<&str> =
+        runs.iter().filter_map(|run| run.scores.first()).map(|(name, _)| name.as_str()).collect();
+    tags.sort_unstable();
+    tags.dedup();
+    let chart = |y: String, curves: Vec<Curve>| Chart {
+        x: "update",
+        y,
+        scales: (Scale::Linear, Scale::Linear),
+        curves,
+        phases: None,
+    };
+    Ok(vec![
+        ("Score on the first dev set", chart(tags.join(", "), scores)),
+        ("Training loss", chart("loss".into(), losses)),
+        ("Remaining weights, asked for", chart("%".into(), remaining)),
+    ])
+}
+
+/// For each task and its first score a chart of it against the remaining ratio, with a curve for each
+/// method, where there are two points at least.
+fn against_ratio(groups: &[Compared]) -> Vec<(String, Chart)> {
+    type Found = (f64, f64, (f64, f64));
+    let mut charts: BTreeMap<(String, String), BTreeMap<String, Vec<Found>>> = BTreeMap::new();
+    for group in groups {
+        let Some(run) = group.runs.first() else { continue };
+        let Some((score, _)) = run.scores.first() else { continue };
+        let values =
+            group.runs.iter().flat_map(|run| &run.scores).filter(|(name, _)| name == score);
+        let values: Vec<f64> = values.map(|(_, value)| *value).collect();
+        let mean = |values: &mut dyn Iterator<Item = f64>| {
+            let (count, sum) = values.fold((0, 0.0), |(n, sum), value| (n + 1, sum + value));
+            sum / f64::from(count.max(1))
+        };
+        let low = values.iter().copied().fold(f64::INFINITY, f64::min);
+        let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let ratio = mean(&mut group.runs.iter().map(|run| 100.0 * run.ratio()));
+        let found = (ratio, mean(&mut values.iter().copied()), (low, high));
+        let methods = charts.entry((run.tasks(), score.clone())).or_default();
+        methods.entry(run.method()).or_default().push(found);
+    }
+    let charts = charts.into_iter().map(|((task, score), methods)| {
+        let curves = methods.into_iter().map(|(name, mut found)| {
+            found.sort_by(|a, b| a.0.total_cmp(&b.0));
+            let points = found.iter().map(|(ratio, score, _)| (*ratio, *score)).collect();
+            Curve { name, points, ranges: found.into_iter().map(|(.., range)| range).collect() }
+        });
+        let chart = Chart {
+            x: "remaining, %",
+            y: score.clone(),
+            scales: (Scale::Percent, Scale::Linear),
+            curves: curves.collect(),
+            phases: None,
+        };
+        (format!("{task}: {score}"), chart)
+    });
+    charts
+        .filter(|(_, chart)| chart.curves.iter().map(|c| c.points.len()).sum::<usize>() > 1)
+        .collect()
+}
