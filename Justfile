@@ -1,4 +1,4 @@
-# Shortcuts for the commands in README.md; flags go through as they stand.
+# Shortcuts for the commands in README.md and docs; flags go through as they stand.
 
 set positional-arguments
 

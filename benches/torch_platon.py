@@ -8,7 +8,7 @@ the pruning) and `pruning_seconds` (its part for scores, threshold and masks). T
 dev scores times 100, `sparsity` (share of zeros among the prunable weights), `evaluation_seconds`
 (the pass over the encoded dev split), `peak_rss_bytes`, the number of threads and the versions.
 
-Semantics as in platon's README; batches are padded to their longest sequence, as usual.
+Semantics as in docs/method.md; batches are padded to their longest sequence, as usual.
 """
 import argparse
 import json

@@ -14,6 +14,8 @@ pub struct Compared<'a> {
     /// The runs, in the order in which they were named.
     pub runs: Vec<&'a Summary>,
     settings: toml::Table,
+    /// Settings that have no effect in them.
+    idle: Vec<&'static str>,
 }
 
 /// What does not make two runs different methods.
@@ -30,8 +32,9 @@ pub fn grouped(runs: &[Summary]) -> Result<Vec<Compared<'_>>> {
         let is_path =
             |name: &str| FREE.contains(&name) && !["init_checkpoint", "teacher"].contains(&name);
         settings.retain(|name, _| !ASIDE.contains(&name) && !is_path(name));
-        for name in idle(run) {
-            settings.remove(name);
+        let idle: Vec<_> = idle(run).collect();
+        for name in &idle {
+            settings.remove(*name);
         }
         // A teacher of the run's own seed is the same to all.
         if run.config.objective().teacher.is_some() {
@@ -39,7 +42,7 @@ pub fn grouped(runs: &[Summary]) -> Result<Vec<Compared<'_>>> {
         }
         match groups.iter_mut().find(|group| group.settings == settings) {
             Some(group) => group.runs.push(run),
-            None => groups.push(Compared { runs: vec![run], settings }),
+            None => groups.push(Compared { runs: vec![run], settings, idle }),
         }
     }
     Ok(groups)
@@ -68,7 +71,8 @@ pub fn compare(runs: &[Summary]) -> Result<Table> {
         .iter()
         .map(|setting| setting.name)
         .filter(|name| {
-            let mut values = groups.iter().map(|group| group.settings.get(*name));
+            let with_effect = groups.iter().filter(|group| !group.idle.contains(name));
+            let mut values = with_effect.map(|group| group.settings.get(*name));
             let first = values.next();
             values.any(|value| Some(value) != first)
         })

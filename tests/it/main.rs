@@ -16,6 +16,7 @@ mod corpus;
 mod crash;
 mod criterion;
 mod dir;
+mod docs;
 mod doctor;
 mod engine;
 mod families;
@@ -44,6 +45,8 @@ mod outputs;
 mod overview;
 #[cfg(all(unix, feature = "flex"))]
 mod own;
+#[cfg(feature = "flex")]
+mod pages;
 mod parity;
 #[cfg(feature = "ndarray")]
 mod precision;

@@ -68,10 +68,8 @@ fn seeds_are_folded_and_what_differs_is_shown() {
     let rows = table(&dir, "compare runs/p1 runs/d0.3 runs/d0.4 --json");
     assert_eq!(rows.len(), 2);
     assert_eq!((&rows[1]["seeds"], &rows[1]["pruner"]), (&"3, 4".into(), &"none".into()));
-    assert_eq!(
-        (&rows[0]["final_threshold"], &rows[1]["final_threshold"]),
-        (&0.2.into(), &Value::Null)
-    );
+    // Where one of two has no such thing as a final ratio, it is no difference to show.
+    assert!(rows[0].get("final_threshold").is_none(), "{rows:?}");
 }
 
 #[test]

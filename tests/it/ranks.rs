@@ -161,6 +161,27 @@ fn sixty_updates_of_ranks_end_in_the_model_of_one_process() {
 }
 
 #[test]
+fn a_teacher_teaches_all_ranks() {
+    let dir = tiny();
+    dir.platon_ok(&format!("{TRAIN} --pruner none --seed 5 --output-dir teacher"));
+    for (n, run) in [(1, "one"), (2, "two")] {
+        ranks_ok(&dir, n, &format!("{TRAIN} --teacher teacher --output-dir {run}"));
+    }
+    compare(&dir, "one", "two");
+    // Each has computed its share of the answers; all of them are kept.
+    let answers = |run: &str| {
+        let bytes = dir.bytes(&format!("{run}/teacher-answers.safetensors"));
+        let tensors = SafeTensors::deserialize(&bytes).unwrap();
+        let shapes = tensors.iter().map(|(name, view)| (name.to_string(), view.shape().to_vec()));
+        shapes.collect::<BTreeMap<_, _>>()
+    };
+    assert_eq!(answers("one"), answers("two"));
+    // Untaught, it is another model.
+    ranks_ok(&dir, 2, &format!("{TRAIN} --output-dir untaught"));
+    assert_ne!(weights(&dir, "two"), weights(&dir, "untaught"));
+}
+
+#[test]
 fn the_same_launch_gives_the_same_bits() {
     let dir = tiny();
     let model = |run: &str| {

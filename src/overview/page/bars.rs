@@ -24,11 +24,37 @@ pub struct Bars<'a> {
 }
 
 impl Bars<'_> {
+    /// How many bars on the left are too low to be seen, and how many numbers they count: some of a
+    /// thousand. They would take most of the width.
+    fn tail(&self) -> (usize, u64) {
+        let all: u64 = self.of.counts.iter().sum();
+        let sums = self.of.counts.iter().scan(0, |sum, count| {
+            *sum += count;
+            Some(*sum)
+        });
+        let tail = sums.take_while(|sum| sum * 1000 < all);
+        tail.fold((0, 0), |(bars, _), sum| (bars + 1, sum))
+    }
+
+    /// What is not drawn, in words.
+    pub fn left_out(&self) -> String {
+        let (bars, count) = self.tail();
+        let zeros = self.of.zeros;
+        match count {
+            0 => format!("{zeros} are 0 and not drawn."),
+            _ => {
+                let end = 2f64.powi(self.of.from + bars as i32);
+                format!("{zeros} are 0 and {count} below {end:.0e}: these are not drawn.")
+            }
+        }
+    }
+
     /// Each bar's bounds on the axis, and its count.
     fn bars(&self) -> impl Iterator<Item = ((f64, f64), u64)> + '_ {
         let place = |power: i32| f64::from(power) * std::f64::consts::LOG10_2;
         (self.of.from..)
             .zip(&self.of.counts)
+            .skip(self.tail().0)
             .map(move |(power, count)| ((place(power), place(power + 1)), *count))
     }
 
@@ -49,7 +75,7 @@ impl Bars<'_> {
         let mut chart = ChartBuilder::on(root)
             .margin(10)
             .x_label_area_size(36)
-            .y_label_area_size(46)
+            .y_label_area_size(58)
             .build_cartesian_2d(xs, 0.0..most * 1.06)?;
         let text = ("sans-serif", 14).into_font().color(&INK);
         chart
@@ -116,6 +142,13 @@ mod tests {
         assert!((heights[1] / heights[0] - 4.0).abs() < 0.1, "{heights:?}");
         assert!((heights[2] / heights[0] - 2.0).abs() < 0.1, "{heights:?}");
         assert_eq!(svg.matches("stroke=\"#D55E00\"").count(), 1);
+        assert_eq!(bars.left_out(), "5 are 0 and not drawn.");
+        // Two bars of 3 among 10,003 are the axis' and not the picture's.
+        let counts = vec![1, 2, 4000, 6000];
+        let long = Bars { of: &Histogram { zeros: 0, from: -10, counts }, ..bars };
+        assert_eq!(long.left_out(), "0 are 0 and 3 below 4e-3: these are not drawn.");
+        assert_eq!(long.bars().count(), 2);
+        assert_eq!(long.numbers().rows.len(), 1 + 4);
         // Nothing to draw is no error.
         let none = Histogram::default();
         assert!(Bars { of: &none, x: "weight", mark: None }.svg("none").is_ok());

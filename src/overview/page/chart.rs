@@ -48,6 +48,11 @@ impl Chart {
         curve.points.iter().filter_map(move |(x, y)| Some((x_scale.place(*x)?, y_scale.place(*y)?)))
     }
 
+    /// The names of its curves, for the legend.
+    pub fn names(&self) -> Vec<String> {
+        self.curves.iter().map(|curve| curve.name.clone()).collect()
+    }
+
     /// Whether there is anything to draw.
     pub fn is_empty(&self) -> bool {
         self.curves.iter().all(|curve| self.drawn(curve).next().is_none())
@@ -71,7 +76,7 @@ impl Chart {
         let mut chart = ChartBuilder::on(root)
             .margin(10)
             .x_label_area_size(36)
-            .y_label_area_size(46)
+            .y_label_area_size(58)
             .build_cartesian_2d(xs.clone(), padded(&ys, y_scale))?;
         let (bottom, top) = (chart.y_range().start, chart.y_range().end);
         if let Some((before, falling)) = self.phases {

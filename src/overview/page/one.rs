@@ -170,7 +170,7 @@ pub fn figure<'a>(title: &'a str, notes: Vec<String>, chart: &Chart) -> Result<F
         title,
         notes,
         svg: chart.svg(&format!("{title} by {}", chart.x))?,
-        legend: chart.curves.iter().map(|curve| curve.name.clone()).collect(),
+        legend: chart.names(),
         numbers: chart.numbers(),
     })
 }
@@ -181,11 +181,9 @@ fn model(report: &Report) -> Result<Markup> {
     if let Some(heat) = heat_map("Remaining weights by layer and matrix", report)? {
         figures.push(heat.html());
     }
-    let zeros = report.weights.zeros;
     let weights = Bars { of: &report.weights, x: "absolute value of a weight", mark: None };
     if !report.weights.counts.is_empty() {
-        let note =
-            format!("{zeros} of {} prunable weights are zero and not drawn.", report.prunable);
+        let note = format!("Of {} prunable weights {}", report.prunable, weights.left_out());
         let svg = weights.svg("how the weights spread")?;
         let numbers = weights.numbers();
         let title = "Weights";
@@ -194,7 +192,7 @@ fn model(report: &Report) -> Result<Markup> {
     if let Some(scores) = &report.scores {
         let bars = Bars { of: scores, x: "importance × uncertainty", mark: report.threshold };
         let mut notes =
-            vec![format!("After the last update; {} are 0 and not drawn.", scores.zeros)];
+            vec![format!("After the last update. Of {} {}", report.prunable, bars.left_out())];
         if let Some(threshold) = report.threshold {
             notes.push(format!(
                 "The line is the threshold, {threshold:.2e}: what is left of it was pruned."

@@ -9,7 +9,7 @@ pub enum Scale {
     Linear,
     /// By powers of ten; what is not positive has no place.
     Log,
-    /// The same, labelled with whole numbers.
+    /// By halves of 100.
     Percent,
 }
 
@@ -18,7 +18,8 @@ impl Scale {
     pub fn place(self, value: f64) -> Option<f64> {
         let place = match self {
             Self::Linear => value,
-            Self::Log | Self::Percent => value.log10(),
+            Self::Log => value.log10(),
+            Self::Percent => (value / 100.0).log2(),
         };
         place.is_finite().then_some(place)
     }
@@ -43,16 +44,18 @@ impl Scale {
     /// What to write at a place of an axis of this length.
     pub fn label(self, place: f64, length: f64) -> String {
         match self {
-            // Only powers of ten are round.
-            Self::Log if (place - place.round()).abs() > 1e-6 => String::new(),
+            // Only whole powers are round.
+            Self::Log | Self::Percent if (place - place.round()).abs() > 1e-6 => String::new(),
             Self::Log => format!("1e{place:.0}"),
-            Self::Percent => format!("{:.0}", 10f64.powf(place)),
+            Self::Percent => (100.0 * place.round().exp2()).to_string(),
             Self::Linear => match length {
                 l if l >= 1e7 => format!("{:.0}M", place / 1e6),
                 l if l >= 2e4 => format!("{:.0}k", place / 1e3),
                 l if l >= 20.0 => format!("{place:.0}"),
                 l if l >= 2.0 => format!("{place:.1}"),
                 l if l >= 0.05 => format!("{place:.2}"),
+                l if l >= 0.005 => format!("{place:.3}"),
+                l if l >= 0.0005 => format!("{place:.4}"),
                 _ if place == 0.0 => "0".to_string(),
                 _ => format!("{place:.1e}"),
             },
@@ -87,9 +90,11 @@ mod tests {
             Scale::Linear.label(0.0, 0.0001),
             Scale::Log.label(-17.0, 6.0),
             Scale::Log.label(-16.5, 6.0),
-            Scale::Percent.label(1.0, 1.0),
+            Scale::Percent.label(-2.0, 3.0),
+            Scale::Percent.label(-0.5, 3.0),
         ];
-        assert_eq!(labels, ["1500", "2M", "0.25", "2.5e-5", "0", "1e-17", "", "10"]);
+        assert_eq!(labels, ["1500", "2M", "0.25", "2.5e-5", "0", "1e-17", "", "25", ""]);
+        assert_eq!(Scale::Percent.place(12.5), Some(-3.0));
     }
 
     #[test]

@@ -21,9 +21,10 @@ use crate::run::RunFolder;
 /// Their files cannot be read, or a picture cannot be drawn.
 pub fn of_runs(runs: &[Summary]) -> Result<String> {
     let compared = compare(runs)?;
-    let names: Vec<String> = runs.iter().map(Summary::name).collect();
+    let charts = charts(runs)?;
+    let names = charts.first().map(|(_, chart)| chart.names()).unwrap_or_default();
     let mut courses = Vec::new();
-    for (title, chart) in charts(runs)? {
+    for (title, chart) in charts {
         if !chart.is_empty() {
             let mut figure = figure(title, Vec::new(), &chart)?;
             // One for all of them.
@@ -39,8 +40,10 @@ pub fn of_runs(runs: &[Summary]) -> Result<String> {
         against.push(figure(&title, vec![note.to_string()], &chart)?.html());
     }
     let mut heats = Vec::new();
-    for (name, run) in names.iter().zip(runs) {
-        let heat = run.report.as_ref().map(|report| heat_map(name, report)).transpose()?.flatten();
+    for run in runs {
+        let Some(report) = &run.report else { continue };
+        let name = run.name();
+        let heat = heat_map(&name, report)?;
         heats.extend(heat.map(|heat| heat.html()));
     }
     let title = format!("{} runs", runs.len());
@@ -73,13 +76,17 @@ pub fn of_runs(runs: &[Summary]) -> Result<String> {
     Ok(document(&format!("{title}: platon"), runs.len().max(methods), &body))
 }
 
-/// The runs' curves over one another.
+/// The curves of the runs that have begun over one another, in the same order in each chart.
 fn charts(runs: &[Summary]) -> Result<Vec<(&'static str, Chart)>> {
     let (mut losses, mut scores, mut remaining) = (Vec::new(), Vec::new(), Vec::new());
     for run in runs {
         let name = run.name();
         let course = Course::read(&RunFolder::at(&run.path))?;
-        losses.push(curve(&name, course.of_training("loss")));
+        let loss = course.of_training("loss");
+        if loss.is_empty() {
+            continue;
+        }
+        losses.push(curve(&name, loss));
         let sets = course.sets();
         let score = sets.first().and_then(|set| course.scores(set).into_iter().next());
         scores.push(curve(&name, score.map(|(_, points)| points).unwrap_or_default()));
