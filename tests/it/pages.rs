@@ -118,7 +118,7 @@ fn runs_are_compared_on_one_page() {
         |run: &str| dir.json(&format!("runs/{run}/report.json"))["dev"]["ACC"].as_f64().unwrap();
     let mean = (score("a") + score("b")) / 2.0;
     let rows: Vec<&str> = page
-        .split("remaining, %,magnitude,platon")
+        .split("&quot;remaining, %&quot;,magnitude,platon")
         .nth(1)
         .unwrap()
         .lines()

@@ -95,6 +95,7 @@ fn name_of(layer: Option<usize>) -> String {
 mod tests {
     use super::*;
     use crate::overview::Format;
+    use crate::overview::page::colours::hex;
 
     #[test]
     fn a_cell_shows_what_remains() {
@@ -116,7 +117,9 @@ mod tests {
         }
         // Five cells and the scale, whose ends are viridis'; the greatest share is its light end.
         assert_eq!(svg.matches("<rect").count(), 5 + 48);
-        assert_eq!(svg.matches("#FDE725").count(), 2);
+        let [dark, light] = [0.0, 1.0].map(colour);
+        assert_eq!(svg.matches(&hex(light)).count(), 2);
+        assert!(u16::from(dark.1) + 150 < u16::from(light.1), "{dark:?} {light:?}");
         // What lies on a light cell is dark.
         let on = |text: &str| {
             let lines: Vec<&str> = svg.lines().collect();

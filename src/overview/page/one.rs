@@ -121,7 +121,9 @@ fn charts(run: &Summary, course: &Course) -> Vec<(&'static str, Vec<String>, Cha
             "Phases: 1 before pruning, 2 (shaded) while the ratio falls, 3 at the final ratio."
                 .to_string(),
         ],
-        (true, None) if run.report.is_none() => vec!["The phases are marked once a run is finished.".to_string()],
+        (true, None) if run.report.is_none() => {
+            vec!["The phases are marked once a run is finished.".to_string()]
+        }
         // Reports of earlier versions do not tell.
         _ => Vec::new(),
     };
