@@ -41,6 +41,8 @@ pub struct Family {
     pub head: HeadForm,
     /// Whether positions are counted from the one after the padding token's number, instead of 0.
     pub positions_after_padding: bool,
+    /// Whether a tokenizer tells the types of its tokens; else all are of the first type.
+    pub takes_token_types: bool,
     /// Whether the output of an attention is dropped out, before the residual.
     pub drops_attention_output: bool,
     /// The parameters that PLATON prunes, as parts of their names. LayerNorm also lies under
@@ -106,6 +108,7 @@ pub static BERT: Family = Family {
         drops_input: true,
     },
     positions_after_padding: false,
+    takes_token_types: true,
     drops_attention_output: true,
     prunable: PRUNABLE,
 };
@@ -122,6 +125,7 @@ pub static ROBERTA: Family = Family {
     prefix: "roberta.",
     head: DENSE_AND_OUT_PROJ,
     positions_after_padding: true,
+    takes_token_types: false,
     ..BERT
 };
 
@@ -180,6 +184,7 @@ pub static DISTILBERT: Family = Family {
         activation: Activation::Relu,
         drops_input: false,
     },
+    takes_token_types: false,
     drops_attention_output: false,
     prunable: &[
         "attention.q_lin",

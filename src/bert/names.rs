@@ -43,6 +43,12 @@ pub fn hf_name(family: &Family, path: &[String]) -> String {
     known_name(family, path).unwrap_or_else(|| path.join("."))
 }
 
+/// The same of a path of fields joined by dots.
+pub fn hf_name_at(family: &Family, path: &str) -> String {
+    let path: Vec<String> = path.split('.').map(str::to_string).collect();
+    hf_name(family, &path)
+}
+
 fn known_name(family: &Family, path: &[&str]) -> Option<String> {
     let (module, leaf) = match path {
         ["bert", "embeddings", module @ .., leaf] => {

@@ -9,9 +9,11 @@ use super::printer::Printer;
 use crate::bert::Checkpoint;
 use crate::bert::sparse::Dtype;
 use crate::error::{Error, Result, one_line};
-use crate::export::{Converted, Shape, to_hugging_face, to_sparse};
+use crate::export::onnx::MODEL;
+use crate::export::{Converted, OnnxFolder, Shape, to_hugging_face, to_onnx, to_sparse};
 use crate::run::RunFolder;
 use crate::run::folder::model_in;
+use crate::sparse::Left;
 
 #[derive(Args)]
 pub struct ConvertArgs {
@@ -37,10 +39,10 @@ pub struct ExportArgs {
     /// Which model of a run.
     #[arg(long, value_enum, default_value_t = Moment::Last)]
     checkpoint: Moment,
-    /// With --format hf: keep every weight in its place, also those that zeros make superfluous.
+    /// With --format hf or onnx: keep every weight in its place, also those that zeros make superfluous.
     #[arg(long)]
     whole: bool,
-    /// Where to; without it RUN/export-hf or RUN/model-sparse.safetensors.
+    /// Where to; without it RUN/export-hf, RUN/export-onnx or RUN/model-sparse.safetensors.
     #[arg(long)]
     output: Option<PathBuf>,
 }
@@ -57,6 +59,8 @@ enum Moment {
 enum Format {
     /// A Hugging Face folder.
     Hf,
+    /// A folder with model.onnx and a tokenizer, for ONNX Runtime and the like.
+    Onnx,
     /// One file that stores only the weights that remain.
     Sparse,
 }
@@ -86,15 +90,28 @@ pub fn convert(args: &ConvertArgs, printer: &Printer) -> Result<()> {
     write_folder(checkpoint, args.tokenizer.as_deref(), Shape::Kept, &args.output, printer)
 }
 
+/// Refuses options that another format has.
+fn check_options(args: &ExportArgs) -> Result<()> {
+    let (given, what) = match args.format {
+        Format::Hf => ("--format hf", "a Hugging Face folder"),
+        Format::Onnx => ("--format onnx", "an ONNX model"),
+        Format::Sparse => {
+            if args.whole {
+                return Err(Error::value("--whole", "--format hf or onnx", "--format sparse")
+                    .hint("a sparse file keeps every weight in its place: leave --whole away"));
+            }
+            return Ok(());
+        }
+    };
+    if args.dtype.is_some() {
+        return Err(Error::value("--dtype", "--format sparse", given)
+            .hint(format!("{what} keeps every weight in f32: leave --dtype away")));
+    }
+    Ok(())
+}
+
 pub fn export(args: &ExportArgs, printer: &Printer) -> Result<()> {
-    if matches!(args.format, Format::Hf) && args.dtype.is_some() {
-        return Err(Error::value("--dtype", "--format sparse", "--format hf")
-            .hint("a Hugging Face folder keeps every weight in f32: leave --dtype away"));
-    }
-    if matches!(args.format, Format::Sparse) && args.whole {
-        return Err(Error::value("--whole", "--format hf", "--format sparse")
-            .hint("a sparse file keeps every weight in its place: leave --whole away"));
-    }
+    check_options(args)?;
     let run = RunFolder::at(&args.run);
     let model = match args.checkpoint {
         Moment::Last => model_in(&args.run),
@@ -111,11 +128,15 @@ pub fn export(args: &ExportArgs, printer: &Printer) -> Result<()> {
     if args.output.is_none() {
         run.check()?;
     }
+    let shape = if args.whole { Shape::Kept } else { Shape::Shrunk };
     match args.format {
         Format::Hf => {
             let folder = args.output.clone().unwrap_or_else(|| run.hugging_face());
-            let shape = if args.whole { Shape::Kept } else { Shape::Shrunk };
             write_folder(checkpoint, None, shape, &folder, printer)
+        }
+        Format::Onnx => {
+            let folder = args.output.clone().unwrap_or_else(|| run.onnx());
+            write_onnx(checkpoint, shape, &folder, printer)
         }
         Format::Sparse => {
             let file = args.output.clone().unwrap_or_else(|| run.sparse());
@@ -127,7 +148,6 @@ pub fn export(args: &ExportArgs, printer: &Printer) -> Result<()> {
             let (layers, left) = to_sparse(checkpoint, dtype, &file)?;
             describe(&left).iter().for_each(|line| printer.log(line));
             let bytes = std::fs::metadata(&file).map_err(|e| Error::io(&file, "read", e))?.len();
-            let megabytes = |bytes: u64| bytes as f64 / 1e6;
             printer.log(&format!(
                 "{}: {:.1} MB; encoder layers {:.1} MB, {:.2} of the {:.1} MB that they take dense",
                 file.display(),
@@ -164,12 +184,45 @@ fn write_folder(
             ),
         });
     }
-    if !unused.is_empty() {
-        printer.log(&one_line(format!("tensors left out: {}", unused.join(", "))));
-    }
+    say_unused(&unused, printer);
     if !has_tokenizer {
         printer.log("no tokenizer was found; --tokenizer FOLDER adds one");
     }
     printer.log(&format!("{}: a Hugging Face folder", dir.display()));
     Ok(())
+}
+
+fn write_onnx(checkpoint: Checkpoint, shape: Shape, dir: &Path, printer: &Printer) -> Result<()> {
+    let OnnxFolder { left, layer_weights, bytes, unused, has_tokenizer } =
+        to_onnx(checkpoint, shape, dir)?;
+    if shape == Shape::Shrunk {
+        describe(&left).iter().for_each(|line| printer.log(line));
+        let Left { alive, of } = layer_weights;
+        printer.log(&match alive < of {
+            true => format!(
+                "encoder layers of {alive} of {of} numbers: each has its own neurons and heads, and \
+                 heads as wide as its widest"
+            ),
+            false => format!(
+                "nothing of this can be left out of an ONNX model: every layer needs all its neurons, \
+                 and a head all its dimensions; {of} numbers in encoder layers"
+            ),
+        });
+    }
+    say_unused(&unused, printer);
+    if !has_tokenizer {
+        printer.log("no tokenizer was found; put its files into the folder");
+    }
+    printer.log(&format!("{}: {MODEL} of {:.1} MB", dir.display(), megabytes(bytes)));
+    Ok(())
+}
+
+fn say_unused(names: &[String], printer: &Printer) {
+    if !names.is_empty() {
+        printer.log(&one_line(format!("tensors left out: {}", names.join(", "))));
+    }
+}
+
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
 }

@@ -78,7 +78,7 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Make the archive that the GLUE server takes from finished runs.
     Submit(submit::SubmitArgs),
-    /// Write a run's model as a Hugging Face folder or as a sparse file.
+    /// Write a run's model as a Hugging Face folder, an ONNX model or a sparse file.
     Export(convert::ExportArgs),
     /// Turn a checkpoint of any known kind into a Hugging Face folder.
     Convert(convert::ConvertArgs),

@@ -1,4 +1,4 @@
-//! From a checkpoint's tensors to the weights that the sparse engine packs.
+//! From a checkpoint's tensors to the weights that the sparse engine packs and exports write.
 
 use crate::bert::compact::CompactTensor;
 use crate::bert::weights::{StoredTensor, Tensors};
@@ -81,16 +81,27 @@ impl Source {
         })
     }
 
-    /// The parameter with this path of fields, of this shape.
-    fn take(&mut self, path: &str, shape: &[usize]) -> Result<StoredTensor> {
-        let path: Vec<String> = path.split('.').map(str::to_string).collect();
-        self.tensors.take(&names::hf_name(self.tensors.family, &path), shape)
+    /// Takes the parameter with this path of fields, of this shape at Hugging Face.
+    ///
+    /// # Errors
+    /// It is missing or has another shape.
+    pub fn take(&mut self, path: &str, shape: &[usize]) -> Result<StoredTensor> {
+        self.tensors.take(&names::hf_name_at(self.tensors.family, path), shape)
+    }
+
+    /// The names of the tensors that nobody took.
+    pub fn left(self) -> Vec<String> {
+        let Tensors { tensors, compact, unused, .. } = self.tensors;
+        let mut names: Vec<String> = tensors.into_keys().chain(compact.into_keys()).collect();
+        names.extend(unused);
+        names.sort();
+        names
     }
 
     /// The same where it is not expanded.
     fn compact(&mut self, path: &str, shape: [usize; 2]) -> Option<CompactTensor> {
-        let path: Vec<String> = path.split('.').map(str::to_string).collect();
-        let tensor = self.tensors.compact.remove(&names::hf_name(self.tensors.family, &path))?;
+        let name = names::hf_name_at(self.tensors.family, path);
+        let tensor = self.tensors.compact.remove(&name)?;
         (tensor.shape == shape).then_some(tensor)
     }
 
@@ -108,7 +119,11 @@ impl Source {
         Ok(Linear { weight, bias: self.take(&bias, &[shape[0]])?.values })
     }
 
-    fn norm(&mut self, module: &str, width: usize) -> Result<Norm> {
+    /// Takes the layer normalisation with this path of fields.
+    ///
+    /// # Errors
+    /// A tensor is missing or has another shape.
+    pub fn norm(&mut self, module: &str, width: usize) -> Result<Norm> {
         let gamma = self.take(&format!("{module}.gamma"), &[width])?.values;
         let beta = self.take(&format!("{module}.beta"), &[width])?.values;
         Ok(Norm { gamma, beta, epsilon: self.epsilon })

@@ -17,13 +17,14 @@ const BEST: &str = "best";
 const CHECKPOINTS: &str = "checkpoint";
 const LOCK: &str = "lock";
 const HUGGING_FACE: &str = "export-hf";
+const ONNX: &str = "export-onnx";
 const SPARSE: &str = "model-sparse.safetensors";
 const PAGE: &str = "report.html";
 const TEACHER: &str = "teacher";
 const TEACHER_ANSWERS: &str = "teacher-answers.safetensors";
 
 /// The names that a run gives itself, so that no setting may give them to anything else.
-pub const OWN_NAMES: [&str; 12] = [
+pub const OWN_NAMES: [&str; 13] = [
     CONFIG,
     POINTS,
     REPORT,
@@ -33,6 +34,7 @@ pub const OWN_NAMES: [&str; 12] = [
     CHECKPOINTS,
     LOCK,
     HUGGING_FACE,
+    ONNX,
     SPARSE,
     TEACHER,
     TEACHER_ANSWERS,
@@ -190,6 +192,11 @@ impl RunFolder {
     /// Where the model is exported to as a Hugging Face folder.
     pub fn hugging_face(&self) -> PathBuf {
         self.0.join(HUGGING_FACE)
+    }
+
+    /// Where the model is exported to as a folder with an ONNX model.
+    pub fn onnx(&self) -> PathBuf {
+        self.0.join(ONNX)
     }
 
     /// Where the model is exported to as a sparse file.

@@ -43,7 +43,7 @@ const ALLOWED: [(&str, &[&str]); 30] = [
     ("backend", &["config", "error", "kernels", "panics", "world"]),
     ("machine", &["backend", "config", "error", "kernels", "panics", "sparse", "world"]),
     ("report", &["bert", "pruning", "sparse"]),
-    ("export", &["bert", "error", "files", "glue", "infer", "sparse"]),
+    ("export", &["activation", "bert", "error", "files", "glue", "infer", "sparse"]),
     (
         "train",
         &[

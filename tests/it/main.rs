@@ -38,6 +38,8 @@ mod layering;
 mod layers;
 #[cfg(feature = "flex")]
 mod objective;
+#[cfg(feature = "flex")]
+mod onnx;
 mod options;
 #[cfg(feature = "flex")]
 mod outputs;

@@ -271,6 +271,7 @@ fn costs(run: &Summary, folder: &RunFolder) -> Markup {
         ("Hugging Face folder's weights", folder.model().join("model.safetensors")),
         ("sparse file", folder.sparse()),
         ("shrunk Hugging Face folder's weights", folder.hugging_face().join("model.safetensors")),
+        ("ONNX model", folder.onnx().join("model.onnx")),
     ];
     let rows = files.iter().filter_map(|(what, path)| {
         let bytes = std::fs::metadata(path).ok()?.len();
@@ -328,6 +329,8 @@ fn commands(run: &Summary) -> Markup {
         lines.push(format!("platon evaluate {path}"));
         lines.push(format!("platon bench {path}"));
         lines.push(format!("platon export {path} --format sparse"));
+        lines.push(format!("platon export {path} --format onnx"));
+        lines.push(format!("platon serve {path}"));
     }
     copied(&lines.join("\n"), "Copy")
 }

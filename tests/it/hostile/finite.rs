@@ -9,6 +9,7 @@ const SUBMIT: &str = "submit run";
 const ENCODE: &str = "encode run --input texts.txt";
 const SPARSE: &str = "export run --format sparse";
 const HF: &str = "export run --format hf";
+const ONNX: &str = "export run --format onnx";
 const WARM: &str = "train rte --no-tui --output-dir new --resume --model-ckpt warm.safetensors";
 const QUERY: &str = "bert.encoder.layer.0.attention.self.query.weight";
 
@@ -45,7 +46,7 @@ fn weights_that_are_not_finite_are_refused_by_tensor_and_place() {
     let at = ": expected finite f32 numbers in tensor \
               bert.encoder.layer.0.attention.self.query.weight, found NaN at [1, 2] (hint: the \
               model diverged, or the file is damaged";
-    for args in [PREDICT, EVALUATE, SUBMIT, ENCODE, SPARSE, HF, TRAIN] {
+    for args in [PREDICT, EVALUATE, SUBMIT, ENCODE, SPARSE, HF, ONNX, TRAIN] {
         refuse(args, WEIGHTS, Made(nan), at);
     }
     refuse(WARM, "warm.safetensors", Planted(warm), at);

@@ -76,6 +76,19 @@ fn inputs_and_outputs() {
         ": cannot create: File exists",
     );
     refuse(
+        "export run --format onnx --output taken",
+        "taken",
+        Text("mine"),
+        ": cannot create: File exists",
+    );
+    refuse(
+        "export run --format onnx --output taken",
+        "taken/mine",
+        Text("mine"),
+        "OUT: expected a new or empty folder, found taken (hint: name another folder, \
+         or remove this one)",
+    );
+    refuse(
         "convert run/model/model.safetensors taken/new",
         "taken",
         Text("mine"),
