@@ -43,6 +43,35 @@ enum Weights {
     Missing,
 }
 
+impl Weights {
+    /// Those in a folder.
+    fn inside(folder: &Path) -> Self {
+        let weights = WEIGHT_FILES.iter().find_map(|name| {
+            let (file, index) = (folder.join(name), folder.join(format!("{name}.index.json")));
+            match file.is_file() {
+                true => Some(Self::File(file)),
+                false => index.is_file().then_some(Self::Shards(index)),
+            }
+        });
+        weights.unwrap_or(Self::Missing)
+    }
+}
+
+/// The files that hold the weights of the model at `path`, a file or folder; none where there is none.
+///
+/// # Errors
+/// An index of several cannot be read, or names a file that is not there.
+pub fn weight_files(path: &Path) -> Result<Vec<PathBuf>> {
+    if path.is_file() {
+        return Ok(vec![path.to_path_buf()]);
+    }
+    match Weights::inside(path) {
+        Weights::File(file) => Ok(vec![file]),
+        Weights::Shards(index) => shards::files(&index, &read_json(&index)?),
+        Weights::Read(_) | Weights::Missing => Ok(Vec::new()),
+    }
+}
+
 /// The configuration's file in a Hugging Face folder, and its entry in a sparse file.
 pub const CONFIG: &str = "config.json";
 /// What belongs to a tokenizer, where it is there.
@@ -105,14 +134,7 @@ impl Checkpoint {
         let config_file = path.join(CONFIG);
         let json = read_json(&config_file)?;
         let config = BertConfig::from_json(json.clone(), &config_file)?;
-        let weights = WEIGHT_FILES.iter().find_map(|name| {
-            let (file, index) = (path.join(name), path.join(format!("{name}.index.json")));
-            match file.is_file() {
-                true => Some(Weights::File(file)),
-                false => index.is_file().then_some(Weights::Shards(index)),
-            }
-        });
-        let weights = weights.unwrap_or(Weights::Missing);
+        let weights = Weights::inside(path);
         let (path, texts) = (path.to_path_buf(), BTreeMap::new());
         Ok(Self { path, config, config_file, json, texts, weights })
     }

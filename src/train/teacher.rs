@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use safetensors::{Dtype, SafeTensors};
+use sha2::{Digest, Sha256};
 
 use super::plan::Plan;
+use crate::bert::checkpoint::weight_files;
 use crate::bert::weights::Tensors;
 use crate::bert::{BertClassifier, BertConfig, Checkpoint, HeadSettings};
 use crate::config::RunConfig;
@@ -152,10 +154,8 @@ fn kept(file: &Path, samples: &str, teacher: &Path, outputs: usize) -> Result<Ve
         return Err(Error::content(file, None, "answers to this run's samples", found).hint(again));
     }
     // One that is gone cannot have changed.
-    if let Some(weights) = weights_file(teacher)
-        && sha256_file(&weights)? != about(TEACHER)
-    {
-        let expected = format!("answers of {}", weights.display());
+    if digest(teacher)?.is_some_and(|digest| digest != about(TEACHER)) {
+        let expected = format!("answers of {}", teacher.display());
         return Err(Error::content(file, None, expected, "those of another model").hint(again));
     }
     let tensors = SafeTensors::deserialize(&bytes).map_err(|e| broken(&e))?;
@@ -168,11 +168,16 @@ fn kept(file: &Path, samples: &str, teacher: &Path, outputs: usize) -> Result<Ve
     Ok(values.collect())
 }
 
-/// The file that tells one teacher from another.
-fn weights_file(path: &Path) -> Option<std::path::PathBuf> {
-    let names = ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"];
-    let inside = names.map(|name| path.join(name));
-    std::iter::once(path.to_path_buf()).chain(inside).find(|path| path.is_file())
+/// What tells one teacher from another: the SHA-256 of its weights' file, of several that of theirs;
+/// `None` where there are none.
+fn digest(teacher: &Path) -> Result<Option<String>> {
+    let files = weight_files(teacher)?;
+    let sums = files.iter().map(|file| sha256_file(file)).collect::<Result<Vec<_>>>()?;
+    Ok(match sums.as_slice() {
+        [] => None,
+        [sum] => Some(sum.clone()),
+        sums => Some(format!("{:x}", Sha256::digest(sums.join("\n")))),
+    })
 }
 
 struct Teacher {
@@ -198,8 +203,7 @@ impl Teacher {
         };
         let checkpoint = Checkpoint::open(path).map_err(named)?;
         let samples = samples_for(plan, config, &checkpoint, on_progress)?;
-        let sha256 =
-            weights_file(path).map_or_else(|| Ok(String::new()), |file| sha256_file(&file))?;
+        let sha256 = digest(path)?.unwrap_or_default();
         let bert = checkpoint.config.clone();
         let weights = Load::For(plan.task).read(checkpoint)?;
         Ok(Self { bert, weights, sha256, samples })
@@ -259,4 +263,33 @@ fn samples_for(
         return Err(Error::value("teacher", expected, found).hint("lower --max-seq-len"));
     }
     Ok(samples)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_teacher_in_several_files_is_another_where_one_of_them_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+        assert_eq!(digest(dir.path()).unwrap(), None);
+        write("pytorch_model.bin.index.json", r#"{"weight_map": {"a": "1.bin", "b": "2.bin"}}"#);
+        write("1.bin", "one");
+        write("2.bin", "two");
+        let before = digest(dir.path()).unwrap();
+        // printf '%s\n%s' $(printf one | sha256sum) ...: of both sums, a line each.
+        let sums = ["one", "two"].map(|text| format!("{:x}", Sha256::digest(text)));
+        let expected = format!("{:x}", Sha256::digest(sums.join("\n")));
+        assert_eq!(before.as_deref(), Some(expected.as_str()));
+        write("2.bin", "other");
+        assert_ne!(digest(dir.path()).unwrap(), before);
+        // A single file's is its own, by whatever name it is found.
+        write("model.safetensors", "one");
+        let [one, _] = &sums;
+        assert_eq!(digest(dir.path()).unwrap().as_ref(), Some(one));
+        assert_eq!(digest(&dir.path().join("1.bin")).unwrap().as_ref(), Some(one));
+    }
 }
