@@ -6,8 +6,9 @@ use super::family::{Family, Named};
 
 /// What PyTorch's data parallelism, Lightning and torch.compile put before all names.
 const WRAPPERS: [&str; 3] = ["module.", "model.", "_orig_mod."];
-/// What the original program calls the output layer of its only head.
-const ORIGINAL_OUTPUT: &str = "scoring_list.0.";
+/// What the original program calls the output layers of its heads, with their numbers behind it. The
+/// first one is Hugging Face's; there is no other name for those of further tasks.
+const ORIGINAL_OUTPUTS: &str = "scoring_list.";
 
 /// The path that a burn module visitor has walked, and the Hugging Face name of the parameter at
 /// its end.
@@ -61,6 +62,7 @@ fn known_name(family: &Family, path: &[&str]) -> Option<String> {
         // Hugging Face's models have one head.
         ["heads", "0", "dense", leaf] => (family.head.dense.to_string(), leaf),
         ["heads", "0", "output", leaf] => (family.head.output.to_string(), leaf),
+        ["heads", n, "output", leaf] => (format!("{ORIGINAL_OUTPUTS}{n}"), leaf),
         _ => return None,
     };
     // LayerNorm's are called otherwise in burn.
@@ -77,17 +79,22 @@ fn find(names: &[Named], module: &[&str]) -> Option<&'static str> {
     names.iter().find(|(path, _)| *path == module).map(|(_, name)| *name)
 }
 
+/// Whether it is the output layer of a further task's head, which only models of several tasks have.
+pub(super) fn is_of_further_head(hf_name: &str) -> bool {
+    hf_name.starts_with(ORIGINAL_OUTPUTS)
+}
+
 /// The weight of the head's output layer, `[outputs, hidden]`.
 pub fn output_weight(family: &Family) -> String {
     format!("{}.weight", family.head.output)
 }
 
 /// The Hugging Face name of a tensor that a checkpoint calls `stored`; `None` for one that is no part
-/// of a classifier of this family (`cls.*`, `position_ids`).
+/// of a classifier of this family (`cls.*`, `position_ids`), nor of further tasks' heads.
 ///
 /// Known are names without the family's prefix, the `gamma` and `beta` of the first TensorFlow
 /// conversions, the names that wrappers around the model put before them, and the head of the original program:
-/// `pooler.dense.*` and `scoring_list.0.*`.
+/// `pooler.dense.*` and `scoring_list.0.*`, and of further tasks `scoring_list.1.*` and so on.
 pub(super) fn from_stored(family: &Family, stored: &str) -> Option<String> {
     let mut name = stored;
     while let Some(inner) = WRAPPERS.iter().find_map(|wrapper| name.strip_prefix(wrapper)) {
@@ -102,8 +109,11 @@ pub(super) fn from_stored(family: &Family, stored: &str) -> Option<String> {
     if name.ends_with("position_ids") {
         return None;
     }
-    if let Some(leaf) = name.strip_prefix(ORIGINAL_OUTPUT) {
-        return Some(format!("{}.{leaf}", family.head.output));
+    if let Some(output) = name.strip_prefix(ORIGINAL_OUTPUTS) {
+        return match output.split_once('.')? {
+            ("0", leaf) => Some(format!("{}.{leaf}", family.head.output)),
+            _ => Some(name),
+        };
     }
     if family.parts.iter().any(|part| name.starts_with(part)) {
         return Some(format!("{}{name}", family.prefix));
@@ -182,9 +192,7 @@ pub(super) fn is_transposed(hf_name: &str) -> bool {
 
 /// Whether the tensor belongs to the task head rather than to the pre-trained encoder.
 pub fn is_head(family: &Family, hf_name: &str) -> bool {
-    // Those of further tasks have no other name.
-    let is_of_other = hf_name.starts_with("heads.");
-    is_of_other
+    is_of_further_head(hf_name)
         || [family.head.dense, family.head.output]
             .into_iter()
             .any(|layer| hf_name.strip_prefix(layer).is_some_and(|leaf| leaf.starts_with('.')))
@@ -262,6 +270,7 @@ mod tests {
             ("heads.0.dense.weight", "bert.pooler.dense.weight"),
             ("net.bert.encoder.0.output.bias", "bert.encoder.layer.0.output.dense.bias"),
             ("heads.0.output.bias", "classifier.bias"),
+            ("heads.1.output.bias", "scoring_list.1.bias"),
         ] {
             let path: Vec<String> = path.split('.').map(String::from).collect();
             assert_eq!(hf_name(&BERT, &path), expected);
@@ -341,7 +350,9 @@ mod tests {
             ("encoder.layer.1.output.dense.bias", Some("bert.encoder.layer.1.output.dense.bias")),
             ("pooler.dense.weight", Some("bert.pooler.dense.weight")),
             ("scoring_list.0.bias", Some("classifier.bias")),
-            ("scoring_list.1.bias", None),
+            ("module.scoring_list.1.bias", Some("scoring_list.1.bias")),
+            ("scoring_list.12.weight", Some("scoring_list.12.weight")),
+            ("scoring_list.bias", None),
             ("classifier.weight", Some("classifier.weight")),
             ("bert.embeddings.position_ids", None),
             ("cls.predictions.bias", None),

@@ -49,7 +49,9 @@ pub struct Tensors {
     pub tensors: BTreeMap<String, StoredTensor>,
     /// The layers' matrices that a sparse file keeps as what remains of them, by name.
     pub compact: BTreeMap<String, CompactTensor>,
-    /// Names of what the file holds besides.
+    /// The output layers of further tasks' heads, which a model of several tasks has, by name.
+    pub further_heads: BTreeMap<String, StoredTensor>,
+    /// Names of what the file holds besides, and of those.
     pub unused: Vec<String>,
 }
 
@@ -64,19 +66,25 @@ impl Tensors {
         stored: BTreeMap<String, StoredTensor>,
     ) -> Result<Self> {
         let (mut tensors, mut unused) = (BTreeMap::new(), Vec::new());
+        let mut further_heads = BTreeMap::new();
         // In the order of the names, so that the original's own `pooler.dense`, which its head
         // uses, replaces the pre-trained `bert.pooler.dense` beside it.
         for (name, tensor) in stored {
             match names::from_stored(family, &name) {
                 Some(hf_name) => {
                     finite::check(file, &name, &tensor.shape, &tensor.values)?;
-                    tensors.insert(hf_name, tensor);
+                    if names::is_of_further_head(&hf_name) {
+                        unused.push(hf_name.clone());
+                        further_heads.insert(hf_name, tensor);
+                    } else {
+                        tensors.insert(hf_name, tensor);
+                    }
                 }
                 None => unused.push(name),
             }
         }
         let (file, compact) = (file.to_path_buf(), BTreeMap::new());
-        Ok(Self { family, file, tensors, compact, unused })
+        Ok(Self { family, file, tensors, compact, further_heads, unused })
     }
 
     /// The tensors of a sparse file; the layers' matrices are not expanded.
@@ -211,8 +219,10 @@ pub fn load<B: Backend, M: Module<B>>(
     parts: Parts,
     device: &B::Device,
 ) -> Result<Loaded<M>> {
-    let Tensors { family, file, tensors, mut unused, .. } = tensors.expanded();
+    let Tensors { family, file, mut tensors, further_heads, mut unused, .. } = tensors.expanded();
     let (path, file) = (ParamPath::default(), file.as_path());
+    unused.retain(|name| !further_heads.contains_key(name));
+    tensors.extend(further_heads);
     let mut loader = Loader { family, path, file, tensors, parts, device, error: None };
     let model = model.map(&mut loader);
     if let Some(error) = loader.error {

@@ -341,12 +341,10 @@ impl RunConfig {
                     .hint("--train-datasets names them, as mnli,rte"))
             });
         }
-        let Model { keep_head, model_ckpt, .. } = self.model();
         let others = [
             ("train_file", self.own().train_file.is_some()),
             ("teacher", self.objective().teacher.is_some()),
-            ("keep_head", *keep_head),
-            ("model_ckpt", model_ckpt.is_some()),
+            ("keep_head", self.model().keep_head),
         ];
         if let Some((name, _)) = others.iter().find(|(_, is_given)| *is_given) {
             let found = format!("{task}, {}", more_tasks.join(", "));

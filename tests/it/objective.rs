@@ -1,8 +1,10 @@
 //! Teachers, several tasks, smoothness: what they do to a run.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use platon::bert::Checkpoint;
+use platon::bert::weights::save;
 use serde_json::Value;
 
 use crate::dir::Dir;
@@ -70,6 +72,58 @@ fn several_tasks_share_an_encoder_and_have_heads_scores_and_models_of_their_own(
     assert_eq!(dir.json("mixed/report.json")["steps"], 16);
     assert!(dir.path("mixed/rte_dev_scores_epoch_2.json").is_file());
     assert!(!dir.path("mixed/demo_dev_scores_epoch_2.json").exists());
+}
+
+/// Writes models' weights to the folder `into` as the original program names those of one model: the
+/// first one's encoder, and the output layers of all.
+fn as_the_original(dir: &Dir, models: &[&str], into: &str) {
+    let mut named = BTreeMap::new();
+    for (n, model) in models.iter().enumerate() {
+        let tensors = Checkpoint::open(&dir.path(model)).unwrap().into_tensors().unwrap().tensors;
+        for (name, tensor) in tensors {
+            match name.strip_prefix("classifier.") {
+                Some(leaf) => _ = named.insert(format!("scoring_list.{n}.{leaf}"), tensor),
+                None => _ = named.entry(name).or_insert(tensor),
+            }
+        }
+    }
+    std::fs::create_dir_all(dir.path(into)).unwrap();
+    save(&named, &dir.path(into).join("model.safetensors")).unwrap();
+    dir.write(&format!("{into}/config.json"), &dir.read(&format!("{}/config.json", models[0])));
+}
+
+#[test]
+fn the_original_s_heads_of_several_tasks_are_read() {
+    let dir = with_rte();
+    dir.platon_ok("train tiny --train-datasets demo,rte --no-tui --output-dir run");
+    as_the_original(&dir, &["run/model", "run/model-rte"], "original");
+    // Nothing is learnt: what comes out is what was read.
+    let train = "train tiny --no-tui --from-scratch=false --tokenizer glue-data/demo/model --pruner \
+                 none --learning-rate 1e-30 --max-steps 1 --resume --model-ckpt original";
+    dir.platon_ok(&format!("{train} --train-datasets demo,rte --output-dir both"));
+    for model in ["model", "model-rte"] {
+        let [before, after] = ["run", "both"].map(|run| weights(&dir.path(run).join(model)));
+        for ((name, before), (other, after)) in before.iter().zip(&after) {
+            assert_eq!(name, other);
+            for (a, b) in before.iter().zip(after) {
+                let [a, b] = [a, b].map(|bits| f32::from_bits(*bits));
+                assert!((a - b).abs() < 1e-6, "{model} {name}: {a} {b}");
+            }
+        }
+    }
+    // One task takes the first; three want one that is not there.
+    let ended = dir.platon_ok(&format!("{train} --output-dir one"));
+    assert!(
+        ended.stderr.contains("scoring_list.1.bias, scoring_list.1.weight"),
+        "{}",
+        ended.stderr
+    );
+    as_the_original(&dir, &["run/model"], "first");
+    let text = dir.platon_refuses(&format!(
+        "{} --train-datasets demo,rte --output-dir none",
+        train.replace("original", "first")
+    ));
+    assert!(text.contains("expected a tensor scoring_list.1.weight"), "{text}");
 }
 
 #[test]
