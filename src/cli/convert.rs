@@ -204,8 +204,8 @@ fn write_onnx(checkpoint: Checkpoint, shape: Shape, dir: &Path, printer: &Printe
                  heads as wide as its widest"
             ),
             false => format!(
-                "nothing of this can be left out of an ONNX model: every layer needs all its neurons, \
-                 and a head all its dimensions; {of} numbers in encoder layers"
+                "nothing of this can be left out of an ONNX model, in which heads are as wide as a \
+                 layer's widest; {of} numbers in encoder layers"
             ),
         });
     }

@@ -41,7 +41,7 @@ fn check_order(graph: &Graph) {
             assert!(given.contains(input), "{} takes {input}, which is not there", node.name);
             taken.insert(input.clone());
         }
-        assert_eq!(node.output, [node.name.clone()]);
+        assert_eq!(node.output, std::slice::from_ref(&node.name));
         assert!(given.insert(node.name.clone()), "{} is given twice", node.name);
     }
     let unused: Vec<_> = given.difference(&taken).collect();
@@ -148,7 +148,8 @@ fn each_layer_has_what_shrinking_left_of_it() {
         .collect();
     // Two biases and two normalisations.
     assert_eq!(of_layer_1.len(), 6);
-    // 5 * 3 + 8 * 2 and norms of layer 0: three columns of 4 and their bias, [1, 4] twice, ...
+    // Layer 0: query, key and value of one dimension, the way out of it, one neuron, two normalisations.
+    // Layer 1: two biases and two normalisations.
     let numbers = 3 * (4 + 1) + (4 + 4) + (4 + 1) + (4 + 4) + 16 + (4 + 4 + 16);
     let Left { alive, of } = layer_weights(graph, &config, 3);
     assert_eq!((alive, of), (numbers, 2 * (4 * (16 + 4) + (24 + 6) + (24 + 4) + 16)));

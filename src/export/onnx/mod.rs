@@ -1,8 +1,8 @@
 //! Models for ONNX Runtime and other readers of ONNX: a folder as transformers' own export writes it.
 //!
-//! [`messages`] declares the file's parts, [`file`](mod@file) writes them, [`graph`] collects nodes.
-//! [`embeddings`], [`layer`] and this module add those of the model, of what [`nodes`] knows;
-//! [`places`] tells where shrunk layers' weights stand.
+//! [`messages`] declares the file's parts, `file` writes them, `graph` collects nodes. `embeddings`,
+//! `layer` and this module add those of the model, made of what `nodes` knows; `places` tells where the
+//! weights of shrunk layers stand.
 
 mod embeddings;
 mod file;
