@@ -99,7 +99,8 @@ fn the_original_s_heads_of_several_tasks_are_read() {
     as_the_original(&dir, &["run/model", "run/model-rte"], "original");
     // Nothing is learnt: what comes out is what was read.
     let train = "train tiny --no-tui --from-scratch=false --tokenizer glue-data/demo/model --pruner \
-                 none --learning-rate 1e-30 --max-steps 1 --resume --model-ckpt original";
+                 none --learning-rate 1e-30 --max-steps 1 --init-checkpoint run/model --resume \
+                 --model-ckpt original";
     dir.platon_ok(&format!("{train} --train-datasets demo,rte --output-dir both"));
     for model in ["model", "model-rte"] {
         let [before, after] = ["run", "both"].map(|run| weights(&dir.path(run).join(model)));
