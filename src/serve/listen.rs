@@ -19,6 +19,8 @@ use super::stop::Stop;
 const LONGEST_HEAD: usize = 64 << 10;
 /// Where none can be opened, as when there are too many files, the next try is so much later.
 const TRY_AGAIN: Duration = Duration::from_millis(50);
+/// The system needs a moment to tell of connections that it has taken already.
+const LAST_LOOK: Duration = Duration::from_millis(10);
 /// Requests that are on their way when the server is asked to stop have so long to arrive.
 const ON_THEIR_WAY: Duration = Duration::from_millis(250);
 
@@ -54,7 +56,7 @@ pub async fn listen(listener: TcpListener, service: Arc<Service>) {
     }
     // Those that the system has taken already are no new ones.
     while let Ok(slot) = Arc::clone(&slots).try_acquire_owned() {
-        match timeout(Duration::ZERO, listener.accept()).await {
+        match timeout(LAST_LOOK, listener.accept()).await {
             Ok(Ok((stream, _))) => open(stream, slot),
             _ => break,
         }

@@ -89,5 +89,8 @@ pub fn run(
 }
 
 #[cfg(test)]
+#[path = "fake_tests.rs"]
+mod fake;
+#[cfg(test)]
 #[path = "serve_tests.rs"]
 mod tests;
