@@ -61,12 +61,12 @@ pub fn run(
         .map_err(failed)?;
     let turn = Turn::default();
     let mut threads = Vec::new();
-    for (front, model) in backs {
+    for (front, mut model) in backs {
         let (turn, limits) =
             (Arc::clone(&turn), (limits.max_batch_tokens, Pace::new(limits.max_wait)));
         let thread = std::thread::Builder::new().name(front.name.clone());
         let thread = thread.spawn(move || {
-            work(model.as_ref(), &front.mailbox, limits, (&turn, &front.meters));
+            work(model.as_mut(), &front.mailbox, limits, (&turn, &front.meters));
         });
         threads.push(thread.map_err(failed)?);
     }

@@ -172,7 +172,7 @@ pub type Turn = Arc<tokio::sync::Mutex<()>>;
 
 /// Answers what is put into `mailbox` until it is closed.
 pub fn work(
-    model: &dyn Model,
+    model: &mut (dyn Model + Send),
     mailbox: &Mailbox,
     (batch_tokens, mut pace): (usize, Pace),
     (turn, meters): (&Turn, &ModelMeters),
@@ -202,9 +202,14 @@ pub fn work(
 }
 
 /// The logits of each of `samples`.
-fn computed(model: &dyn Model, samples: Vec<Sample>) -> Vec<Result<Vec<f32>, Refusal>> {
+fn computed(
+    model: &mut (dyn Model + Send),
+    samples: Vec<Sample>,
+) -> Vec<Result<Vec<f32>, Refusal>> {
     let count = samples.len();
-    let computed = panics::catch(|| model.predict(vec![samples], count, &|_, _| ()));
+    let predict = || panics::catch(|| model.predict(vec![samples], count, &|_, _| ()));
+    // On one of rayon's threads parallel loops begin at once.
+    let computed = rayon::scope(|_| predict());
     let failed = |cause: &str| vec![Err(Refusal::internal(cause)); count];
     match computed {
         Err(cause) => failed(&cause),

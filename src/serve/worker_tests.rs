@@ -18,10 +18,10 @@ impl At {
     fn work(gate: Gate, batch_tokens: usize, max_wait: Duration) -> Self {
         let (mailbox, all) = (Arc::new(Mailbox::new(8)), Meters::default());
         let meters = Arc::new(all.of("fake"));
-        let (model, pace) = (Fake::new(&gate), Pace::new(max_wait));
+        let (mut model, pace) = (Fake::new(&gate), Pace::new(max_wait));
         let (own, seen) = (Arc::clone(&mailbox), Arc::clone(&meters));
         let thread = thread::spawn(move || {
-            work(&model, &own, (batch_tokens, pace), (&Turn::default(), &seen));
+            work(&mut model, &own, (batch_tokens, pace), (&Turn::default(), &seen));
         });
         Self { mailbox, meters, gate, all, thread }
     }
