@@ -117,7 +117,7 @@ def race(o):
     program = o.program or common.built_platon()
     model = o.model / "model" if (o.model / "model/config.json").is_file() else o.model
     bodies = pairs(o.pairs)
-    serve = [program, "serve", o.model, "--port", "0"]
+    serve = [program, "serve", o.model, "--port", "0", *o.flags.split()]
     servers = [("platon", lambda name: Server(name, serve)),
                ("platon, each text its own batch", lambda name: Server(name, [*serve, "--max-batch-tokens", "1"])),
                ("platon, dense", lambda name: Server(name, [*serve, "--engine", "dense"]))]
@@ -159,6 +159,7 @@ def main():
                    help="file with a text a line, or two with a tab between them")
     p.add_argument("--python", type=pathlib.Path, help="with fastapi, uvicorn, torch and transformers; without, platon alone")
     p.add_argument("--program", type=pathlib.Path, help="platon; without, it is built")
+    p.add_argument("--flags", default="", help="further flags of serve, in one text")
     p.add_argument("--connections", type=int, nargs="+", default=[1, 8, 64])
     p.add_argument("--seconds", type=int, default=10)
     p.add_argument("--port", type=int, default=8765, help="of FastAPI")

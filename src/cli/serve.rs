@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::RangedU64ValueParser;
 
 use super::inference::{EngineName, default_backend, model_on};
 use super::printer::Printer;
@@ -15,6 +16,15 @@ use crate::error::{Error, Result};
 use crate::infer::model::Load;
 use crate::run::folder::model_in;
 use crate::serve::{self, Limits, Served, Stop};
+
+const DEFAULT: Limits = Limits::DEFAULT;
+
+/// More than this are for no machine.
+const MOST: u64 = 1 << 30;
+
+fn at_least_one() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=MOST)
+}
 
 #[derive(Args)]
 pub struct ServeArgs {
@@ -40,27 +50,28 @@ pub struct ServeArgs {
     #[arg(long, value_enum, default_value_t)]
     engine: EngineName,
     /// How long a batch waits, after one that was shared, for those who asked before, in
-    /// milliseconds; a lone request never waits.
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(..=10_000))]
+    /// milliseconds; a lone request never waits. On a CPU nothing is gained by it.
+    #[arg(long, default_value_t = DEFAULT.max_wait.as_millis() as u64,
+        value_parser = clap::value_parser!(u64).range(..=10_000))]
     max_wait_ms: u64,
     /// The most tokens that are computed together, with padding; 1 for each text by itself.
-    #[arg(long, default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..))]
-    max_batch_tokens: u32,
+    #[arg(long, default_value_t = DEFAULT.max_batch_tokens, value_parser = at_least_one())]
+    max_batch_tokens: usize,
     /// The most texts that wait for a model; beyond, requests are answered with 429.
-    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
-    max_queue: u32,
+    #[arg(long, default_value_t = DEFAULT.max_queue, value_parser = at_least_one())]
+    max_queue: usize,
     /// The longest body of a request; beyond, it is answered with 413.
-    #[arg(long, default_value_t = 1 << 20, value_parser = clap::value_parser!(u32).range(1..))]
-    max_body_bytes: u32,
+    #[arg(long, default_value_t = DEFAULT.max_body_bytes, value_parser = at_least_one())]
+    max_body_bytes: usize,
     /// The most texts of a request; beyond, it is answered with 422. 256, or as many as may wait.
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
-    max_inputs: Option<u32>,
+    #[arg(long, value_parser = at_least_one())]
+    max_inputs: Option<usize>,
     /// Seconds that a request may take to arrive, and in all to be answered.
-    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    #[arg(long, default_value_t = DEFAULT.timeout.as_secs(), value_parser = clap::value_parser!(u64).range(1..=86_400))]
     timeout: u64,
     /// The most connections that are open; further ones wait.
-    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    max_connections: u32,
+    #[arg(long, default_value_t = DEFAULT.max_connections, value_parser = at_least_one())]
+    max_connections: usize,
 }
 
 pub fn run(args: &ServeArgs, printer: &Printer) -> Result<()> {
@@ -91,7 +102,7 @@ pub fn run(args: &ServeArgs, printer: &Printer) -> Result<()> {
 
 impl ServeArgs {
     fn limits(&self) -> Result<Limits> {
-        let max_inputs = self.max_inputs.unwrap_or(256.min(self.max_queue));
+        let max_inputs = self.max_inputs.unwrap_or(DEFAULT.max_inputs.min(self.max_queue));
         if max_inputs > self.max_queue {
             let expected = format!("at most {}, as max-queue says", self.max_queue);
             return Err(Error::value("max-inputs", expected, max_inputs)
@@ -99,12 +110,12 @@ impl ServeArgs {
         }
         Ok(Limits {
             max_wait: Duration::from_millis(self.max_wait_ms),
-            max_batch_tokens: self.max_batch_tokens as usize,
-            max_queue: self.max_queue as usize,
-            max_body_bytes: self.max_body_bytes as usize,
-            max_inputs: max_inputs as usize,
+            max_batch_tokens: self.max_batch_tokens,
+            max_queue: self.max_queue,
+            max_body_bytes: self.max_body_bytes,
+            max_inputs,
             timeout: Duration::from_secs(self.timeout),
-            max_connections: self.max_connections as usize,
+            max_connections: self.max_connections,
         })
     }
 

@@ -11,6 +11,9 @@ use super::refusal::Refusal;
 /// they have sent all.
 const THROWN_AWAY: usize = 64 << 20;
 
+/// Room for so much is made before anything has come.
+const AT_FIRST: usize = 64 << 10;
+
 /// The whole body, of at most so many bytes.
 ///
 /// # Errors
@@ -24,7 +27,8 @@ pub async fn read_body(mut body: Incoming, most: usize) -> Result<Bytes, Refusal
     if stated > most.saturating_add(THROWN_AWAY) {
         return Err(too_long(stated.to_string()));
     }
-    let (mut whole, mut length) = (BytesMut::with_capacity(stated.min(most)), 0_usize);
+    let (mut whole, mut length) =
+        (BytesMut::with_capacity(stated.min(most).min(AT_FIRST)), 0_usize);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|e| {
             let reason = format!("body: expected all of it, found an end: {e}");

@@ -31,12 +31,12 @@ pub async fn listen(listener: TcpListener, service: Arc<Service>) {
     let closing = Stop::new();
     let open = |stream, slot| {
         let connection = connection(stream, Arc::clone(&service), closing.clone());
-        let (service, slots) = (Arc::clone(&service), Arc::clone(&slots));
-        service.meters.open(most as usize - slots.available_permits());
+        let service = Arc::clone(&service);
+        service.meters.opened();
         tokio::spawn(async move {
             connection.await;
+            service.meters.closed();
             drop::<OwnedSemaphorePermit>(slot);
-            service.meters.open(most as usize - slots.available_permits());
         });
     };
     loop {

@@ -95,9 +95,14 @@ impl Meters {
         self.seconds.get_or_create(&vec![path]).observe(took.as_secs_f64());
     }
 
-    /// So many connections are open.
-    pub fn open(&self, connections: usize) {
-        self.connections.set(i64::try_from(connections).unwrap_or(i64::MAX));
+    /// A connection was opened.
+    pub fn opened(&self) {
+        self.connections.inc();
+    }
+
+    /// A connection was closed.
+    pub fn closed(&self) {
+        self.connections.dec();
     }
 
     /// All of it, as Prometheus reads it.
@@ -134,7 +139,10 @@ mod tests {
         model.batch(3, 40);
         model.batch(1, 2);
         model.waiting(7);
-        meters.open(2);
+        meters.opened();
+        meters.opened();
+        meters.opened();
+        meters.closed();
         for _ in 0..2 {
             meters.answered("/predict", StatusCode::OK, Duration::from_millis(3));
         }

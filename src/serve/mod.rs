@@ -89,8 +89,14 @@ pub fn run(
 }
 
 #[cfg(test)]
+#[path = "asked_tests.rs"]
+mod asked;
+#[cfg(test)]
 #[path = "fake_tests.rs"]
 mod fake;
+#[cfg(test)]
+#[path = "hardship_tests.rs"]
+mod hardship_tests;
 #[cfg(test)]
 #[path = "serve_tests.rs"]
 mod tests;

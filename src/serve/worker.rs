@@ -207,9 +207,12 @@ fn computed(
     samples: Vec<Sample>,
 ) -> Vec<Result<Vec<f32>, Refusal>> {
     let count = samples.len();
-    let predict = || panics::catch(|| model.predict(vec![samples], count, &|_, _| ()));
-    // On one of rayon's threads parallel loops begin at once.
-    let computed = rayon::scope(|_| predict());
+    let predict = move || panics::catch(|| model.predict(vec![samples], count, &|_, _| ()));
+    // On one of rayon's threads parallel loops begin at once. A single one must stay free for others.
+    let computed = match rayon::current_num_threads() {
+        1 => predict(),
+        _ => rayon::scope(move |_| predict()),
+    };
     let failed = |cause: &str| vec![Err(Refusal::internal(cause)); count];
     match computed {
         Err(cause) => failed(&cause),

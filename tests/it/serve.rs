@@ -215,6 +215,57 @@ fn the_limits_are_those_of_the_flags() {
 }
 
 #[test]
+fn a_full_queue_sends_away() {
+    let dir = finished();
+    let server = Server::start(&dir, "run --max-queue 20 --max-batch-tokens 1");
+    let list: Vec<_> = (0..20).map(pair).collect();
+    let asked: Vec<_> = (0..16).map(|_| server.asks(json!(list))).collect();
+    let (mut answered, mut sent_away) = (0, 0);
+    for answer in asked {
+        match answer.join().unwrap() {
+            (200, _) => answered += 1,
+            found => {
+                let (status, reason) = error(found);
+                assert!(reason.starts_with("the queue is full: "), "{status}: {reason}");
+                assert_eq!(status, 429);
+                sent_away += 1;
+            }
+        }
+    }
+    assert!(answered > 0 && sent_away > 0, "{answered} and {sent_away}");
+}
+
+#[test]
+fn after_a_shared_batch_the_next_waits_where_that_is_wanted() {
+    let dir = finished();
+    // The longest that a lone request took right after many at once; a burst may have been so spread
+    // that its last batch answered one request alone.
+    let longest = |flags: &str, enough: Duration| {
+        let server = Server::start(&dir, &format!("run {flags}"));
+        let mut longest = Duration::ZERO;
+        for _ in 0..20 {
+            let list: Vec<_> = (0..20).map(pair).collect();
+            let asked: Vec<_> = (0..8).map(|_| server.asks(json!(list))).collect();
+            for answer in asked {
+                assert_eq!(answer.join().unwrap().0, 200);
+            }
+            let began = Instant::now();
+            assert_eq!(server.predict(json!([pair(1)])).0, 200);
+            longest = longest.max(began.elapsed());
+            if longest > enough {
+                break;
+            }
+        }
+        longest
+    };
+    let wait = Duration::from_millis(3000);
+    let waited = longest("--max-wait-ms 3000 --max-batch-tokens 100000", wait / 2);
+    assert!(waited > wait / 2, "{waited:?}");
+    let waited = longest("", wait / 2);
+    assert!(waited < wait / 2, "{waited:?}");
+}
+
+#[test]
 fn at_a_signal_all_that_was_asked_is_answered_and_the_exit_code_is_0() {
     let dir = finished();
     for name in ["-TERM", "-INT"] {
@@ -283,7 +334,10 @@ fn what_cannot_be_served_is_told_before_anything_is() {
     let found = dir.platon_refuses("serve run --model run=run");
     assert!(found.contains("model: expected names that differ, found run twice"), "{found}");
     assert!(dir.platon_refuses("serve nothing").contains("nothing"));
-    let server = Server::start(&dir, "run");
+    assert!(dir.platon_refuses("serve run --tokenizer nothing").contains("nothing"));
+    assert!(dir.platon_refuses("serve run --backend nothing").contains("backend"));
+    let server = Server::start(&dir, "run --host 0.0.0.0");
+    assert!(server.address.starts_with("0.0.0.0:"), "{}", server.address);
     let port = server.address.rsplit_once(':').unwrap().1;
     let found = dir.platon_refuses(&format!("serve run --port {port}"));
     assert!(found.contains("host and port: expected an address to listen on, found 127.0.0.1:"));
