@@ -1,8 +1,8 @@
 //! An HTTP server over models' answers.
 //!
-//! One thread takes connections and reads and writes HTTP ([`listen`], [`routes`]); bodies become
-//! samples beside it ([`request`], [`model`]). Each model lives on a thread of its own, which
-//! computes the texts that wait together ([`queue`], [`pace`], [`worker`]).
+//! One thread takes connections and reads and writes HTTP (`listen`, `routes`, `body`); bodies become
+//! samples beside it (`request`, `model`). Each model lives on a thread of its own, which computes
+//! together what waits (`queue`, `pace`, `worker`), and logits become labels (`reply`).
 
 mod body;
 mod limits;

@@ -159,7 +159,7 @@ impl Service {
         let body = timeout_at(deadline, read_body(request.into_body(), max_body_bytes)).await;
         let body =
             body.map_err(|_| late(StatusCode::REQUEST_TIMEOUT, "body: expected all of it"))??;
-        // Of a long text that takes long enough to keep others waiting.
+        // A long text would keep the other connections waiting.
         let front = Arc::clone(model);
         let read = spawn_blocking(move || panics::catch(|| front.read(&body, max_inputs)));
         let (ask, samples) = match read.await {

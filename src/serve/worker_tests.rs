@@ -75,7 +75,7 @@ fn a_batch_of_one_token_is_a_batch_of_one_text() {
 
 #[test]
 fn after_a_shared_batch_the_next_waits_for_as_many_and_a_lone_request_does_not() {
-    const WAIT: Duration = Duration::from_millis(400);
+    const WAIT: Duration = Duration::from_secs(1);
     let at = At::work(Gate::default(), 100, WAIT);
     let first = at.ask(&[1]);
     at.gate.wait_for(1);
