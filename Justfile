@@ -53,6 +53,10 @@ evaluate RUN *FLAGS:
 predict RUN *FLAGS:
     cargo run --release -- predict "$@"
 
+# Answer over HTTP: `just serve checkpoints/runs/rte-platon-0.2 --port 8000`
+serve *FLAGS:
+    cargo run --release -- serve "$@"
+
 # Make the GLUE server's archive: `just submit checkpoints/runs/*`
 submit +RUNS:
     cargo run --release -- submit "$@"
@@ -112,6 +116,10 @@ race *FLAGS:
 # See what works on a machine with an NVIDIA GPU, and how fast: `just gpu-check --data-dir glue-data`
 gpu-check *FLAGS:
     python3 benches/gpu_check.py "$@"
+
+# Load the server and compare it: `just bench-serve checkpoints/runs/stsb-platon-0.1 --pairs pairs.tsv`
+bench-serve RUN *FLAGS:
+    python3 benches/serve_load.py "$@"
 
 # Race answers against PyTorch and ONNX Runtime: `just race-inference stsb --model checkpoints/runs/stsb-platon-0.1`
 race-inference *FLAGS:

@@ -36,6 +36,8 @@ pub mod pruning;
 pub mod report;
 pub mod run;
 pub mod seed;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod sparse;
 pub mod submission;
 pub mod tensorboard;

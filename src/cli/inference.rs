@@ -39,32 +39,51 @@ pub fn with_model<R: Send>(
 ) -> Result<R> {
     let bert = checkpoint.config.clone();
     let read = load.read(checkpoint)?;
-    let share = remaining(&read.0);
+    match sparse_on((engine, backend), &read.0, printer) {
+        None => run_on(backend, Inference { bert, read, work }),
+        Some(instructions) => work(&PackedModel::new(&bert, read, instructions)?),
+    }
+}
+
+/// The same model as one that stays, for whoever asks.
+#[cfg(feature = "serve")]
+pub fn model_on(
+    (engine, backend): (EngineName, BackendName),
+    checkpoint: Checkpoint,
+    load: Load,
+    printer: &Printer,
+) -> Result<Box<dyn Model + Send>> {
+    let bert = checkpoint.config.clone();
+    let read = load.read(checkpoint)?;
+    match sparse_on((engine, backend), &read.0, printer) {
+        None => run_on(backend, Loading { bert, read }),
+        Some(instructions) => Ok(Box::new(PackedModel::new(&bert, read, instructions)?)),
+    }
+}
+
+/// What the sparse engine is to compute with; `None` where the dense one is to be taken. Says which.
+fn sparse_on(
+    (engine, backend): (EngineName, BackendName),
+    tensors: &Tensors,
+    printer: &Printer,
+) -> Option<Instructions> {
+    let share = remaining(tensors);
     let left = format!("{:.1} % of the encoder layers' weights remain", 100.0 * share);
-    let name = backend.name();
-    let dense = |why: String| printer.log(&format!("engine: dense ({name}), {why}"));
-    let is_sparse = match engine {
-        EngineName::Sparse => true,
-        EngineName::Dense => {
-            dense("as asked for".to_string());
-            false
-        }
+    let dense = match engine {
+        EngineName::Sparse => None,
+        EngineName::Dense => Some("as asked for".to_string()),
         EngineName::Auto if backend != BackendName::Flex => {
-            dense("for the sparse one computes on the CPU".to_string());
-            false
+            Some("for the sparse one computes on the CPU".to_string())
         }
-        EngineName::Auto if share >= SPARSE_BELOW => {
-            dense(format!("for {left}"));
-            false
-        }
-        EngineName::Auto => true,
+        EngineName::Auto => (share >= SPARSE_BELOW).then(|| format!("for {left}")),
     };
-    if !is_sparse {
-        return run_on(backend, Inference { bert, read, work });
+    if let Some(why) = dense {
+        printer.log(&format!("engine: dense ({}), {why}", backend.name()));
+        return None;
     }
     let instructions = Instructions::widest();
     printer.log(&format!("engine: sparse ({}), for {left}", instructions.name()));
-    work(&PackedModel::new(&bert, read, instructions)?)
+    Some(instructions)
 }
 
 /// Work with the dense model on a backend.
@@ -90,5 +109,21 @@ impl<R: Send, W: FnOnce(&dyn Model) -> Result<R> + Send> Job for Inference<W> {
     fn run<B: TrainingBackend>(self, device: B::Device) -> Result<R> {
         let Self { bert, read, work } = self;
         work(&BurnModel::<B::InnerBackend>::new(bert, read, &device)?)
+    }
+}
+
+/// The loading alone.
+#[cfg(feature = "serve")]
+struct Loading {
+    bert: BertConfig,
+    read: (Tensors, Option<HeadSettings>),
+}
+
+#[cfg(feature = "serve")]
+impl Job for Loading {
+    type Output = Box<dyn Model + Send>;
+
+    fn run<B: TrainingBackend>(self, device: B::Device) -> Result<Self::Output> {
+        Ok(Box::new(BurnModel::<B::InnerBackend>::new(self.bert, self.read, &device)?))
     }
 }

@@ -23,6 +23,8 @@ mod report;
 mod resume;
 mod runs;
 mod saved;
+#[cfg(feature = "serve")]
+mod serve;
 mod settings;
 mod signals;
 mod submit;
@@ -72,6 +74,9 @@ enum Command {
     Evaluate(evaluate::EvaluateArgs),
     /// Predict labels or scores for texts of your own.
     Predict(predict::PredictArgs),
+    /// Answer over HTTP.
+    #[cfg(feature = "serve")]
+    Serve(serve::ServeArgs),
     /// Print or save the encoder's vectors of texts.
     Encode(encode::EncodeArgs),
     /// Time a model's answers, dense and sparse.
@@ -156,6 +161,8 @@ fn run(command: Command, printer: &Printer) -> Result<u8> {
         Command::Report(args) => report::run(&args, printer),
         Command::Evaluate(args) => evaluate::run(&args, printer),
         Command::Predict(args) => predict::run(&args, printer),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => serve::run(&args, printer),
         Command::Encode(args) => encode::run(&args, printer),
         Command::Bench(args) => bench::run(&args, printer),
         Command::Submit(args) => submit::run(&args, printer),

@@ -11,9 +11,10 @@ use super::windows::Encoding;
 use crate::bert::HeadSettings;
 use crate::bert::head_settings::Problem;
 use crate::error::Result;
+use crate::infer::answer::Function;
 use crate::infer::model::Load;
 use crate::infer::scores::OVERFLOW;
-use crate::metrics::scores::{argmax, sigmoid, softmax};
+use crate::metrics::scores::argmax;
 
 #[derive(Args)]
 pub struct PredictArgs {
@@ -76,21 +77,22 @@ fn header(head: &HeadSettings) -> String {
 fn row(head: &HeadSettings, index: usize, logits: &[f32], json: bool) -> String {
     let index = index.to_string();
     let name = |class: usize| head.labels.get(class).map_or("", String::as_str);
-    let (prediction, label, scores) = match head.problem {
+    let scores = Function::of(head.problem).scores(logits);
+    let (prediction, label) = match head.problem {
         Problem::Regression => {
             let value = logits.first().copied().unwrap_or_default();
-            (json!(format!("{value:.4}")), json!(value), vec![value])
+            (json!(format!("{value:.4}")), json!(value))
         }
         Problem::Classes => {
             let class = argmax(logits);
-            (json!(name(class)), json!(class), softmax(logits, logits.len()))
+            (json!(name(class)), json!(class))
         }
         Problem::Labels => {
             // Those that are likelier than not.
             let hold: Vec<usize> =
                 (0..).zip(logits).filter(|(_, l)| **l > 0.0).map(|l| l.0).collect();
             let names: Vec<&str> = hold.iter().map(|label| name(*label)).collect();
-            (json!(names), json!(hold), sigmoid(logits))
+            (json!(names), json!(hold))
         }
     };
     if json {

@@ -57,35 +57,17 @@ impl SavedArgs {
 
     /// The model's tokenizer.
     pub fn encoder(&self, checkpoint: &Checkpoint) -> Result<Encoder> {
-        let folder = TokenizerFolder::of(self.tokenizer.as_deref(), checkpoint)?;
-        let encoder = folder.encoder().map_err(|e| match folder.has_one() {
-            true => e,
-            false => e.hint("name the folder that holds the tokenizer with --tokenizer"),
-        })?;
-        encoder.check_fits(
-            checkpoint.config.vocab_size,
-            self.tokenizer.as_deref().unwrap_or_else(|| checkpoint.path()),
-        )?;
-        Ok(encoder)
+        encoder_of(self.tokenizer.as_deref(), checkpoint)
     }
 
     /// The task that the model is for, where its run or its configuration says so.
     pub fn task(&self, checkpoint: &Checkpoint) -> Option<&'static Task> {
-        match run_of(&self.model) {
-            Some(_) => task_of(&self.settings()?).ok(),
-            None => task(checkpoint.task()?).ok(),
-        }
-    }
-
-    /// The settings of the run that made the model, if one did.
-    fn settings(&self) -> Option<RunConfig> {
-        let layer = Layer::from_file(&run_of(&self.model)?.config()).ok()?;
-        RunConfig::resolve(&[layer]).ok()
+        task_for(&self.model, checkpoint)
     }
 
     /// The columns of the texts: those asked for, else those that the run learnt from.
     fn named(&self) -> Named {
-        let learnt = self.settings().map(|settings| settings.own().clone());
+        let learnt = settings_of(&self.model).map(|settings| settings.own().clone());
         let (text, text_pair) = learnt.map_or((None, None), |own| (own.text, own.text_pair));
         Named {
             text: self.text.clone().or(text),
@@ -124,4 +106,29 @@ impl SavedArgs {
         let file = file.map_err(|e| Error::io(self.place(), "read", e))?;
         Input::new(self.place(), file, task, &self.named())
     }
+}
+
+/// The tokenizer in the folder `named`, or else that of the model.
+pub fn encoder_of(named: Option<&Path>, checkpoint: &Checkpoint) -> Result<Encoder> {
+    let folder = TokenizerFolder::of(named, checkpoint)?;
+    let encoder = folder.encoder().map_err(|e| match folder.has_one() {
+        true => e,
+        false => e.hint("name the folder that holds the tokenizer with --tokenizer"),
+    })?;
+    encoder.check_fits(checkpoint.config.vocab_size, named.unwrap_or_else(|| checkpoint.path()))?;
+    Ok(encoder)
+}
+
+/// The task that the model `path` is for, where its run or its configuration says so.
+pub fn task_for(path: &Path, checkpoint: &Checkpoint) -> Option<&'static Task> {
+    match run_of(path) {
+        Some(_) => task_of(&settings_of(path)?).ok(),
+        None => task(checkpoint.task()?).ok(),
+    }
+}
+
+/// The settings of the run that made the model `path`, if one did.
+fn settings_of(path: &Path) -> Option<RunConfig> {
+    let layer = Layer::from_file(&run_of(path)?.config()).ok()?;
+    RunConfig::resolve(&[layer]).ok()
 }

@@ -22,8 +22,35 @@ pub fn fail_writes_instead_of_dying() {
 pub fn stop_on_signals(interrupter: &Interrupter, dashboard: bool) -> Result<()> {
     let interrupter = interrupter.clone();
     let terminal = TerminalState::save();
-    let numbers = StoppedBy::SIGNALS.map(|(number, _)| number);
-    let handled = numbers.into_iter().filter(|number| !is_ignored(*number));
+    let first = move |signal| interrupter.stop(Some(StoppedBy::Signal(signal).name()));
+    let second = move |printer: &Printer| {
+        if dashboard {
+            terminal.restore();
+            give_stderr_back();
+            // Best effort: the terminal may be gone.
+            let _ = printer.data(TerminalState::LEAVE_SCREEN);
+        }
+    };
+    watch(&StoppedBy::SIGNALS.map(|(number, _)| number), first, second)
+}
+
+/// The first signal asks a server to stop, a second one ends it at once. What is ignored already
+/// stays ignored.
+///
+/// # Errors
+/// The system does not let signals be handled.
+#[cfg(feature = "serve")]
+pub fn ask_on_signals(first: impl Fn(i32) + Send + 'static) -> Result<()> {
+    watch(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP], first, |_| ())
+}
+
+/// Calls `first` at the first of these signals; at another one `second`, and ends the program.
+fn watch(
+    numbers: &[i32],
+    first: impl Fn(i32) + Send + 'static,
+    second: impl Fn(&Printer) + Send + 'static,
+) -> Result<()> {
+    let handled = numbers.iter().copied().filter(|number| !is_ignored(*number));
     let mut signals = signal_hook::iterator::Signals::new(handled)
         .map_err(|e| Error::run(format!("signals cannot be handled: {e}")))?;
     let handle = move || {
@@ -35,18 +62,13 @@ pub fn stop_on_signals(interrupter: &Interrupter, dashboard: bool) -> Result<()>
             }
             if asked {
                 let printer = Printer::new();
-                if dashboard {
-                    terminal.restore();
-                    give_stderr_back();
-                    // Best effort: the terminal may be gone.
-                    let _ = printer.data(TerminalState::LEAVE_SCREEN);
-                }
+                second(&printer);
                 printer.log("stopped at once");
                 // The command is at work on another thread and cannot be asked to return.
                 signal_hook::low_level::exit(128 + signal);
             }
             asked = true;
-            interrupter.stop(Some(StoppedBy::Signal(signal).name()));
+            first(signal);
         }
     };
     let thread = std::thread::Builder::new().name("signals".into()).spawn(handle);

@@ -193,7 +193,11 @@ impl Encoder {
         (remembered, self.encode(row, max_tokens).unwrap())
     }
 
-    fn encode(&self, row: &Row, max_tokens: usize) -> Result<Sample> {
+    /// Encodes one row as [`encode_batch`](Self::encode_batch) does, remembering nothing.
+    ///
+    /// # Errors
+    /// Those of `encode_batch`.
+    pub fn encode(&self, row: &Row, max_tokens: usize) -> Result<Sample> {
         let text_b = row.second_text();
         let is_pair = text_b.is_some();
         let added = self.tokenizer.get_post_processor().map_or(0, |p| p.added_tokens(is_pair));

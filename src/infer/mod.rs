@@ -1,6 +1,7 @@
 //! A model's answers: evaluation sets, the forward pass over them, scores and vectors. Nothing here
 //! trains, and nothing knows of burn-train.
 
+pub mod answer;
 pub mod forward;
 pub mod loss;
 pub mod model;

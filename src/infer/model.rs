@@ -1,6 +1,6 @@
 //! A model that answers, whatever computes it.
 
-use super::forward::predict;
+use super::forward::{filling, predict};
 use super::predictions::Predictions;
 use super::vectors::{Pooling, vectors};
 use crate::bert::weights::{self, Parts, Tensors};
@@ -8,6 +8,7 @@ use crate::bert::{
     BertClassifier, BertConfig, Checkpoint, ClassifierConfig, HeadConfig, HeadSettings,
 };
 use crate::error::Result;
+use crate::glue::batch::Filling;
 use crate::glue::sample::Sample;
 use crate::glue::task::Task;
 use crate::kernels::ModelKernels;
@@ -16,6 +17,9 @@ use crate::kernels::ModelKernels;
 pub trait Model {
     /// What its head's outputs are; `None` for an encoder alone.
     fn head(&self) -> Option<&HeadSettings>;
+
+    /// Whether every sample of a batch costs as much as the longest.
+    fn pads(&self) -> bool;
 
     /// The predictions for each of `sets`, with the seconds from the assembly of its first batch to
     /// its last prediction. `progress` is told how many of how many samples are done.
@@ -111,6 +115,10 @@ impl<B: ModelKernels> BurnModel<B> {
 impl<B: ModelKernels> Model for BurnModel<B> {
     fn head(&self) -> Option<&HeadSettings> {
         self.head.as_ref()
+    }
+
+    fn pads(&self) -> bool {
+        filling::<B>() == Filling::Padded
     }
 
     fn predict(

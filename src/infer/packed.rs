@@ -50,6 +50,10 @@ impl Model for PackedModel {
         self.head.as_ref()
     }
 
+    fn pads(&self) -> bool {
+        false
+    }
+
     fn predict(
         &self,
         sets: Vec<Vec<Sample>>,

@@ -61,6 +61,8 @@ mod reads;
 mod recipes;
 mod reduce;
 mod resume;
+#[cfg(all(unix, feature = "flex", feature = "serve"))]
+mod serve;
 #[cfg(feature = "flex")]
 mod sparser;
 #[cfg(all(unix, feature = "flex"))]
