@@ -90,16 +90,17 @@ fn what_was_asked_before_a_stop_is_answered_and_nothing_after() {
     let asked: Vec<_> = std::iter::once(first).chain(others).collect();
     server.until_waiting(4.0);
     server.stop.ask();
+    // At once: what comes later than a moment finds the connection closed.
+    watching.write_all(health).unwrap();
+    let mut rest = String::new();
+    watching.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("HTTP/1.1 503 ") && rest.contains("connection: close"), "{rest}");
+    assert!(rest.contains("the server is stopping"), "{rest}");
     let began = Instant::now();
     while TcpStream::connect(server.address).is_ok() {
         assert!(began.elapsed() < LONG);
         thread::sleep(Duration::from_millis(5));
     }
-    let mut rest = String::new();
-    watching.write_all(health).unwrap();
-    watching.read_to_string(&mut rest).unwrap();
-    assert!(rest.contains("HTTP/1.1 503 ") && rest.contains("connection: close"), "{rest}");
-    assert!(rest.contains("the server is stopping"), "{rest}");
     gate.allow(usize::MAX / 2);
     for answer in asked {
         assert_eq!(answer.join().unwrap(), (200, json!([of(3.0)])));

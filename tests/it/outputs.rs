@@ -428,7 +428,10 @@ fn a_model_has_a_card_for_the_hub_and_the_recipe_that_made_it() {
         (&"dev".into(), &"accuracy".into())
     );
     assert!(card.contains("20.0 % of the weights"), "{card}");
-    assert!(card.contains("| layer | attention.output.dense |"), "{card}");
+    assert!(
+        card.contains("| layer | query | key | value | attn.out | ffn.in | ffn.out | all |"),
+        "{card}"
+    );
     assert!(!card.contains(&*dir.path("run").to_string_lossy()), "no path of this machine: {card}");
     dir.platon_ok("train run/model/recipe.toml --no-tui --output-dir again");
     assert_eq!(
