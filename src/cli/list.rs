@@ -51,10 +51,7 @@ fn row(name: Cell, run: &Summary) -> Vec<Cell> {
         .scores
         .first()
         .map_or(Cell::Empty, |(name, value)| Cell::Text(format!("{name} {value:.2}")));
-    let when = run.at.map_or(Cell::Empty, |at| {
-        let text = humantime::format_rfc3339_seconds(at).to_string();
-        Cell::Text(text.replace('T', " ").trim_end_matches('Z').to_string())
-    });
+    let when = run.when().map_or(Cell::Empty, Cell::Text);
     let ratio = Cell::number(100.0 * run.ratio(), 1);
     vec![
         name,

@@ -146,22 +146,42 @@ fn setting(value: Option<&Value>) -> Cell {
     }
 }
 
+/// Values of several seeds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Spread {
+    /// How many there are.
+    pub count: usize,
+    /// Their mean.
+    pub mean: f64,
+    /// The least and the greatest.
+    pub range: (f64, f64),
+}
+
+impl Spread {
+    /// That of `values`; `None` of none.
+    pub fn of(values: impl Iterator<Item = f64>) -> Option<Self> {
+        let values: Vec<f64> = values.collect();
+        let count = values.len();
+        let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let mean = values.iter().fold(0.0, |sum, value| sum + value) / count as f64;
+        (count > 0).then_some(Self { count, mean, range: (least, most) })
+    }
+}
+
 /// The mean.
 fn averaged(values: impl Iterator<Item = f64>, digits: usize) -> Cell {
-    let (count, sum) = values.fold((0, 0.0), |(n, sum), value| (n + 1, sum + value));
-    if count == 0 { Cell::Empty } else { Cell::number(sum / f64::from(count), digits) }
+    Spread::of(values).map_or(Cell::Empty, |spread| Cell::number(spread.mean, digits))
 }
 
 /// The mean, and from what to what of several.
 fn folded(values: impl Iterator<Item = f64>, digits: usize) -> Cell {
-    let values: Vec<f64> = values.collect();
-    let mean = averaged(values.iter().copied(), digits);
-    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
-    let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    match mean {
-        Cell::Number(value, text) if values.len() > 1 => {
-            Cell::Number(value, format!("{text} ({least:.digits$} to {most:.digits$})"))
+    match Spread::of(values) {
+        None => Cell::Empty,
+        Some(Spread { count: 1, mean, .. }) => Cell::number(mean, digits),
+        Some(Spread { mean, range: (least, most), .. }) => {
+            let text = format!("{mean:.digits$} ({least:.digits$} to {most:.digits$})");
+            Cell::Number(mean, text)
         }
-        other => other,
     }
 }

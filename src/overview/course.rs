@@ -14,7 +14,13 @@ pub struct Course(Vec<Map<String, Value>>);
 pub type Points = Vec<(f64, f64)>;
 
 /// The split of logged updates.
-const TRAIN: &str = "train";
+pub(super) const TRAIN: &str = "train";
+
+/// Whether a line's value of this name is a score: tags of metrics begin with a capital letter, gauges
+/// do not.
+pub(super) fn is_score(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_uppercase())
+}
 
 impl Course {
     /// That of the run in `folder`; empty where it wrote nothing yet. A last line that a killed run
@@ -63,10 +69,9 @@ impl Course {
 
     /// The scores of the set `set`: their names, and their values by updates.
     pub fn scores(&self, set: &str) -> Vec<(String, Points)> {
-        // Tags of metrics begin with a capital letter, gauges do not.
-        let is_score = |name: &&String| name.starts_with(|c: char| c.is_ascii_uppercase());
         let first = self.of_split(set).next();
-        let names = first.into_iter().flat_map(|line| line.keys().filter(is_score).cloned());
+        let names =
+            first.into_iter().flat_map(|line| line.keys().filter(|name| is_score(name)).cloned());
         names.map(|name| (name.clone(), self.of(set, &name))).collect()
     }
 }

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use serde_json::{Map, Value};
 
+use super::course::{TRAIN, is_score};
 use crate::config::{Layer, RunConfig};
 use crate::error::{Error, Result};
 use crate::files::{open, read_text};
@@ -113,6 +114,12 @@ impl Summary {
         path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
     }
 
+    /// When its last file was written, in UTC, to the second.
+    pub fn when(&self) -> Option<String> {
+        let text = humantime::format_rfc3339_seconds(self.at?).to_string();
+        Some(text.replace('T', " ").trim_end_matches('Z').to_string())
+    }
+
     /// What made the model small, in a word or two.
     pub fn method(&self) -> String {
         let pruner = match self.config.pruning().pruner {
@@ -214,15 +221,13 @@ fn last_word(log: &str) -> Option<String> {
 fn last_scores(points: &[Map<String, Value>]) -> Vec<(String, f64)> {
     let split = |point: &Map<String, Value>| point.get("split")?.as_str().map(str::to_string);
     let is_evaluation =
-        |point: &&Map<String, Value>| split(point).is_some_and(|name| name != "train");
+        |point: &&Map<String, Value>| split(point).is_some_and(|name| name != TRAIN);
     let step = |point: &Map<String, Value>| point.get("step").cloned();
     let Some(last) = points.iter().rfind(is_evaluation) else { return Vec::new() };
     let of_it: Vec<_> =
         points.iter().filter(is_evaluation).filter(|point| step(point) == step(last)).collect();
     let mut scores = Vec::new();
     for point in &of_it {
-        // Tags of metrics begin with a capital letter, gauges do not.
-        let is_score = |name: &String| name.starts_with(|c: char| c.is_ascii_uppercase());
         for (name, value) in point.iter().filter(|(name, _)| is_score(name)) {
             let set = split(point).unwrap_or_default();
             let name = if of_it.len() == 1 { name.clone() } else { format!("{name} {set}") };

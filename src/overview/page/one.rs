@@ -65,8 +65,7 @@ pub fn of_run(run: &Summary) -> Result<String> {
 
 /// A sentence about what the run is.
 fn about(run: &Summary) -> String {
-    let when = run.at.map(|at| humantime::format_rfc3339_seconds(at).to_string());
-    let when = when.map(|when| format!(", {}", when.replace('T', " ").trim_end_matches('Z')));
+    let when = run.when().map(|when| format!(", {when}"));
     format!(
         "{} on {}, {}{}",
         run.method(),

@@ -9,7 +9,7 @@ use super::html::{document, grid, legend, table};
 use super::one::{curve, figure, heat_map};
 use super::scale::Scale;
 use crate::error::Result;
-use crate::overview::compare::{Compared, compare, grouped};
+use crate::overview::compare::{Compared, Spread, compare, grouped};
 use crate::overview::course::Course;
 use crate::overview::run::Summary;
 use crate::run::RunFolder;
@@ -121,15 +121,10 @@ fn against_ratio(groups: &[Compared]) -> Vec<(String, Chart)> {
         let Some((score, _)) = run.scores.first() else { continue };
         let values =
             group.runs.iter().flat_map(|run| &run.scores).filter(|(name, _)| name == score);
-        let values: Vec<f64> = values.map(|(_, value)| *value).collect();
-        let mean = |values: &mut dyn Iterator<Item = f64>| {
-            let (count, sum) = values.fold((0, 0.0), |(n, sum), value| (n + 1, sum + value));
-            sum / f64::from(count.max(1))
-        };
-        let low = values.iter().copied().fold(f64::INFINITY, f64::min);
-        let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let ratio = mean(&mut group.runs.iter().map(|run| 100.0 * run.ratio()));
-        let found = (ratio, mean(&mut values.iter().copied()), (low, high));
+        let scores = Spread::of(values.map(|(_, value)| *value));
+        let ratios = Spread::of(group.runs.iter().map(|run| 100.0 * run.ratio()));
+        let (Some(ratios), Some(scores)) = (ratios, scores) else { continue };
+        let found = (ratios.mean, scores.mean, scores.range);
         let methods = charts.entry((run.tasks(), score.clone())).or_default();
         methods.entry(run.method()).or_default().push(found);
     }
