@@ -175,6 +175,7 @@ fn work(
     let dashboard = cfg!(feature = "tui")
         && !no_tui
         && world.is_first()
+        && std::io::stdin().is_terminal()
         && std::io::stdout().is_terminal()
         && terminal::in_foreground();
     run_on(config.run().backend, TrainJob { config, folder, dashboard, start, world, printer })

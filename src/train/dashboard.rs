@@ -1,7 +1,9 @@
 //! burn-train's dashboard, told of the run's own updates and epochs, and kept from bringing down the
 //! program where its terminal closes.
 
-use std::sync::Arc;
+use std::io::Write;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use burn::data::dataloader::Progress;
 use burn_train::Interrupter;
@@ -17,6 +19,11 @@ use crate::glue::updates::Updates;
 use crate::panics;
 use crate::pruning::RatioSchedule;
 use crate::run::Journal;
+
+/// How long the dashboard's thread may take to end. It may never: crossterm 0.29 reads on for ever
+/// from a terminal that closes between a drawing and the look at its keys, and waits for the rest
+/// of an escape sequence that was typed in part.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the dashboard shows beside the metrics.
 pub struct About {
@@ -93,11 +100,22 @@ impl Dashboard {
     }
 
     fn close(&mut self) {
-        let is_gone = terminal::is_gone();
-        drop(self.shown.take());
-        if is_gone {
-            // Its thread could not give back what is no longer there, which is no fault of the run.
-            let _ = panics::take();
+        if let Some(shown) = self.shown.take() {
+            let (ended, end) = mpsc::channel();
+            std::thread::spawn(move || {
+                // Waits for its thread.
+                drop(shown);
+                let _ = ended.send(());
+            });
+            if end.recv_timeout(PATIENCE).is_err() {
+                // Best effort: the terminal may be gone.
+                let _ = std::io::stdout().write_all(TerminalState::LEAVE_SCREEN.as_bytes());
+                let _ = std::io::stdout().flush();
+            }
+            if terminal::is_gone() {
+                // Its thread could not give back what is no longer there, which is no fault of the run.
+                let _ = panics::take();
+            }
         }
         self.before.restore();
         terminal::give_stderr_back();

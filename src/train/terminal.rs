@@ -12,11 +12,13 @@ pub fn in_foreground() -> bool {
     unsafe { libc::tcgetpgrp(libc::STDOUT_FILENO) == libc::getpgrp() }
 }
 
-/// Whether standard output was a terminal that has been closed since.
+/// Whether standard output or input was a terminal that has been closed since.
 pub fn is_gone() -> bool {
-    let mut polled = libc::pollfd { fd: libc::STDOUT_FILENO, events: 0, revents: 0 };
-    // SAFETY: the pointer is that of one struct.
-    unsafe { libc::poll(&raw mut polled, 1, 0) > 0 && polled.revents & libc::POLLHUP != 0 }
+    let end = |fd| libc::pollfd { fd, events: 0, revents: 0 };
+    let mut ends = [end(libc::STDOUT_FILENO), end(libc::STDIN_FILENO)];
+    // SAFETY: the pointer is that of two structs.
+    let found = unsafe { libc::poll(ends.as_mut_ptr(), 2, 0) };
+    found > 0 && ends.iter().any(|end| end.revents & libc::POLLHUP != 0)
 }
 
 /// Standard error, while it is put aside.

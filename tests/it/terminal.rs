@@ -32,33 +32,47 @@ struct Terminal {
     keyboard: Option<File>,
 }
 
+/// Both sides of a new pseudo-terminal: that of the screen and the keyboard, and the program's.
+fn pair() -> (File, File) {
+    let size = libc::winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+    // From the first moment no other program may hold the side that stands for the screen.
+    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+    let mut name = [0; 64];
+    // SAFETY: the numbers are checked, and the name has room for any terminal's.
+    let master = unsafe {
+        let master = libc::posix_openpt(flags);
+        assert!(master >= 0);
+        assert_eq!((libc::grantpt(master), libc::unlockpt(master)), (0, 0));
+        assert_eq!(libc::ptsname_r(master, name.as_mut_ptr(), name.len()), 0);
+        assert_eq!(libc::ioctl(master, libc::TIOCSWINSZ, &raw const size), 0);
+        File::from_raw_fd(master)
+    };
+    // SAFETY: the name that was just written ends in 0.
+    let name = unsafe { std::ffi::CStr::from_ptr(name.as_ptr()) }.to_str().unwrap();
+    let slave = File::options().read(true).write(true).custom_flags(libc::O_NOCTTY).open(name);
+    (master, slave.unwrap())
+}
+
 impl Terminal {
     /// Starts `command` on a terminal of 80 columns and 24 rows, with these signals ignored.
     fn start(command: &mut Command, ignored: &'static [i32]) -> Self {
-        let size = libc::winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
-        // From the first moment no other program may hold the side that stands for the screen.
-        let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
-        let mut name = [0; 64];
-        // SAFETY: the numbers are checked, and the name has room for any terminal's.
-        let mut master = unsafe {
-            let master = libc::posix_openpt(flags);
-            assert!(master >= 0);
-            assert_eq!((libc::grantpt(master), libc::unlockpt(master)), (0, 0));
-            assert_eq!(libc::ptsname_r(master, name.as_mut_ptr(), name.len()), 0);
-            assert_eq!(libc::ioctl(master, libc::TIOCSWINSZ, &raw const size), 0);
-            File::from_raw_fd(master)
-        };
-        // SAFETY: the name that was just written ends in 0.
-        let name = unsafe { std::ffi::CStr::from_ptr(name.as_ptr()) }.to_str().unwrap();
-        let slave = File::options().read(true).write(true).custom_flags(libc::O_NOCTTY).open(name);
-        let slave = slave.unwrap();
-        let stdio = || Stdio::from(slave.try_clone().unwrap());
-        command.stdin(stdio()).stdout(stdio()).stderr(stdio());
+        let screen = pair();
+        let input = screen.1.try_clone().unwrap();
+        Self::reading(command.stdin(input), ignored, screen)
+    }
+
+    /// The same for a command whose input is set, on this terminal.
+    fn reading(
+        command: &mut Command,
+        ignored: &'static [i32],
+        (mut master, slave): (File, File),
+    ) -> Self {
+        command.stdout(slave.try_clone().unwrap()).stderr(slave);
         // SAFETY: between fork and exec only calls that are allowed there.
         unsafe {
             command.pre_exec(move || {
                 libc::setsid();
-                libc::ioctl(0, libc::TIOCSCTTY, 0);
+                libc::ioctl(1, libc::TIOCSCTTY, 0);
                 Ok(())
             });
         }
@@ -186,6 +200,44 @@ fn a_run_that_ignores_its_terminal_s_end_goes_on_without_it() {
     let log = dir.read("run/log.log");
     assert!(log.contains("the terminal is gone; the run goes on without the dashboard"), "{log}");
     assert_eq!(dir.json("run/report.json")["steps"], 120);
+}
+
+// crossterm reads on for ever there, as it does where a terminal closes between a drawing and the
+// look at its keys.
+#[test]
+fn a_keyboard_that_goes_away_by_itself_keeps_no_run_from_its_end() {
+    let dir = tiny();
+    let (keyboard, input) = pair();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_platon"));
+    let args = format!("{} --output-dir run", under_the_dashboard());
+    let command = command.args(args.split_whitespace()).current_dir(dir.path("."));
+    let mut terminal = Terminal::reading(command.stdin(input), &[], pair());
+    at_work(&dir, "run", &mut terminal.program);
+    drop(keyboard);
+    assert_eq!(terminal.wait().code(), Some(0), "{}", terminal.shown());
+    let log = dir.read("run/log.log");
+    assert!(log.contains("the terminal is gone; the run goes on without the dashboard"), "{log}");
+    let shown = terminal.shown();
+    let end =
+        shown.rfind("\u{1b}[?1049l").unwrap_or_else(|| panic!("the dashboard stayed: {shown}"));
+    assert!(shown[end..].contains("all layers"), "said where nobody sees it: {shown}");
+}
+
+#[test]
+fn half_an_escape_sequence_keeps_no_run_from_its_end() {
+    let dir = tiny();
+    let args = format!("{} --output-dir run", under_the_dashboard());
+    let mut terminal = Terminal::platon(&dir, &args, &[]);
+    at_work(&dir, "run", &mut terminal.program);
+    // What Alt-[ sends: crossterm waits for the rest.
+    terminal.press(b"\x1b[");
+    std::thread::sleep(Duration::from_millis(500));
+    signal(&terminal.program, "-INT");
+    assert_eq!(terminal.wait().code(), Some(130));
+    let shown = terminal.shown();
+    let end =
+        shown.rfind("\u{1b}[?1049l").unwrap_or_else(|| panic!("the dashboard stayed: {shown}"));
+    assert!(shown.rfind("stopped by Ctrl-C") > Some(end), "said where nobody sees it: {shown}");
 }
 
 #[test]
