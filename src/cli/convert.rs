@@ -126,6 +126,11 @@ pub fn export(args: &ExportArgs, printer: &Printer) -> Result<()> {
     };
     let checkpoint = Checkpoint::open(&model)?;
     if args.output.is_none() {
+        if !args.run.is_dir() {
+            let found = format!("none, and {} is no folder", args.run.display());
+            return Err(Error::value("--output", "where to write to", found)
+                .hint("only what is made of a folder has a place of its own, in it"));
+        }
         run.check()?;
     }
     let shape = if args.whole { Shape::Kept } else { Shape::Shrunk };

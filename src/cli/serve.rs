@@ -49,8 +49,8 @@ pub struct ServeArgs {
     /// What computes the answers.
     #[arg(long, value_enum, default_value_t)]
     engine: EngineName,
-    /// How long a batch waits, after one that was shared, for those who asked before, in
-    /// milliseconds; a lone request never waits. On a CPU nothing is gained by it.
+    /// How long a batch waits, right after one that was shared, for those who asked before, in
+    /// milliseconds. On a CPU nothing is gained by it.
     #[arg(long, default_value_t = DEFAULT.max_wait.as_millis() as u64,
         value_parser = clap::value_parser!(u64).range(..=10_000))]
     max_wait_ms: u64,
@@ -93,6 +93,10 @@ pub fn run(args: &ServeArgs, printer: &Printer) -> Result<()> {
         printer.log(&format!("model {name}: {}", path.display()));
         let model = model_on((args.engine, backend), checkpoint, Load::Classifier, printer)?;
         served.push(Served { name, model, bert, encoder, task });
+        if stop.is_asked() {
+            printer.log("stopped before it could be asked");
+            return Ok(());
+        }
     }
     let ready = |address| printer.data(&format!("listening on http://{address}"));
     serve::run(listener, served, limits, stop, ready)?;
@@ -108,13 +112,20 @@ impl ServeArgs {
             return Err(Error::value("max-inputs", expected, max_inputs)
                 .hint("a request waits with all of its texts or not at all"));
         }
+        let (max_wait, timeout) =
+            (Duration::from_millis(self.max_wait_ms), Duration::from_secs(self.timeout));
+        if max_wait >= timeout {
+            let expected = format!("less than {}, as timeout says", timeout.as_millis());
+            return Err(Error::value("max-wait-ms", expected, self.max_wait_ms)
+                .hint("a request that waits longer gets no answer"));
+        }
         Ok(Limits {
-            max_wait: Duration::from_millis(self.max_wait_ms),
+            max_wait,
             max_batch_tokens: self.max_batch_tokens,
             max_queue: self.max_queue,
             max_body_bytes: self.max_body_bytes,
             max_inputs,
-            timeout: Duration::from_secs(self.timeout),
+            timeout,
             max_connections: self.max_connections,
         })
     }
@@ -154,6 +165,8 @@ fn is_in_a_name(c: char) -> bool {
 /// A name and a path.
 fn named(text: &str) -> Result<(String, PathBuf), String> {
     match text.split_once('=') {
+        // A client would make another path of these.
+        Some((".." | ".", _)) => Err("expected a NAME that is no step in a path".into()),
         Some((name, path)) if !name.is_empty() && !path.is_empty() => {
             match name.chars().find(|c| !is_in_a_name(*c)) {
                 None => Ok((name.into(), path.into())),
@@ -195,7 +208,7 @@ mod tests {
     #[test]
     fn a_name_is_one_that_stands_in_a_path() {
         assert_eq!(named("a-1=b=c"), Ok(("a-1".into(), "b=c".into())));
-        for wrong in ["a", "=b", "a=", "a/b=c", "a b=c"] {
+        for wrong in ["a", "=b", "a=", "a/b=c", "a b=c", "..=b", ".=b"] {
             assert!(named(wrong).is_err(), "{wrong}");
         }
     }

@@ -214,7 +214,12 @@ impl Encoder {
                 Some(text) => Some(self.tokenizer.encode_fast(text, false)?),
                 None => None,
             };
-            let (text_a, text_b) = truncate_encodings(text_a, text_b, &params)?;
+            let (mut text_a, mut text_b) = truncate_encodings(text_a, text_b, &params)?;
+            // What was cut off is kept beside in parts, and each of a pair's would be joined with each
+            // of the other's: gigabytes for two long texts.
+            for text in std::iter::once(&mut text_a).chain(&mut text_b) {
+                drop(text.take_overflowing());
+            }
             self.tokenizer.post_process(text_a, text_b, true)
         })()
         .map_err(|e| {

@@ -7,12 +7,23 @@ use hyper::body::{Body, Incoming};
 
 use super::refusal::Refusal;
 
-/// So much of a body that is too long is read and thrown away, for many clients see no answer before
+/// So much of a body that is not wanted is read and thrown away, for many clients see no answer before
 /// they have sent all.
 const THROWN_AWAY: usize = 64 << 20;
 
 /// Room for so much is made before anything has come.
 const AT_FIRST: usize = 64 << 10;
+
+/// Reads a body that nobody wants, or as much of it as is thrown away.
+pub async fn throw_away(mut body: Incoming) {
+    let mut length = 0_usize;
+    while let Some(Ok(frame)) = body.frame().await {
+        length = length.saturating_add(frame.data_ref().map_or(0, Bytes::len));
+        if length > THROWN_AWAY {
+            break;
+        }
+    }
+}
 
 /// The whole body, of at most so many bytes.
 ///

@@ -124,6 +124,21 @@ fn a_request_that_is_sent_as_the_server_stops_is_answered_too() {
 }
 
 #[test]
+fn clients_that_keep_coming_hold_up_no_stop() {
+    let server = Server::one(&Gate::open(), Limits::DEFAULT);
+    let (address, began) = (server.address, Instant::now());
+    let comes = move || {
+        while began.elapsed() < LONG && TcpStream::connect(address).is_ok() {
+            thread::sleep(Duration::from_millis(1));
+        }
+    };
+    let clients: Vec<_> = (0..4).map(|_| thread::spawn(comes)).collect();
+    server.end();
+    clients.into_iter().for_each(|client| client.join().unwrap());
+    assert!(began.elapsed() < LONG, "{:?}", began.elapsed());
+}
+
+#[test]
 fn a_cut_connection_takes_its_request_with_it() {
     let gate = Gate::default();
     let server = Server::one(&gate, Limits::DEFAULT);

@@ -10,7 +10,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::routes::Service;
 use super::stop::Stop;
@@ -55,7 +55,11 @@ pub async fn listen(listener: TcpListener, service: Arc<Service>) {
         }
     }
     // Those that the system has taken already are no new ones.
-    while let Ok(slot) = Arc::clone(&slots).try_acquire_owned() {
+    let until = Instant::now() + ON_THEIR_WAY;
+    // Looked at each time, for new ones may come faster than they can be taken.
+    while Instant::now() < until {
+        let slot = timeout_at(until, Arc::clone(&slots).acquire_owned()).await;
+        let Ok(Ok(slot)) = slot else { break };
         match timeout(LAST_LOOK, listener.accept()).await {
             Ok(Ok((stream, _))) => open(stream, slot),
             _ => break,

@@ -43,7 +43,7 @@ mod tests {
     const LONGEST: Duration = Duration::from_millis(5);
 
     #[test]
-    fn a_lone_request_never_waits() {
+    fn a_request_waits_only_right_after_a_shared_batch() {
         let (mut pace, now) = (Pace::new(LONGEST), Instant::now());
         assert_eq!(pace.rest(1, now), None);
         pace.answered(1, now);

@@ -46,12 +46,17 @@ impl<T> Queue<T> {
         Self { requests: VecDeque::new(), rows: 0, most }
     }
 
+    /// Whether the texts of a request can be added.
+    pub fn has_room(&self, rows: &VecDeque<Row<T>>) -> bool {
+        self.rows + rows.len() <= self.most
+    }
+
     /// Adds the texts of a request, all or none.
     ///
     /// # Errors
     /// So many wait already that there is no room.
     pub fn push(&mut self, rows: VecDeque<Row<T>>) -> Result<(), usize> {
-        if self.rows + rows.len() > self.most {
+        if !self.has_room(&rows) {
             return Err(self.rows);
         }
         self.rows += rows.len();

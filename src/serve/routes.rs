@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
 
-use super::body::read_body;
+use super::body::{read_body, throw_away};
 use super::limits::Limits;
 use super::meters::{self, Meters};
 use super::model::Front;
@@ -73,7 +73,10 @@ impl Service {
         let known = if place.is_some() { path.as_str() } else { OTHER };
         let answered = match place {
             Some(place) => self.at(place, request, began).await,
-            None => Err(self.unknown(&path)),
+            None => {
+                self.ignore(request.into_body(), began).await;
+                Err(self.unknown(&path))
+            }
         };
         let mut response = answered.unwrap_or_else(|refusal| refused(&refusal));
         if self.stop.is_asked() {
@@ -115,6 +118,7 @@ impl Service {
         };
         if !is_fit {
             let error = Error::value("method", method, request.method());
+            self.ignore(request.into_body(), began).await;
             let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, error);
             return Ok(with(refused(&refusal), ALLOW, method));
         }
@@ -136,6 +140,11 @@ impl Service {
         }
     }
 
+    /// Reads a body that the answer does not depend on, within the time allowed.
+    async fn ignore(&self, body: Incoming, began: Instant) {
+        let _ = timeout_at((began + self.limits.timeout).into(), throw_away(body)).await;
+    }
+
     async fn predict(
         &self,
         model: &Arc<Front>,
@@ -147,6 +156,7 @@ impl Service {
         {
             let found = String::from_utf8_lossy(packing.as_bytes()).into_owned();
             let error = Error::value("content-encoding", "none", found);
+            self.ignore(request.into_body(), began).await;
             return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, error));
         }
         let deadline = (began + timeout).into();
@@ -159,18 +169,26 @@ impl Service {
         let body = timeout_at(deadline, read_body(request.into_body(), max_body_bytes)).await;
         let body =
             body.map_err(|_| late(StatusCode::REQUEST_TIMEOUT, "body: expected all of it"))??;
+        let no_answer = || late(StatusCode::GATEWAY_TIMEOUT, "no answer was computed");
         // A long text would keep the other connections waiting.
-        let front = Arc::clone(model);
-        let read = spawn_blocking(move || panics::catch(|| front.read(&body, max_inputs)));
-        let (ask, samples) = match read.await {
-            Ok(Ok(read)) => read?,
-            Ok(Err(cause)) => return Err(Refusal::internal(&cause)),
+        let (front, waits) = (Arc::clone(model), Arc::new(()));
+        let waiting = Arc::downgrade(&waits);
+        let read = spawn_blocking(move || {
+            // In line behind others, nobody may wait for it any more.
+            let is_wanted = waiting.strong_count() > 0;
+            is_wanted.then(|| panics::catch(|| front.read(&body, max_inputs)))
+        });
+        let read = timeout_at(deadline, read).await.map_err(|_| no_answer())?;
+        drop(waits);
+        let (ask, samples) = match read {
+            Ok(Some(Ok(read))) => read?,
+            Ok(Some(Err(cause))) => return Err(Refusal::internal(&cause)),
+            Ok(None) => return Err(no_answer()),
             Err(error) => return Err(Refusal::internal(&error.to_string())),
         };
         let answer_of = model.mailbox.put(samples, &model.meters)?;
         let logits = timeout_at(deadline, answer_of).await;
-        let logits =
-            logits.map_err(|_| late(StatusCode::GATEWAY_TIMEOUT, "no answer was computed"))?;
+        let logits = logits.map_err(|_| no_answer())?;
         let logits = logits.map_err(|_| Refusal::internal("the model's thread has ended"))??;
         let text = serde_json::to_string(&scored(&model.head, &ask, &logits));
         let text = text.map_err(|error| Refusal::internal(&error.to_string()))?;

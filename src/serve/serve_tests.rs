@@ -1,4 +1,5 @@
 use std::io::Cursor;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -41,6 +42,17 @@ fn a_long_text_is_shortened_unless_it_must_not_be() {
 }
 
 #[test]
+fn two_long_texts_are_shortened_in_no_time() {
+    // Were the parts that are cut off of one joined with those of the other, this would take seconds,
+    // and longer texts all memory.
+    let limits = Limits { timeout: Duration::from_secs(1), ..Limits::DEFAULT };
+    let server = Server::one(&Gate::open(), limits);
+    let pair = json!({"text": "a ".repeat(4000), "text_pair": "b ".repeat(4000)});
+    assert_eq!(server.predict(asking(pair)), (200, json!([of(16.0)])));
+    server.end();
+}
+
+#[test]
 fn every_model_is_asked_by_its_name_and_the_first_without() {
     let (one, other) = (Gate::open(), Gate::open());
     let models = vec![served("one", &one, Some("sst")), served("other", &other, Some("rte"))];
@@ -74,21 +86,22 @@ fn what_is_asked_in_a_wrong_way_is_told_so() {
     let large = vec![b' '; 10 << 20];
     let found = server.post("/predict", &large);
     assert_eq!(reason(&found), (413, "body: expected at most 1000 bytes, found 10485760"));
-    let chunked = ureq::SendBody::from_owned_reader(Cursor::new(large));
+    let chunked = ureq::SendBody::from_owned_reader(Cursor::new(large.clone()));
     let found = got(server.client.post(server.url("/predict")).send(chunked));
     assert_eq!(found.0, 413);
     let found = server.predict(asking(json!(["a", "b", "a"])));
     assert_eq!(reason(&found), (422, "inputs: expected at most 2 texts, found 3"));
     assert_eq!(server.post("/predict", b"\xff").0, 400);
-    assert_eq!(server.post("/predicted", b"").0, 404);
+    // A client that is still sending sees the answer, not a broken connection.
+    assert_eq!(server.post("/predicted", &large).0, 404);
     let found = server.client.get(server.url("/predict")).call().unwrap();
     assert_eq!(
         (found.status().as_u16(), found.headers()["allow"].to_str().unwrap()),
         (405, "POST")
     );
-    assert_eq!(reason(&server.post("/health", b"")), (405, "method: expected GET, found POST"));
+    assert_eq!(reason(&server.post("/health", &large)), (405, "method: expected GET, found POST"));
     let packed = server.client.post(server.url("/predict")).header("content-encoding", "gzip");
-    assert_eq!(got(packed.send(b"")).0, 415);
+    assert_eq!(got(packed.send(&large)).0, 415);
     assert_eq!(server.predict(asking(json!("a"))).0, 200);
     server.end();
 }

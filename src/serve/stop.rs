@@ -17,7 +17,8 @@ impl Stop {
         self.0.send_replace(true);
     }
 
-    pub(super) fn is_asked(&self) -> bool {
+    /// Whether somebody has asked.
+    pub fn is_asked(&self) -> bool {
         *self.0.borrow()
     }
 

@@ -114,8 +114,11 @@ impl Mailbox {
             tokens: sample.token_id.len(),
             work: Work { place, sample, request: Arc::clone(&request) },
         });
-        let mut state = self.state();
-        state.queue.push(rows.collect()).map_err(|waiting| {
+        let (mut state, rows) = (self.state(), rows.collect());
+        if !state.queue.has_room(&rows) {
+            state.queue.retain(|work| work.request.is_wanted());
+        }
+        state.queue.push(rows).map_err(|waiting| {
             let reason =
                 format!("the queue is full: {waiting} texts wait already; ask again later");
             Refusal::new(StatusCode::TOO_MANY_REQUESTS, reason)

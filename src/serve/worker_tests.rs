@@ -74,7 +74,7 @@ fn a_batch_of_one_token_is_a_batch_of_one_text() {
 }
 
 #[test]
-fn after_a_shared_batch_the_next_waits_for_as_many_and_a_lone_request_does_not() {
+fn after_a_shared_batch_the_next_waits_for_as_many_and_after_a_lone_one_it_does_not() {
     const WAIT: Duration = Duration::from_secs(1);
     let at = At::work(Gate::default(), 100, WAIT);
     let first = at.ask(&[1]);
@@ -101,9 +101,13 @@ fn a_full_box_refuses_and_has_room_again() {
     let refusal = at.mailbox.put(vec![sample(1)], &at.meters).unwrap_err();
     assert_eq!(refusal.status, StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(refusal.reason, "the queue is full: 8 texts wait already; ask again later");
+    // Texts that nobody waits for any more give way at once, not only when a batch is taken.
+    drop(second);
+    let third = at.ask(&[1; 7]);
     at.gate.allow(3);
-    assert_eq!((lengths(first).len(), lengths(second).len()), (1, 8));
+    assert_eq!((lengths(first).len(), lengths(third).len()), (1, 7));
     assert_eq!(lengths(at.ask(&[1])), [1.0]);
+    assert_eq!(at.gate.batches(), [vec![1], vec![1; 7], vec![1]]);
     at.end();
 }
 

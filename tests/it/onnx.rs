@@ -121,18 +121,29 @@ fn a_runs_onnx_folder_has_a_tokenizer_and_leaves_out_what_nothing_needs() {
     assert!(!ended.stderr.contains("neurons"), "{}", ended.stderr);
     assert!(dir.bytes("whole/model.onnx").len() > before.len());
     dir.platon_ok("export run --format sparse --output small.safetensors");
+    let line = dir.platon_refuses("export small.safetensors --format onnx");
+    assert!(line.contains("--output: expected where to write to, found none"), "{line}");
     dir.platon_ok("export small.safetensors --format onnx --output from-sparse");
     assert_eq!(dir.bytes("from-sparse/model.onnx"), before);
     assert!(dir.path("from-sparse/tokenizer.json").is_file());
 }
 
 #[test]
-fn an_encoder_without_a_head_has_no_onnx_form() {
+fn an_encoder_without_a_head_or_with_another_one_has_no_onnx_form() {
     let dir = finished();
     let mut config = dir.json("run/model/config.json");
     config["architectures"] = serde_json::json!(["BertForTokenClassification"]);
     dir.write("run/model/config.json", &config.to_string());
     let line = dir.platon_refuses("export run --format onnx");
     assert!(line.contains("BertForSequenceClassification"), "{line}");
+
+    let dir = finished();
+    let file = dir.path("run/model/model.safetensors");
+    let whole = std::fs::read(&file).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&whole).unwrap();
+    let encoder = tensors.iter().filter(|(name, _)| !name.starts_with("classifier."));
+    std::fs::write(&file, safetensors::serialize(encoder, None).unwrap()).unwrap();
+    let line = dir.platon_refuses("export run --format onnx");
+    assert!(line.contains("classifier.weight") && line.contains("this one has no head"), "{line}");
     assert!(!dir.path("run/export-onnx").exists());
 }

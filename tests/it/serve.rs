@@ -331,6 +331,8 @@ fn what_cannot_be_served_is_told_before_anything_is() {
         found.contains("max-inputs: expected at most 4, as max-queue says, found 5"),
         "{found}"
     );
+    let found = dir.platon_refuses("serve run --max-wait-ms 2000 --timeout 2");
+    assert!(found.contains("max-wait-ms: expected less than 2000, as timeout says"), "{found}");
     let found = dir.platon_refuses("serve run --model run=run");
     assert!(found.contains("model: expected names that differ, found run twice"), "{found}");
     assert!(dir.platon_refuses("serve nothing").contains("nothing"));
