@@ -39,6 +39,7 @@ class Run(NamedTuple):
     seed: int
     settings: tuple  # of (name, value)
     teacher: str  # the run that teaches it, or ""
+    main: str = ""  # the score that counts most, where it is not the first
 
     @property
     def name(self):
@@ -97,7 +98,7 @@ def planned(plan):
                     taught = method.get("teacher", "")
                     teacher = Run(block["task"], "", taught, ALL, seed, (), "").name if taught else ""
                     runs.append(Run(block["task"], task["recipe"], line["method"], ratio, seed,
-                                    tuple(sorted(settings.items())), teacher))
+                                    tuple(sorted(settings.items())), teacher, task.get("main", "")))
     names = [run.name for run in runs]
     if twice := {name for name in names if names.count(name) > 1}:
         raise RaceError(f"the plan has {', '.join(sorted(twice))} more than once")
@@ -221,7 +222,7 @@ def table(runs, known):
             missing.append(run.name)
         else:
             found.setdefault(place, {})[run.seed] = line
-    by_task = {}
+    by_task, main = {}, {run.task: run.main for run in runs}
     for place in order:
         by_task.setdefault(place[0], []).append(place)
     for task, places in by_task.items():
@@ -234,7 +235,7 @@ def table(runs, known):
         for place in done:
             seeds = found[place]
             all_scores = {seed: json.loads(line["scores"]) for seed, line in seeds.items()}
-            names = list(next(iter(all_scores.values())))
+            names = sorted(next(iter(all_scores.values())), key=lambda name: name != main[task])
             text = ", ".join(f"{name} {mean([s[name] for s in all_scores.values()])}" for name in names)
             # Runs of the same seeds are compared.
             both = [seed for seed in seeds if seed in dense]

@@ -49,6 +49,13 @@ class Results(unittest.TestCase):
         self.assertIn("| taught | 20% | 1 | ACC 72.00 | 90.0 % | 1.0 |", text)
         self.assertIn("Not run: rte-taught-0.20-seed2.", text)
 
+    def test_the_main_score_comes_first(self):
+        plan = {**PLAN, "tasks": {"rte": {**PLAN["tasks"]["rte"], "main": "MCC"}}}
+        dense, taught, *_ = runs = results.planned(plan)
+        both = {(run.name, run.key): {**line(run, 0), "scores": json.dumps({"ACC": 80.0, "MCC": score})}
+                for run, score in ((dense, 50.0), (taught, 40.0))}
+        self.assertIn("| taught | 20% | 1 | MCC 40.00, ACC 80.00 | 80.0 % | 1.0 |", results.table(runs, both))
+
     def test_rows_of_other_settings_do_not_count(self):
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder, "results.csv")

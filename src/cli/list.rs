@@ -52,7 +52,7 @@ fn row(name: Cell, run: &Summary) -> Vec<Cell> {
         .first()
         .map_or(Cell::Empty, |(name, value)| Cell::Text(format!("{name} {value:.2}")));
     let when = run.when().map_or(Cell::Empty, Cell::Text);
-    let ratio = Cell::number(100.0 * run.ratio(), 1);
+    let ratio = run.remaining.map_or(Cell::Empty, |ratio| Cell::number(100.0 * ratio, 1));
     vec![
         name,
         run.tasks().into(),

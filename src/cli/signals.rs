@@ -1,5 +1,9 @@
 //! What the operating system's signals do.
 
+#[cfg(feature = "serve")]
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+
 use burn_train::Interrupter;
 
 use super::printer::Printer;
@@ -14,24 +18,60 @@ pub fn fail_writes_instead_of_dying() {
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
-/// The first signal ends the run after the update it is at, a second one at once. What is ignored
-/// already, as `nohup` does it, stays ignored. With a `dashboard` the terminal is brought back first.
+/// The run that signals are meant for.
+struct Watched {
+    interrupter: Interrupter,
+    /// The terminal as it was, where the run has a dashboard.
+    terminal: Option<TerminalState>,
+    /// The signal that asked it to stop.
+    asked: Option<i32>,
+}
+
+static WATCHED: Mutex<Option<Watched>> = Mutex::new(None);
+
+fn watched() -> MutexGuard<'static, Option<Watched>> {
+    WATCHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// From now on the first signal ends the run of `interrupter` after the update it is at, a second one
+/// at once. What is ignored already, as `nohup` does it, stays ignored. With a `dashboard` the
+/// terminal is brought back first.
 ///
 /// # Errors
 /// The system does not let signals be handled.
 pub fn stop_on_signals(interrupter: &Interrupter, dashboard: bool) -> Result<()> {
-    let interrupter = interrupter.clone();
-    let terminal = TerminalState::save();
-    let first = move |signal| interrupter.stop(Some(StoppedBy::Signal(signal).name()));
-    let second = move |printer: &Printer| {
-        if dashboard {
-            terminal.restore();
-            give_stderr_back();
-            // Best effort: the terminal may be gone.
-            let _ = printer.data(TerminalState::LEAVE_SCREEN);
+    static WATCHES: Once = Once::new();
+    let terminal = dashboard.then(TerminalState::save);
+    *watched() = Some(Watched { interrupter: interrupter.clone(), terminal, asked: None });
+    let mut begun = Ok(());
+    // A process may have several runs, one after the other.
+    WATCHES.call_once(|| begun = watch(&StoppedBy::SIGNALS.map(|(number, _)| number), on_signal));
+    begun
+}
+
+/// The run has ended, and no other has begun: a signal ends the program at once. The signal that asked
+/// it to stop, if one did, perhaps when nothing was left to stop.
+pub fn end_watch() -> Option<i32> {
+    watched().take()?.asked
+}
+
+fn on_signal(signal: i32) {
+    let mut watched = watched();
+    match watched.as_mut() {
+        Some(run) if run.asked.is_none() => {
+            run.asked = Some(signal);
+            run.interrupter.stop(Some(StoppedBy::Signal(signal).name()));
         }
-    };
-    watch(&StoppedBy::SIGNALS.map(|(number, _)| number), first, second)
+        Some(_) if may_come_twice(signal) => {}
+        run => end_at_once(signal, |printer| {
+            if let Some(terminal) = run.and_then(|run| run.terminal) {
+                terminal.restore();
+                give_stderr_back();
+                // Best effort: the terminal may be gone.
+                let _ = printer.data(TerminalState::LEAVE_SCREEN);
+            }
+        }),
+    }
 }
 
 /// The first signal asks a server to stop, a second one ends it at once. What is ignored already
@@ -41,36 +81,36 @@ pub fn stop_on_signals(interrupter: &Interrupter, dashboard: bool) -> Result<()>
 /// The system does not let signals be handled.
 #[cfg(feature = "serve")]
 pub fn ask_on_signals(first: impl Fn(i32) + Send + 'static) -> Result<()> {
-    watch(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP], first, |_| ())
+    let asked = AtomicBool::new(false);
+    watch(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP], move |signal| {
+        match asked.swap(true, Ordering::Relaxed) {
+            false => first(signal),
+            true if may_come_twice(signal) => {}
+            true => end_at_once(signal, |_| ()),
+        }
+    })
 }
 
-/// Calls `first` at the first of these signals; at another one `second`, and ends the program.
-fn watch(
-    numbers: &[i32],
-    first: impl Fn(i32) + Send + 'static,
-    second: impl Fn(&Printer) + Send + 'static,
-) -> Result<()> {
+/// A terminal that closes may say so twice, and the limit on processor time each second.
+fn may_come_twice(signal: i32) -> bool {
+    matches!(signal, libc::SIGHUP | libc::SIGXCPU)
+}
+
+/// Ends the program; `before` that.
+fn end_at_once(signal: i32, before: impl FnOnce(&Printer)) -> ! {
+    let printer = Printer::new();
+    before(&printer);
+    printer.log("stopped at once");
+    // The command is at work on another thread and cannot be asked to return.
+    signal_hook::low_level::exit(128 + signal)
+}
+
+/// Calls `on_signal` at each of these signals, on a thread of its own.
+fn watch(numbers: &[i32], on_signal: impl Fn(i32) + Send + 'static) -> Result<()> {
     let handled = numbers.iter().copied().filter(|number| !is_ignored(*number));
     let mut signals = signal_hook::iterator::Signals::new(handled)
         .map_err(|e| Error::run(format!("signals cannot be handled: {e}")))?;
-    let handle = move || {
-        let mut asked = false;
-        for signal in signals.forever() {
-            // A terminal that closes may say so twice, and the limit on processor time each second.
-            if asked && matches!(signal, libc::SIGHUP | libc::SIGXCPU) {
-                continue;
-            }
-            if asked {
-                let printer = Printer::new();
-                second(&printer);
-                printer.log("stopped at once");
-                // The command is at work on another thread and cannot be asked to return.
-                signal_hook::low_level::exit(128 + signal);
-            }
-            asked = true;
-            first(signal);
-        }
-    };
+    let handle = move || signals.forever().for_each(on_signal);
     let thread = std::thread::Builder::new().name("signals".into()).spawn(handle);
     thread.map_err(|e| Error::run(format!("signals cannot be handled: {e}")))?;
     Ok(())
@@ -84,5 +124,30 @@ fn is_ignored(signal: i32) -> bool {
         let mut action: libc::sigaction = std::mem::zeroed();
         libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0
             && action.sa_sigaction == libc::SIG_IGN
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn each_run_of_a_process_is_stopped_by_its_first_signal() {
+        for _ in 0..2 {
+            let interrupter = Interrupter::new();
+            stop_on_signals(&interrupter, false).unwrap();
+            // SAFETY: the signal is handled by now.
+            unsafe { libc::raise(libc::SIGUSR2) };
+            let began = Instant::now();
+            while !interrupter.should_stop() {
+                assert!(began.elapsed() < Duration::from_secs(20));
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            assert_eq!(interrupter.get_message().as_deref(), Some("SIGUSR2"));
+            assert_eq!(end_watch(), Some(libc::SIGUSR2));
+            assert_eq!(end_watch(), None);
+        }
     }
 }

@@ -9,7 +9,7 @@ use toml::Table;
 use super::bars::{PrepareBars, SlowBar};
 use super::printer::Printer;
 use super::runs::begun;
-use super::signals::stop_on_signals;
+use super::signals::{end_watch, stop_on_signals};
 use crate::backend::{Job, devices, run_on};
 use crate::bert::Checkpoint;
 use crate::config::RunConfig;
@@ -17,9 +17,9 @@ use crate::error::{Error, Result};
 use crate::files::write_whole;
 use crate::kernels::TrainingBackend;
 use crate::run::{Outcome, RunFolder, StoppedBy};
-use crate::train::teacher::{Progress, has_own_teacher, teach, teacher_settings};
+use crate::train::teacher::{Progress, has_answered, has_own_teacher, teach, teacher_settings};
 use crate::train::terminal;
-use crate::train::{Console, Plan, Start, train};
+use crate::train::{Console, Plan, Start, settle, train};
 use crate::world::{At, World};
 
 /// Where one of a run's processes keeps its books: the first one in the run folder, which is the
@@ -90,10 +90,16 @@ pub fn go_on(
     let finished = world.gather(At::Ready, &folder.is_finished())?;
     if finished.first() == Some(&true) {
         printer.log(&format!("{}: this run is finished", dir.display()));
+        if world.is_first() && folder.checkpoints().exists() {
+            // It was killed between its last two steps, or another process is at them.
+            if let Ok(_lock) = folder.lock() {
+                settle(&config, &folder)?;
+            }
+        }
         return Ok(0);
     }
     let lock = folder.lock()?;
-    if let Some(code) = own_teacher(&config, &folder, no_tui, world, printer)? {
+    if let Some(code) = own_teacher(&config, &folder, moved, no_tui, world, printer)? {
         return Ok(code);
     }
     let find = || Start::find(&folder, &lock, &config, true);
@@ -106,16 +112,18 @@ pub fn go_on(
 }
 
 /// Trains the teacher that the run in `folder` is to have of its own, where there is none yet: the
-/// same model, with the same settings, without pruning. The exit code, where that was stopped.
+/// same model, with the same settings, without pruning. `moved` are settings that lie elsewhere now.
+/// The exit code, where that was stopped.
 fn own_teacher(
     config: &RunConfig,
     folder: &RunFolder,
+    moved: &Table,
     no_tui: bool,
     world: &World,
     printer: &Printer,
 ) -> Result<Option<u8>> {
     let teacher = folder.teacher();
-    if !has_own_teacher(config) || teacher.is_finished() {
+    if !has_own_teacher(config) || teacher.is_finished() || has_answered(config, folder) {
         return Ok(None);
     }
     if !world.is_alone() {
@@ -126,13 +134,17 @@ fn own_teacher(
     printer.log(&format!("the teacher comes first: {}", teacher.path().display()));
     let config = teacher_settings(config, &teacher)?;
     let code = if teacher.config().is_file() {
-        go_on(teacher.path(), &Table::new(), &|_| Ok(()), no_tui, world, printer)?
+        go_on(teacher.path(), moved, &|_| Ok(()), no_tui, world, printer)?
     } else {
         start(&config, &RunFolder::new_at(teacher.path())?, no_tui, world, printer)?
     };
-    if teacher.is_finished() {
-        return Ok(None);
-    }
+    let asked_to_stop = end_watch();
+    let code = match asked_to_stop {
+        None if teacher.is_finished() => return Ok(None),
+        // It came when nothing was left to stop.
+        Some(signal) => exit_code(signal),
+        None => code,
+    };
     let dir = folder.path().display();
     printer.log(&format!("this was the run's teacher; go on with both: platon resume {dir}"));
     Ok(Some(code))
@@ -150,13 +162,16 @@ pub fn start(
     // First of all, so that the run can be gone on with from now on, wherever that is.
     let written = config.absolute()?.to_table()?.to_string();
     write_whole(&folder.config(), written.as_bytes())?;
-    let begun = own_teacher(config, folder, no_tui, world, printer).and_then(|code| match code {
-        None => {
-            let start = Start::find(folder, &lock, config, false)?;
-            work(config, folder, no_tui, start, world, printer)
-        }
-        Some(code) => Ok(code),
-    });
+    let begun =
+        own_teacher(config, folder, &Table::new(), no_tui, world, printer).and_then(|code| {
+            match code {
+                None => {
+                    let start = Start::find(folder, &lock, config, false)?;
+                    work(config, folder, no_tui, start, world, printer)
+                }
+                Some(code) => Ok(code),
+            }
+        });
     begun.inspect_err(|_| {
         if !folder.has_begun() && !folder.teacher().has_begun() {
             folder.remove_unbegun();

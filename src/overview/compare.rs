@@ -18,8 +18,21 @@ pub struct Compared<'a> {
     idle: Vec<&'static str>,
 }
 
+impl Compared<'_> {
+    /// Those that are finished, or all where none is: half-way scores are not to be averaged with those
+    /// of finished models.
+    pub fn counted(&self) -> Vec<&Summary> {
+        let finished = self.runs.iter().filter(|run| run.state == State::Finished);
+        let finished: Vec<_> = finished.copied().collect();
+        if finished.is_empty() { self.runs.clone() } else { finished }
+    }
+}
+
 /// What does not make two runs different methods.
 const ASIDE: [&str; 3] = ["format", "seed", "output_dir"];
+
+/// Paths that lead to what decides the weights, and are no two copies of the same as a rule.
+const DECIDING: [&str; 5] = ["init_checkpoint", "model_ckpt", "teacher", "train_file", "dev_file"];
 
 /// Puts runs that differ in nothing but their seed together.
 ///
@@ -29,8 +42,7 @@ pub fn grouped(runs: &[Summary]) -> Result<Vec<Compared<'_>>> {
     let mut groups: Vec<Compared<'_>> = Vec::new();
     for run in runs {
         let mut settings = run.config.to_table()?;
-        let is_path =
-            |name: &str| FREE.contains(&name) && !["init_checkpoint", "teacher"].contains(&name);
+        let is_path = |name: &str| FREE.contains(&name) && !DECIDING.contains(&name);
         settings.retain(|name, _| !ASIDE.contains(&name) && !is_path(name));
         let idle: Vec<_> = idle(run).collect();
         for name in &idle {
@@ -96,12 +108,13 @@ pub fn compare(runs: &[Summary]) -> Result<Table> {
         row.extend(scores.iter().map(|name| {
             let of =
                 |run: &&Summary| run.scores.iter().find(|(own, _)| own == name).map(|(_, v)| *v);
-            folded(group.runs.iter().filter_map(of), 2)
+            folded(group.counted().iter().filter_map(of), 2)
         }));
         let mean = |digits, of: &dyn Fn(&Report) -> f64| {
             averaged(group.runs.iter().filter_map(|run| run.report.as_ref()).map(of), digits)
         };
-        let ratios = group.runs.iter().map(|run| 100.0 * run.ratio());
+        let counted = group.counted();
+        let ratios = counted.iter().filter_map(|run| Some(100.0 * run.remaining?));
         row.push(averaged(ratios, 2));
         row.push(mean(1, &|report| report.model_bytes as f64 / 1e6));
         row.push(mean(3, &|report| report.seconds_per_step));

@@ -11,6 +11,7 @@ use super::course::{TRAIN, is_score};
 use crate::config::{Layer, RunConfig};
 use crate::error::{Error, Result};
 use crate::files::{open, read_text};
+use crate::glue::task::task;
 use crate::pruning::Pruner;
 use crate::report::Report;
 use crate::run::RunFolder;
@@ -63,7 +64,10 @@ pub struct Summary {
     pub state: State,
     /// What it reached, where it is finished.
     pub report: Option<Report>,
-    /// The scores of its last evaluation, times 100, by their names.
+    /// The share of the prunable weights that its model has, or had at the last logged update; `None`
+    /// before the first.
+    pub remaining: Option<f64>,
+    /// The scores of its last evaluation, times 100, by their names; that of the main metric first.
     pub scores: Vec<(String, f64)>,
     /// When its last file was written.
     pub at: Option<SystemTime>,
@@ -98,14 +102,22 @@ impl Summary {
             let why = if waits { Some(WAITS.to_string()) } else { last_word(&log) };
             State::Stopped { step, why }
         };
-        let scores = match &report {
+        let mut scores = match &report {
             Some(report) => numbers(Some(&report.dev)),
             None => last_scores(&points),
+        };
+        let main = main_metric(&config);
+        scores.sort_by_key(|(name, _)| name.split(' ').next() != main);
+        let remaining = match &report {
+            Some(report) => Some(report.reached_ratio),
+            None => {
+                points.iter().rev().find_map(|point| Some(1.0 - point.get("sparsity")?.as_f64()?))
+            }
         };
         let newest = [folder.report(), folder.points(), folder.config()];
         let written = |path: &PathBuf| fs::metadata(path).and_then(|about| about.modified()).ok();
         let at = newest.iter().find_map(written);
-        Ok(Self { path: path.to_path_buf(), config, state, report, scores, at })
+        Ok(Self { path: path.to_path_buf(), config, state, report, remaining, scores, at })
     }
 
     /// The name of its folder.
@@ -136,20 +148,19 @@ impl Summary {
         std::iter::once(pruner).chain(others).collect()
     }
 
-    /// The ratio that remains in the saved model, or the one that the run is for.
-    pub fn ratio(&self) -> f64 {
-        self.report.as_ref().map(|report| report.reached_ratio).unwrap_or_else(|| {
-            let pruning = self.config.pruning();
-            pruning.pruner.final_ratio(pruning.final_threshold)
-        })
-    }
-
     /// The tasks that are learnt.
     pub fn tasks(&self) -> String {
         let data = self.config.data();
         let names = std::iter::once(&data.task).chain(&data.more_tasks);
         names.map(String::as_str).collect::<Vec<_>>().join(",")
     }
+}
+
+/// The tag of the metric that decides which of a run's evaluations is the best, where its first task is
+/// known here.
+fn main_metric(config: &RunConfig) -> Option<&str> {
+    let of_task = || task(&config.data().task).ok().map(|task| task.main.tag());
+    config.own().metric.as_deref().or_else(of_task)
 }
 
 /// The folders of runs below `folder`, itself among them, in the order of their names.
@@ -276,6 +287,18 @@ mod tests {
             last_scores(&points(two)).into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["ACC a_dev", "ACC b_dev"]);
         assert!(last_scores(&points(r#"{"step":1,"split":"train","loss":2.0}"#)).is_empty());
+    }
+
+    #[test]
+    fn the_main_metric_is_the_one_asked_for_or_the_task_s() {
+        for (settings, expected) in [
+            ("task = \"cola\"", Some("MCC")),
+            ("task = \"mrpc\"", Some("ACC")),
+            ("task = \"mrpc\"\nmetric = \"F1\"", Some("F1")),
+        ] {
+            let layer = Layer::command_line(settings.parse().unwrap());
+            assert_eq!(main_metric(&RunConfig::resolve(&[layer]).unwrap()), expected);
+        }
     }
 
     #[test]

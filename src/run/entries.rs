@@ -92,10 +92,16 @@ impl Files {
         Ok((Self { log, points, lines, outputs, stop, error: None }, lost))
     }
 
-    pub fn line(&mut self, text: &str) {
+    /// Writes a line to the log.
+    pub fn entry(&mut self, text: &str) {
         let now = timestamp(SystemTime::now());
         let written = self.log.1.write_all(format!("{now} {text}\n").as_bytes());
         self.check(written.map_err(|e| Error::io(&self.log.0, "write", e)));
+    }
+
+    /// The same, and tells the user.
+    pub fn line(&mut self, text: &str) {
+        self.entry(text);
         if let Some(lines) = &self.lines {
             lines(text);
         }

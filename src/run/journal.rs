@@ -115,6 +115,11 @@ impl Journal {
         self.lock().files.line(text);
     }
 
+    /// Writes to the log alone why the run ends.
+    pub fn last_word(&self, text: &str) {
+        self.lock().files.entry(text);
+    }
+
     /// Takes in an update.
     pub fn trained(&self, point: &Point) {
         self.lock().trained(point);

@@ -135,7 +135,8 @@ impl Card<'_> {
         let _ = writeln!(out, "# {} for {}\n", self.bert.family.classifier_class, task.folder);
         let pruned = match prunes {
             true => format!(
-                ", and pruned while it was: {remains:.1} % of the weights of its layers remain"
+                ", and pruned while it was: {remains:.1} % of its {} prunable weights remain",
+                report.prunable
             ),
             false => String::new(),
         };

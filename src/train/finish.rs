@@ -10,6 +10,7 @@ use super::card::Card;
 use super::checkpointer::read;
 use super::selection::Selection;
 use super::step::TraineeRecord;
+use super::teacher::has_own_teacher;
 use super::terminal;
 use crate::bert::weights::{self, StoredTensor};
 use crate::bert::{BertClassifier, BertConfig};
@@ -45,21 +46,17 @@ pub(super) struct Finished<'a> {
     pub folder: &'a RunFolder,
 }
 
-/// Writes `best/`, where the best evaluation was not that of the final model `net`, and removes the
-/// checkpoints, unless the settings want them kept.
-///
-/// # Errors
-/// A file cannot be read, written or removed.
-pub(super) fn settle<B: Backend>(
+/// Writes `best/`, where the best evaluation was not that of the final model `net`.
+fn keep_best<B: Backend>(
     net: &BertClassifier<B>,
     journal: &Journal,
     finished: &Finished,
 ) -> Result<()> {
     let Finished { config, folder, .. } = finished;
-    let checkpoints = Checkpoints::new(folder, config.logging().keep_checkpoints);
     if let Some(best) = journal.best().filter(|best| best.update != journal.step()) {
         let device = net.devices().first().cloned().unwrap_or_default();
         let [model, ..] = PARTS;
+        let checkpoints = Checkpoints::new(folder, config.logging().keep_checkpoints);
         let record: TraineeRecord<B> = read(&checkpoints.of(best.update)?, model, &device)?;
         let net = net.clone().load_record(record.net);
         save(&net, |head, task| folder.best_for(head, task), finished)?;
@@ -68,7 +65,19 @@ pub(super) fn settle<B: Backend>(
             best.update, best.score
         ));
     }
-    if config.logging().keep_state { Ok(()) } else { checkpoints.remove() }
+    Ok(())
+}
+
+/// Removes the checkpoints of a run that is finished, unless the settings want them kept.
+///
+/// # Errors
+/// They cannot be removed.
+pub fn settle(config: &RunConfig, folder: &RunFolder) -> Result<()> {
+    let logging = config.logging();
+    match logging.keep_state {
+        true => Ok(()),
+        false => Checkpoints::new(folder, logging.keep_checkpoints).remove(),
+    }
 }
 
 /// Writes a folder with the model for each task, where `folder` says by its number and name; the first
@@ -97,10 +106,10 @@ fn save<B: Backend>(
     Ok(first.unwrap_or_default())
 }
 
-/// Writes `model/` and `report.json` into the run folder.
+/// Writes `model/`, `best/` where that is another, and at last `report.json` into the run folder.
 ///
 /// # Errors
-/// A file cannot be written.
+/// A file cannot be written, or the checkpoint of the best model not be read.
 pub(super) fn finish<B: Backend>(
     net: &BertClassifier<B>,
     journal: &Journal,
@@ -157,8 +166,13 @@ pub(super) fn finish<B: Backend>(
         write_whole(&model.join("README.md"), card.text().as_bytes())?;
         let mut recipe = config.to_table()?;
         recipe.remove("output_dir");
+        if has_own_teacher(config) {
+            // A path into this run's folder would lead nowhere, and another seed has another teacher.
+            recipe.insert("teacher".into(), "self".into());
+        }
         write_whole(&model.join("recipe.toml"), recipe.to_string().as_bytes())?;
     }
+    keep_best(net, journal, finished)?;
     // Last: a run with a report is finished.
     write_json(&folder.report(), &report)?;
     Ok(report)

@@ -29,6 +29,7 @@ pub mod teacher;
 pub mod terminal;
 mod update_loop;
 
+pub use finish::settle;
 pub use plan::Plan;
 pub use run::{Console, train};
 pub use start::Start;

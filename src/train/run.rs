@@ -134,7 +134,7 @@ pub fn train<B: TrainingBackend>(
         folder,
     };
     let report = finish(&net, &journal, &finished)?;
-    settle(&net, &journal, &finished)?;
+    settle(config, folder)?;
     // The run is finished with or without its page.
     if let Err(error) = page::write(folder.path()) {
         journal.line(&format!("no page was written: {error}"));
@@ -240,7 +240,10 @@ impl Course<'_> {
         });
         journal.wait_until_abandoned();
         match journal.take_error() {
-            Some(error) => Err(error),
+            Some(error) => {
+                journal.last_word(&format!("failed after update {}: {error}", journal.step()));
+                Err(error)
+            }
             None => net.map_err(|cause| ended_abnormally(&cause, &journal, folder)),
         }
     }

@@ -44,6 +44,11 @@ pub fn has_own_teacher(config: &RunConfig) -> bool {
     own.is_some_and(|own| config.objective().teacher.as_deref() == Some(own.path()))
 }
 
+/// Whether all that a run of these settings wants of its teacher is in its folder.
+pub fn has_answered(config: &RunConfig, folder: &RunFolder) -> bool {
+    config.objective().distill_hidden == 0.0 && folder.teacher_answers().is_file()
+}
+
 /// The settings of the run in `folder` that trains the own teacher of a run of these: the same, without
 /// pruning.
 ///
@@ -83,7 +88,11 @@ pub fn teach<B: TrainingBackend>(
     let (path, file) = (model_in(path), folder.teacher_answers());
     let outputs = plan.task.outputs();
     let answers = if file.is_file() {
-        kept(&file, &samples, &path, outputs)?
+        // What a run that has begun goes on from is bound to the answers that it began with.
+        kept(&file, &samples, &path, outputs).map_err(|e| match folder.checkpoints().exists() {
+            true => e.hint("put the file back that the run began with, or train anew"),
+            false => e.hint("remove this file to have the teacher asked anew"),
+        })?
     } else {
         let teacher = world.in_turn(|| Teacher::open(plan, config, &path, progress.prepared))?;
         let about = [(SAMPLES, samples), (TEACHER, teacher.sha256.clone())];
@@ -141,22 +150,20 @@ fn reads_otherwise(plan: &Plan, folder: &TokenizerFolder) -> Result<bool> {
 /// The answers in `file`, checked.
 fn kept(file: &Path, samples: &str, teacher: &Path, outputs: usize) -> Result<Vec<f32>> {
     let bytes = read_whole(file)?;
-    let again = "remove this file to have the teacher asked anew";
-    let broken = |found: &dyn std::fmt::Display| {
-        Error::content(file, None, "a teacher's answers", found).hint(again)
-    };
+    let broken =
+        |found: &dyn std::fmt::Display| Error::content(file, None, "a teacher's answers", found);
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| broken(&e))?;
     let about = |name: &str| {
         header.metadata().as_ref().and_then(|about| about.get(name)).cloned().unwrap_or_default()
     };
     if about(SAMPLES) != samples {
         let found = "answers to others";
-        return Err(Error::content(file, None, "answers to this run's samples", found).hint(again));
+        return Err(Error::content(file, None, "answers to this run's samples", found));
     }
     // One that is gone cannot have changed.
     if digest(teacher)?.is_some_and(|digest| digest != about(TEACHER)) {
         let expected = format!("answers of {}", teacher.display());
-        return Err(Error::content(file, None, expected, "those of another model").hint(again));
+        return Err(Error::content(file, None, expected, "those of another model"));
     }
     let tensors = SafeTensors::deserialize(&bytes).map_err(|e| broken(&e))?;
     let tensor = tensors.tensor(TENSOR).map_err(|e| broken(&e))?;

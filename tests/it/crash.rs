@@ -222,6 +222,9 @@ fn a_loss_that_is_no_number_keeps_the_last_good_checkpoint() {
         let update = entry.file_name().to_str().unwrap()["update-".len()..].parse::<usize>();
         assert!(update.unwrap() < diverged, "a checkpoint of a diverged model");
     }
+    // The run itself tells why it ended.
+    let listed = dir.platon_ok("list run").stdout;
+    assert!(listed.contains("failed after update ") && listed.contains("diverged"), "{listed}");
 }
 
 #[test]

@@ -40,7 +40,7 @@ const ALLOWED: [(&str, &[&str]); 31] = [
         ],
     ),
     ("config", &["error", "files", "glue", "kernels", "optim", "pruning", "run"]),
-    ("overview", &["config", "error", "files", "pruning", "report", "run", "sparse"]),
+    ("overview", &["config", "error", "files", "glue", "pruning", "report", "run", "sparse"]),
     ("backend", &["config", "error", "kernels", "panics", "world"]),
     ("machine", &["backend", "config", "error", "kernels", "panics", "sparse", "world"]),
     ("report", &["bert", "pruning", "sparse"]),

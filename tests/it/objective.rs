@@ -193,15 +193,24 @@ fn answers_of_a_teacher_are_kept_for_a_resumed_run() {
     let last = dir.path("cut/checkpoint");
     let mut updates: Vec<_> =
         std::fs::read_dir(&last).unwrap().map(|e| e.unwrap().path()).collect();
-    updates.sort();
+    updates.sort_by_key(|path| {
+        let name = path.file_name().unwrap().to_str().unwrap().to_string();
+        name.strip_prefix("update-").unwrap().parse::<usize>().unwrap()
+    });
     // Back to the one before.
     std::fs::remove_dir_all(updates.pop().unwrap()).unwrap();
+    let answers = dir.bytes("cut/teacher-answers.safetensors");
+    dir.write("cut/teacher-answers.safetensors", "x");
+    let text = dir.platon_refuses("resume cut --no-tui");
+    assert!(text.contains("put the file back that the run began with"), "{text}");
+    std::fs::write(dir.path("cut/teacher-answers.safetensors"), answers).unwrap();
     dir.platon_ok("resume cut --no-tui");
     assert_eq!(weights(&dir.path("cut/model")), weights(&dir.path("whole/model")));
     dir.write("whole/report.json", "").write("whole/teacher-answers.safetensors", "x");
     std::fs::remove_file(dir.path("whole/report.json")).unwrap();
     let text = dir.platon_refuses("resume whole --no-tui");
     assert!(text.contains("teacher-answers.safetensors: expected a teacher's answers"), "{text}");
+    assert!(text.contains("remove this file to have the teacher asked anew"), "{text}");
 }
 
 #[test]
@@ -222,6 +231,14 @@ fn a_run_trains_its_own_teacher_first() {
     std::fs::rename(dir.path("run"), dir.path("moved")).unwrap();
     dir.platon_ok("resume moved --no-tui");
     assert_eq!(weights(&dir.path("moved/model")), weights(&dir.path("taught/model")));
+    // Once it has answered it is needed no more.
+    std::fs::remove_file(dir.path("moved/report.json")).unwrap();
+    std::fs::remove_dir_all(dir.path("moved/teacher")).unwrap();
+    dir.platon_ok("resume moved --no-tui");
+    assert!(!dir.path("moved/teacher").exists());
+    assert_eq!(weights(&dir.path("moved/model")), weights(&dir.path("taught/model")));
+    // The recipe makes a teacher of its own wherever it is used.
+    assert!(dir.read("moved/model/recipe.toml").contains("teacher = \"self\""));
 }
 
 #[test]

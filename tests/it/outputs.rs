@@ -379,6 +379,10 @@ fn a_finished_run_keeps_its_best_model_and_no_state() {
                  --learning-rate 2e-2";
     let ended = dir.platon_ok(&format!("{train} --output-dir run"));
     assert!(!dir.path("run/checkpoint").exists());
+    // What a run that was killed in its last moment had no time to remove.
+    dir.write("run/checkpoint/update-3/progress.json", "{}");
+    assert!(dir.platon_ok("resume run --no-tui").stderr.contains("this run is finished"));
+    assert!(!dir.path("run/checkpoint").exists());
     let kept = format!("{train} --output-dir kept --keep-state --keep-checkpoints 99");
     dir.platon_ok(&kept);
     let progress = dir.json("kept/checkpoint/update-24/progress.json");
@@ -406,6 +410,17 @@ fn a_finished_run_keeps_its_best_model_and_no_state() {
     std::fs::remove_file(dir.path("run/report.json")).unwrap();
     let line = dir.platon_refuses("export run --checkpoint best --format hf --output other");
     assert!(line.contains("run: expected a finished run"), "{line}");
+
+    // A run without its best model is not finished.
+    std::fs::remove_file(dir.path("kept/report.json")).unwrap();
+    std::fs::remove_dir_all(dir.path("kept/best")).unwrap();
+    dir.write("kept/best", "in the way");
+    assert!(dir.platon_refuses("resume kept --no-tui").contains("kept/best"));
+    assert!(!dir.path("kept/report.json").exists());
+    std::fs::remove_file(dir.path("kept/best")).unwrap();
+    dir.platon_ok("resume kept --no-tui");
+    assert_eq!(dir.bytes("kept/best/model.safetensors"), dir.bytes("run/best/model.safetensors"));
+    assert!(dir.path("kept/report.json").exists());
 }
 
 #[test]
@@ -427,7 +442,7 @@ fn a_model_has_a_card_for_the_hub_and_the_recipe_that_made_it() {
         (&result["dataset"]["split"], &result["metrics"][0]["type"]),
         (&"dev".into(), &"accuracy".into())
     );
-    assert!(card.contains("20.0 % of the weights"), "{card}");
+    assert!(card.contains("20.0 % of its 99456 prunable weights remain"), "{card}");
     assert!(
         card.contains("| layer | query | key | value | attn.out | ffn.in | ffn.out | all |"),
         "{card}"

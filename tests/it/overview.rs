@@ -95,6 +95,19 @@ fn runs_are_listed_whatever_their_state() {
         ["finished", "stopped after update 5 of 12: SIGTERM", "finished", "killed after update 12"]
     );
     assert_eq!((&rows[1]["method"], &rows[3]["method"]), (&"magnitude".into(), &"platon".into()));
+    // Of a run that is not finished what remains now is shown, not what it is to come to.
+    assert!((rows[4]["remaining, %"].as_f64().unwrap() - 20.0).abs() < 0.1, "{}", rows[4]);
+    let begun = dir.read("runs/m2/metrics.jsonl");
+    dir.write("runs/m2/metrics.jsonl", begun.split_inclusive('\n').next().unwrap());
+    assert_eq!(table(&dir, "list runs --json")[2]["remaining, %"], 100.0);
+    // Nor does it count where others of its settings are finished.
+    let rows_of = |runs: &str| table(&dir, &format!("compare {runs} --json"));
+    let (both, one) = (rows_of("runs/m1 runs/m2"), rows_of("runs/m1"));
+    assert_eq!(both[0]["state"], "1 of 2 unfinished");
+    assert_eq!(
+        (&both[0]["ACC"], &both[0]["remaining, %"]),
+        (&one[0]["ACC"], &one[0]["remaining, %"])
+    );
     // The scores of a run that is not finished are those of its last evaluation.
     assert!(rows[4]["score"].as_str().unwrap().starts_with("ACC "), "{}", rows[4]);
     let text = dir.platon_ok("list runs/p1").stdout;

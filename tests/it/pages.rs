@@ -127,6 +127,11 @@ fn runs_are_compared_on_one_page() {
         .collect();
     assert!(rows.iter().any(|row| row.ends_with(&format!(",{mean}"))), "{rows:?} {mean}");
     assert!(rows.iter().any(|row| row.contains(&format!(",{},", score("d")))), "{rows:?}");
+    // Of two runs at the same ratio that differ in another setting both are there.
+    dir.platon_ok("train tiny --no-tui --output-dir runs/e --beta1 0.5");
+    dir.platon_ok("report runs/a runs/e --output two.html");
+    let two = dir.read("two.html");
+    assert!(two.contains("&quot;remaining, %&quot;,platon,platon (e)"), "no curve of its own");
     // A page of ours may be made anew, another file not.
     dir.platon_ok("report runs/a runs/c");
     dir.write("notes.html", "<p>mine</p>");

@@ -48,7 +48,7 @@ pub fn of_run(run: &Summary) -> Result<String> {
                 (grid(&courses))
             }
         }
-        @if let Some(report) = &run.report { (model(report)?) }
+        @if let Some(report) = &run.report { (model(run, report)?) }
         (costs(run, &folder))
         section {
             h2 { "Settings" }
@@ -79,7 +79,9 @@ fn about(run: &Summary) -> String {
 fn results(run: &Summary) -> Vec<(String, String)> {
     let mut results: Vec<(String, String)> =
         run.scores.iter().map(|(name, value)| (name.clone(), format!("{value:.2}"))).collect();
-    results.push(("weights remaining".into(), format!("{:.2} %", 100.0 * run.ratio())));
+    if let Some(ratio) = run.remaining {
+        results.push(("weights remaining".into(), format!("{:.2} %", 100.0 * ratio)));
+    }
     if let Some(report) = &run.report {
         results.push(("model file".into(), megabytes(report.model_bytes)));
         results.push(("updates".into(), report.steps.to_string()));
@@ -177,8 +179,8 @@ pub fn figure<'a>(title: &'a str, notes: Vec<String>, chart: &Chart) -> Result<F
     })
 }
 
-/// What the model became.
-fn model(report: &Report) -> Result<Markup> {
+/// What the model of a run became.
+fn model(run: &Summary, report: &Report) -> Result<Markup> {
     let mut figures = Vec::new();
     if let Some(heat) = heat_map("Remaining weights by layer and matrix", report)? {
         figures.push(heat.html());
@@ -192,10 +194,13 @@ fn model(report: &Report) -> Result<Markup> {
         figures.push(Figure { title, notes: vec![note], svg, legend: vec![], numbers }.html());
     }
     if let Some(scores) = &report.scores {
-        let bars = Bars { of: scores, x: "importance × uncertainty", mark: report.threshold };
+        // Groups of matrices that have ratios of their own have thresholds of their own.
+        let is_one = run.config.pruning().prune_ratios.is_empty();
+        let threshold = report.threshold.filter(|_| is_one);
+        let bars = Bars { of: scores, x: "importance × uncertainty", mark: threshold };
         let mut notes =
             vec![format!("After the last update. Of {} {}", report.prunable, bars.left_out())];
-        if let Some(threshold) = report.threshold {
+        if let Some(threshold) = threshold {
             notes.push(format!(
                 "The line is the threshold, {threshold:.2e}: what is left of it was pruned."
             ));

@@ -88,7 +88,12 @@ fn charts(runs: &[Summary]) -> Result<Vec<(&'static str, Chart)>> {
         }
         losses.push(curve(&name, loss));
         let sets = course.sets();
-        let score = sets.first().and_then(|set| course.scores(set).into_iter().next());
+        let main = run.scores.first().and_then(|(name, _)| name.split(' ').next());
+        let score = sets.first().and_then(|set| {
+            let mut scores = course.scores(set);
+            scores.sort_by_key(|(name, _)| Some(name.as_str()) != main);
+            scores.into_iter().next()
+        });
         scores.push(curve(&name, score.map(|(_, points)| points).unwrap_or_default()));
         let ratio = course.of_training("ratio");
         remaining.push(curve(&name, ratio.into_iter().map(|(x, y)| (x, 100.0 * y)).collect()));
@@ -117,16 +122,24 @@ fn against_ratio(groups: &[Compared]) -> Vec<(String, Chart)> {
     type Found = (f64, f64, (f64, f64));
     let mut charts: BTreeMap<(String, String), BTreeMap<String, Vec<Found>>> = BTreeMap::new();
     for group in groups {
-        let Some(run) = group.runs.first() else { continue };
+        let finished = group.runs.iter().filter(|run| run.report.is_some());
+        let Some(run) = finished.clone().next() else { continue };
         let Some((score, _)) = run.scores.first() else { continue };
-        let values =
-            group.runs.iter().flat_map(|run| &run.scores).filter(|(name, _)| name == score);
-        let scores = Spread::of(values.map(|(_, value)| *value));
-        let ratios = Spread::of(group.runs.iter().map(|run| 100.0 * run.ratio()));
+        let values = finished.clone().flat_map(|run| &run.scores);
+        let values = values.filter(|(name, _)| name == score).map(|(_, value)| *value);
+        let scores = Spread::of(values);
+        let ratios = Spread::of(finished.filter_map(|run| Some(100.0 * run.remaining?)));
         let (Some(ratios), Some(scores)) = (ratios, scores) else { continue };
         let found = (ratios.mean, scores.mean, scores.range);
         let methods = charts.entry((run.tasks(), score.clone())).or_default();
-        methods.entry(run.method()).or_default().push(found);
+        // Of two at the same ratio one has other settings, and is no point of the same curve.
+        let is_taken =
+            |curve: &Vec<Found>| curve.iter().any(|(ratio, ..)| (ratio - found.0).abs() < 1e-6);
+        let name = match methods.get(&run.method()).is_some_and(is_taken) {
+            true => format!("{} ({})", run.method(), run.name()),
+            false => run.method(),
+        };
+        methods.entry(name).or_default().push(found);
     }
     let charts = charts.into_iter().map(|((task, score), methods)| {
         let curves = methods.into_iter().map(|(name, mut found)| {
