@@ -58,10 +58,9 @@ def options(arguments=None):
     env = os.environ.get
     p.add_argument("--plan", type=pathlib.Path, metavar="FILE", default=HERE / "results.toml",
                    help="what is to be trained [%(default)s]")
-    p.add_argument("--csv", type=pathlib.Path, metavar="FILE", default=HERE / "results.csv",
-                   help="what was reached [%(default)s]")
-    p.add_argument("--runs", type=pathlib.Path, metavar="DIR", default=ROOT / "checkpoints/results",
-                   help="the runs' folders [%(default)s]")
+    p.add_argument("--csv", type=pathlib.Path, metavar="FILE", help="what was reached [beside the plan]")
+    p.add_argument("--runs", type=pathlib.Path, metavar="DIR",
+                   help="the runs' folders [checkpoints/NAME of the plan]")
     p.add_argument("--checkpoint", type=pathlib.Path, metavar="DIR",
                    default=env("PLATON_CHECKPOINT_DIR", ROOT / "checkpoints/bert-base-uncased"),
                    help="Hugging Face folder to start from [PLATON_CHECKPOINT_DIR or %(default)s]")
@@ -73,6 +72,8 @@ def options(arguments=None):
     p.add_argument("--limit", type=int, metavar="N", help="trains at most so many runs")
     p.add_argument("--table", action="store_true", help="trains nothing: only the table of what there is")
     o = p.parse_args(arguments)
+    o.csv = o.csv or o.plan.with_suffix(".csv")
+    o.runs = o.runs or ROOT / "checkpoints" / o.plan.stem
     absolute(o, "plan", "csv", "runs", "checkpoint", "data_dir", "platon")
     return o
 
@@ -159,7 +160,8 @@ def trained(o, run, binary):
     """Trains `run`, or goes on with it; its report."""
     folder = o.runs / run.name
     if not (folder / "report.json").is_file():
-        data = o.runs / "data"
+        # Never the same: what is held apart would else be taken from one that holds the whole.
+        data = o.runs / ("held-apart" if o.held_apart else "data")
         link(o, run.task, data)
         if (folder / "metrics.jsonl").is_file():
             command = [binary, "resume", folder, "--no-tui", "--data-dir", data]
