@@ -39,6 +39,7 @@ class Run(NamedTuple):
     seed: int
     settings: tuple  # of (name, value)
     teacher: str  # the run that teaches it, or ""
+    start: str = ""  # the run whose model it begins with, instead of the checkpoint
     main: str = ""  # the score that counts most, where it is not the first
 
     @property
@@ -47,9 +48,14 @@ class Run(NamedTuple):
         return f"{self.task}-{self.method}{ratio}-seed{self.seed}"
 
     @property
+    def others(self):
+        """The runs that it needs."""
+        return [name for name in (self.teacher, self.start) if name]
+
+    @property
     def key(self):
         """Of the settings: a row of the CSV file with another one is another run's."""
-        text = json.dumps([self.recipe, self.settings, self.teacher])
+        text = json.dumps([self.recipe, self.settings, self.teacher, *filter(None, [self.start])])
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -96,15 +102,15 @@ def planned(plan):
                     settings = {**QUIET, **task["settings"], **method["settings"], "seed": seed}
                     if ratio != ALL:
                         settings["final_threshold"] = ratio
-                    taught = method.get("teacher", "")
-                    teacher = Run(block["task"], "", taught, ALL, seed, (), "").name if taught else ""
+                    others = {of: Run(block["task"], "", method[of], other, seed, (), "").name if of in method else ""
+                              for of, other in (("teacher", ALL), ("start", ratio))}
                     runs.append(Run(block["task"], task["recipe"], line["method"], ratio, seed,
-                                    tuple(sorted(settings.items())), teacher, task.get("main", "")))
+                                    tuple(sorted(settings.items())), **others, main=task.get("main", "")))
     names = [run.name for run in runs]
     if twice := {name for name in names if names.count(name) > 1}:
         raise RaceError(f"the plan has {', '.join(sorted(twice))} more than once")
-    if missing := {run.teacher for run in runs} - {""} - set(names):
-        raise RaceError(f"the plan lacks the teachers {', '.join(sorted(missing))}")
+    if missing := {other for run in runs for other in run.others} - set(names):
+        raise RaceError(f"the plan lacks the runs {', '.join(sorted(missing))}, which others learn from or begin with")
     return runs
 
 
@@ -167,7 +173,8 @@ def trained(o, run, binary):
             command = [binary, "resume", folder, "--no-tui", "--data-dir", data]
         else:
             command = [binary, "train", run.recipe, "--no-tui", "--output-dir", folder, "--data-dir", data,
-                       "--init-checkpoint", o.checkpoint, *(flag(*setting) for setting in run.settings)]
+                       "--init-checkpoint", o.runs / run.start if run.start else o.checkpoint,
+                       *(flag(*setting) for setting in run.settings)]
             if run.teacher:
                 command.append(flag("teacher", o.runs / run.teacher))
         log = o.runs / f"{run.name}.log"
@@ -273,10 +280,11 @@ def results(o):
             if o.limit is not None and done >= o.limit:
                 break
             say(f"{n} of {len(runs)}: {run.name}")
-            # A teacher may be known by its figures alone.
-            if run.teacher and not (o.runs / run.teacher / "report.json").is_file():
-                say(f"its teacher first: {run.teacher}")
-                trained(o, next(other for other in runs if other.name == run.teacher), binary)
+            # They may be known by their figures alone.
+            for name in run.others:
+                if not (o.runs / name / "report.json").is_file():
+                    say(f"first what it needs: {name}")
+                    trained(o, next(other for other in runs if other.name == name), binary)
             report = trained(o, run, binary)
             done += 1
             note(o.csv, {

@@ -31,9 +31,19 @@ class Results(unittest.TestCase):
         self.assertNotIn("final_threshold", dict(runs[0].settings))
         self.assertEqual(len({run.key for run in runs}), 4)
 
+    def test_a_run_may_begin_with_the_model_of_another_of_its_ratio(self):
+        methods = {**PLAN["methods"], "again": {"settings": {}, "start": "taught", "teacher": "dense"}}
+        rows = [*PLAN["runs"][0]["rows"], {"method": "again", "ratios": [0.2]}]
+        _, taught, again = results.planned({**PLAN, "methods": methods,
+                                            "runs": [{"task": "rte", "seeds": [1], "rows": rows}]})
+        self.assertEqual(again.others, ["rte-dense-seed1", "rte-taught-0.20-seed1"])
+        self.assertEqual(taught.start, "")
+        self.assertNotEqual(again.key, again._replace(start="").key)
+
     def test_plans_that_cannot_be_are_refused(self):
         for change in ({"runs": [*PLAN["runs"], *PLAN["runs"]]},
                        {"runs": [{"task": "rte", "seeds": [3], "rows": [{"method": "taught", "ratios": [0.1]}]}]},
+                       {"methods": {**PLAN["methods"], "taught": {"settings": {}, "start": "dense"}}},
                        {"runs": [{"task": "xyz", "seeds": [1], "rows": []}]},
                        {"runs": [{"task": "rte", "seeds": [1], "rows": [{"method": "xyz"}]}]}):
             with self.assertRaises(results.RaceError):
