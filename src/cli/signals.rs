@@ -1,7 +1,5 @@
 //! What the operating system's signals do.
 
-#[cfg(feature = "serve")]
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use burn_train::Interrupter;
@@ -9,7 +7,7 @@ use burn_train::Interrupter;
 use super::printer::Printer;
 use crate::error::{Error, Result};
 use crate::run::StoppedBy;
-use crate::train::terminal::{TerminalState, give_stderr_back};
+use crate::train::terminal::{TerminalState, give_stderr_back, leave_screen};
 
 /// A write beyond the largest size allowed for a file fails then, and its error says why; the
 /// system's way is to end the program.
@@ -18,12 +16,12 @@ pub fn fail_writes_instead_of_dying() {
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
-/// The run that signals are meant for.
+/// Who is to be asked to stop by the first signal.
 struct Watched {
-    interrupter: Interrupter,
-    /// The terminal as it was, where the run has a dashboard.
+    ask: Box<dyn Fn(i32) + Send>,
+    /// The terminal as it was, where there is a dashboard.
     terminal: Option<TerminalState>,
-    /// The signal that asked it to stop.
+    /// The signal that asked.
     asked: Option<i32>,
 }
 
@@ -40,38 +38,10 @@ fn watched() -> MutexGuard<'static, Option<Watched>> {
 /// # Errors
 /// The system does not let signals be handled.
 pub fn stop_on_signals(interrupter: &Interrupter, dashboard: bool) -> Result<()> {
-    static WATCHES: Once = Once::new();
-    let terminal = dashboard.then(TerminalState::save);
-    *watched() = Some(Watched { interrupter: interrupter.clone(), terminal, asked: None });
-    let mut begun = Ok(());
-    // A process may have several runs, one after the other.
-    WATCHES.call_once(|| begun = watch(&StoppedBy::SIGNALS.map(|(number, _)| number), on_signal));
-    begun
-}
-
-/// The run has ended, and no other has begun: a signal ends the program at once. The signal that asked
-/// it to stop, if one did, perhaps when nothing was left to stop.
-pub fn end_watch() -> Option<i32> {
-    watched().take()?.asked
-}
-
-fn on_signal(signal: i32) {
-    let mut watched = watched();
-    match watched.as_mut() {
-        Some(run) if run.asked.is_none() => {
-            run.asked = Some(signal);
-            run.interrupter.stop(Some(StoppedBy::Signal(signal).name()));
-        }
-        Some(_) if may_come_twice(signal) => {}
-        run => end_at_once(signal, |printer| {
-            if let Some(terminal) = run.and_then(|run| run.terminal) {
-                terminal.restore();
-                give_stderr_back();
-                // Best effort: the terminal may be gone.
-                let _ = printer.data(TerminalState::LEAVE_SCREEN);
-            }
-        }),
-    }
+    let interrupter = interrupter.clone();
+    let ask = move |signal| interrupter.stop(Some(StoppedBy::Signal(signal).name()));
+    let numbers = StoppedBy::SIGNALS.map(|(number, _)| number);
+    watch(&numbers, ask, dashboard.then(TerminalState::save))
 }
 
 /// The first signal asks a server to stop, a second one ends it at once. What is ignored already
@@ -80,33 +50,32 @@ fn on_signal(signal: i32) {
 /// # Errors
 /// The system does not let signals be handled.
 #[cfg(feature = "serve")]
-pub fn ask_on_signals(first: impl Fn(i32) + Send + 'static) -> Result<()> {
-    let asked = AtomicBool::new(false);
-    watch(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP], move |signal| {
-        match asked.swap(true, Ordering::Relaxed) {
-            false => first(signal),
-            true if may_come_twice(signal) => {}
-            true => end_at_once(signal, |_| ()),
-        }
-    })
+pub fn ask_on_signals(ask: impl Fn(i32) + Send + 'static) -> Result<()> {
+    watch(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP], ask, None)
 }
 
-/// A terminal that closes may say so twice, and the limit on processor time each second.
-fn may_come_twice(signal: i32) -> bool {
-    matches!(signal, libc::SIGHUP | libc::SIGXCPU)
+/// What was watched has ended, and nothing else has begun: a signal ends the program at once. The
+/// signal that asked it to stop, if one did, perhaps when nothing was left to stop.
+pub fn end_watch() -> Option<i32> {
+    watched().take()?.asked
 }
 
-/// Ends the program; `before` that.
-fn end_at_once(signal: i32, before: impl FnOnce(&Printer)) -> ! {
-    let printer = Printer::new();
-    before(&printer);
-    printer.log("stopped at once");
-    // The command is at work on another thread and cannot be asked to return.
-    signal_hook::low_level::exit(128 + signal)
+/// Asks by `ask` at the first of these signals. A process that watches one thing after the other does
+/// so for the same signals.
+fn watch(
+    numbers: &[i32],
+    ask: impl Fn(i32) + Send + 'static,
+    terminal: Option<TerminalState>,
+) -> Result<()> {
+    static LISTENS: Once = Once::new();
+    *watched() = Some(Watched { ask: Box::new(ask), terminal, asked: None });
+    let mut begun = Ok(());
+    LISTENS.call_once(|| begun = listen(numbers));
+    begun
 }
 
-/// Calls `on_signal` at each of these signals, on a thread of its own.
-fn watch(numbers: &[i32], on_signal: impl Fn(i32) + Send + 'static) -> Result<()> {
+/// Handles these signals on a thread of its own.
+fn listen(numbers: &[i32]) -> Result<()> {
     let handled = numbers.iter().copied().filter(|number| !is_ignored(*number));
     let mut signals = signal_hook::iterator::Signals::new(handled)
         .map_err(|e| Error::run(format!("signals cannot be handled: {e}")))?;
@@ -114,6 +83,32 @@ fn watch(numbers: &[i32], on_signal: impl Fn(i32) + Send + 'static) -> Result<()
     let thread = std::thread::Builder::new().name("signals".into()).spawn(handle);
     thread.map_err(|e| Error::run(format!("signals cannot be handled: {e}")))?;
     Ok(())
+}
+
+fn on_signal(signal: i32) {
+    let mut watched = watched();
+    match watched.as_mut() {
+        Some(watched) if watched.asked.is_none() => {
+            watched.asked = Some(signal);
+            (watched.ask)(signal);
+        }
+        Some(_) if may_come_twice(signal) => {}
+        watched => {
+            if let Some(terminal) = watched.and_then(|watched| watched.terminal) {
+                terminal.restore();
+                give_stderr_back();
+                leave_screen();
+            }
+            Printer::new().log("stopped at once");
+            // The command is at work on another thread and cannot be asked to return.
+            signal_hook::low_level::exit(128 + signal)
+        }
+    }
+}
+
+/// A terminal that closes may say so twice, and the limit on processor time each second.
+fn may_come_twice(signal: i32) -> bool {
+    matches!(signal, libc::SIGHUP | libc::SIGXCPU)
 }
 
 /// Whether the program was started with this signal ignored.

@@ -1,7 +1,6 @@
 //! burn-train's dashboard, told of the run's own updates and epochs, and kept from bringing down the
 //! program where its terminal closes.
 
-use std::io::Write;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -108,9 +107,7 @@ impl Dashboard {
                 let _ = ended.send(());
             });
             if end.recv_timeout(PATIENCE).is_err() {
-                // Best effort: the terminal may be gone.
-                let _ = std::io::stdout().write_all(TerminalState::LEAVE_SCREEN.as_bytes());
-                let _ = std::io::stdout().flush();
+                terminal::leave_screen();
             }
             if terminal::is_gone() {
                 // Its thread could not give back what is no longer there, which is no fault of the run.

@@ -1,7 +1,7 @@
 //! What the dashboard needs from the operating system.
 
 use std::fs::OpenOptions;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 
@@ -112,15 +112,19 @@ impl TerminalState {
         }
     }
 
-    /// The escape sequences that leave a full-screen display and show the cursor.
-    pub const LEAVE_SCREEN: &str = "\x1b[?1049l\x1b[?25h";
-
     /// Brings the settings back.
     pub fn restore(self) {
         if let Some(settings) = self.0 {
             set(&settings);
         }
     }
+}
+
+/// Leaves a full-screen display and shows the cursor.
+pub fn leave_screen() {
+    let mut stdout = io::stdout();
+    // Best effort: the terminal may be gone.
+    let _ = stdout.write_all(b"\x1b[?1049l\x1b[?25h").and_then(|()| stdout.flush());
 }
 
 /// Does nothing where the process is in the background or the terminal is gone.

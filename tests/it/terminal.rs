@@ -108,8 +108,24 @@ impl Terminal {
         Self::start(command.args(args.split_whitespace()).current_dir(dir.path(".")), ignored)
     }
 
+    /// Starts a long run in `dir` under the dashboard; it has logged a few points then.
+    fn with_run(dir: &Dir, run: &str, ignored: &'static [i32]) -> Self {
+        let args = format!("{} --output-dir {run}", under_the_dashboard());
+        let mut terminal = Self::platon(dir, &args, ignored);
+        at_work(dir, run, &mut terminal.program);
+        terminal
+    }
+
     fn shown(&self) -> String {
         String::from_utf8_lossy(&self.shown.lock().unwrap()).into_owned()
+    }
+
+    /// What was shown after the dashboard was left.
+    fn shown_after_the_dashboard(&self) -> String {
+        let shown = self.shown();
+        let [start, end] = ["\u{1b}[?1049h", "\u{1b}[?1049l"].map(|place| shown.rfind(place));
+        assert!(start.is_some() && start < end, "the dashboard stayed: {shown}");
+        shown[end.unwrap()..].to_string()
     }
 
     fn press(&mut self, keys: &[u8]) {
@@ -169,9 +185,7 @@ fn a_terminal_that_closes_leaves_a_whole_checkpoint_ten_times() {
     let expected = outcome(&dir, "whole");
     for n in 0..10 {
         let run = format!("closed-{n}");
-        let args = format!("{} --output-dir {run}", under_the_dashboard());
-        let mut terminal = Terminal::platon(&dir, &args, &[]);
-        at_work(&dir, &run, &mut terminal.program);
+        let mut terminal = Terminal::with_run(&dir, &run, &[]);
         // At other places of an update, an evaluation or a checkpoint.
         std::thread::sleep(Duration::from_millis(17 * n));
         terminal.close();
@@ -192,9 +206,7 @@ fn a_terminal_that_closes_leaves_a_whole_checkpoint_ten_times() {
 #[test]
 fn a_run_that_ignores_its_terminal_s_end_goes_on_without_it() {
     let dir = tiny();
-    let args = format!("{} --output-dir run", under_the_dashboard());
-    let mut terminal = Terminal::platon(&dir, &args, &[libc::SIGHUP]);
-    at_work(&dir, "run", &mut terminal.program);
+    let mut terminal = Terminal::with_run(&dir, "run", &[libc::SIGHUP]);
     terminal.close();
     assert_eq!(terminal.wait().code(), Some(0));
     let log = dir.read("run/log.log");
@@ -217,27 +229,21 @@ fn a_keyboard_that_goes_away_by_itself_keeps_no_run_from_its_end() {
     assert_eq!(terminal.wait().code(), Some(0), "{}", terminal.shown());
     let log = dir.read("run/log.log");
     assert!(log.contains("the terminal is gone; the run goes on without the dashboard"), "{log}");
-    let shown = terminal.shown();
-    let end =
-        shown.rfind("\u{1b}[?1049l").unwrap_or_else(|| panic!("the dashboard stayed: {shown}"));
-    assert!(shown[end..].contains("all layers"), "said where nobody sees it: {shown}");
+    let shown = terminal.shown_after_the_dashboard();
+    assert!(shown.contains("all layers"), "{shown}");
 }
 
 #[test]
 fn half_an_escape_sequence_keeps_no_run_from_its_end() {
     let dir = tiny();
-    let args = format!("{} --output-dir run", under_the_dashboard());
-    let mut terminal = Terminal::platon(&dir, &args, &[]);
-    at_work(&dir, "run", &mut terminal.program);
+    let mut terminal = Terminal::with_run(&dir, "run", &[]);
     // What Alt-[ sends: crossterm waits for the rest.
     terminal.press(b"\x1b[");
     std::thread::sleep(Duration::from_millis(500));
     signal(&terminal.program, "-INT");
     assert_eq!(terminal.wait().code(), Some(130));
-    let shown = terminal.shown();
-    let end =
-        shown.rfind("\u{1b}[?1049l").unwrap_or_else(|| panic!("the dashboard stayed: {shown}"));
-    assert!(shown.rfind("stopped by Ctrl-C") > Some(end), "said where nobody sees it: {shown}");
+    let shown = terminal.shown_after_the_dashboard();
+    assert!(shown.contains("stopped by Ctrl-C"), "{shown}");
 }
 
 #[test]
@@ -271,16 +277,11 @@ fn the_menu_under_the_dashboard_saves_and_leaves_the_terminal() {
 fn stop_by_keys(keys: &[u8], code: Option<i32>, said: &str) {
     let dir = tiny();
     dir.platon_ok(&format!("{} --output-dir whole", long()));
-    let args = format!("{} --output-dir run", under_the_dashboard());
-    let mut terminal = Terminal::platon(&dir, &args, &[]);
-    at_work(&dir, "run", &mut terminal.program);
+    let mut terminal = Terminal::with_run(&dir, "run", &[]);
     terminal.press(keys);
     assert_eq!(terminal.wait().code(), code);
-    let shown = terminal.shown();
+    let shown = terminal.shown_after_the_dashboard();
     assert!(shown.contains(said) && shown.contains("platon resume run"), "{shown}");
-    let [start, end] = ["\u{1b}[?1049h", "\u{1b}[?1049l"].map(|place| shown.rfind(place));
-    assert!(start.is_some() && start < end, "the dashboard stayed: {shown}");
-    assert!(shown.rfind(said) > end, "said where nobody sees it: {shown}");
     dir.platon_ok("resume run --no-tui");
     assert!(outcome(&dir, "run") == outcome(&dir, "whole"));
 }
@@ -288,17 +289,13 @@ fn stop_by_keys(keys: &[u8], code: Option<i32>, said: &str) {
 #[test]
 fn a_second_ctrl_c_stops_at_once_and_leaves_the_terminal() {
     let dir = tiny();
-    let args = format!("{} --output-dir run", under_the_dashboard());
-    let mut terminal = Terminal::platon(&dir, &args, &[]);
-    at_work(&dir, "run", &mut terminal.program);
+    let mut terminal = Terminal::with_run(&dir, "run", &[]);
     // The second may find the run at its end already: the terminal is brought back all the same.
     for _ in 0..2 {
         signal(&terminal.program, "-INT");
     }
     assert_eq!(terminal.wait().code(), Some(130));
-    let shown = terminal.shown();
-    let [start, end] = ["\u{1b}[?1049h", "\u{1b}[?1049l"].map(|place| shown.rfind(place));
-    assert!(start.is_some() && start < end, "the dashboard stayed: {shown}");
+    terminal.shown_after_the_dashboard();
 }
 
 #[test]
