@@ -10,6 +10,9 @@ fn a_missing_file_is_an_error_unless_it_is_optional() {
     let message = place.fail(&server, |_| {});
     assert!(message.contains("no such file (404) (hint: check the name, or name another server"));
     assert_eq!(place.run(&server, |r| r.optional = true).unwrap(), Outcome::Absent);
+    // So say object stores.
+    let refusing = serve(|_| Answer::status(403));
+    assert_eq!(place.run(&refusing, |r| r.optional = true).unwrap(), Outcome::Absent);
     assert_eq!(server.seen().len(), 2, "asking again is no use");
     assert!(place.files().is_empty());
 }

@@ -127,7 +127,8 @@ impl Fetcher {
                 on_progress(DownloadEvent::Finished { name: &name });
                 Ok(Outcome::Fetched)
             }
-            Err(Failure::Absent) if request.optional => {
+            // Object stores answer 403 where a name does not exist.
+            Err(Failure::Absent | Failure::Refused(403)) if request.optional => {
                 job.part.discard()?;
                 Ok(Outcome::Absent)
             }

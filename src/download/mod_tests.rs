@@ -221,7 +221,13 @@ fn a_model_comes_once_and_its_weights_last() {
     let order = ["config.json", "tokenizer.json", "vocab.txt", "model.safetensors"];
     assert_eq!(place.events(), order);
     assert_eq!(result.fetched.len(), 4);
-    assert_eq!(place.names("model").len(), 4);
+    assert_eq!(place.names("model").len(), 5);
+    assert_eq!(place.read("model/.repository"), "google-bert/bert-base-uncased");
+    // Whoever has a model of the same name is to be brought elsewhere.
+    let message = place.model("someone/bert-base-uncased").unwrap_err().to_string();
+    let expected = "model: expected google-bert/bert-base-uncased, which ";
+    assert!(message.contains(expected) && message.contains("--output-dir"), "{message}");
+    place.events();
 
     let asked = server.seen().len();
     assert_eq!(place.model("bert-base-uncased").unwrap().fetched.len(), 0);
@@ -286,7 +292,7 @@ fn a_file_beyond_the_limit_of_its_kind_does_not_come() {
     let place = Place::new(&server);
     let message = place.model("a/b").unwrap_err().to_string();
     assert!(message.contains("vocab.txt: expected at most 67108864 bytes, found 68157440"));
-    assert_eq!(place.names("model"), ["config.json"]);
+    assert_eq!(place.names("model"), [".repository", "config.json"]);
 }
 
 #[test]
@@ -297,7 +303,7 @@ fn old_repositories_have_pickled_weights() {
     let result = place.model("google-bert/bert-base-uncased").unwrap();
     assert_eq!(result.weights, place.dir.path().join("model/pytorch_model.bin"));
     assert_eq!(place.events(), ["config.json", "vocab.txt", "pytorch_model.bin"]);
-    assert_eq!(place.names("model").len(), 3);
+    assert_eq!(place.names("model").len(), 4);
 }
 
 #[test]
@@ -349,7 +355,8 @@ fn interrupted_weights_are_taken_up_by_the_next_run() {
     let result = place.model("a/b").unwrap();
     assert_eq!(fs::read(result.weights).unwrap(), b"weights");
     assert_eq!(server.seen().last().unwrap().from, Some(3));
-    assert_eq!(place.names("model"), ["config.json", "model.safetensors", "vocab.txt"]);
+    let names = [".repository", "config.json", "model.safetensors", "vocab.txt"];
+    assert_eq!(place.names("model"), names);
 }
 
 #[test]

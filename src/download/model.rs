@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::fetch::{Fetcher, Outcome, Request};
 use super::{DownloadEvent, HF_MIRROR, Options, read_small, sources};
 use crate::error::{Error, Result};
-use crate::files::{is_file_name, most_bytes};
+use crate::files::{is_file_name, most_bytes, write_whole};
 
 /// A downloaded checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct Model {
 }
 
 const CONFIG: &str = "config.json";
+/// Names the repository that a folder's files are of: others have models of the same short name.
+const SOURCE: &str = ".repository";
 const TOKENIZERS: [&str; 3] = ["tokenizer.json", "vocab.txt", "vocab.json"];
 /// What else decides the token ids of a text, where it is there.
 const BESIDE_TOKENIZERS: [&str; 4] =
@@ -37,7 +39,7 @@ const INDEX: &str = "model.safetensors.index.json";
 /// checkpoint.
 ///
 /// # Errors
-/// The name cannot be one, a file cannot be fetched (see [`Fetcher::fetch`]), or it is not a model of
+/// The name cannot be one, the folder holds another repository's files, a file cannot be fetched (see [`Fetcher::fetch`]), or it is not a model of
 /// a known kind with a tokenizer.
 pub fn model(
     name: &str,
@@ -48,6 +50,15 @@ pub fn model(
     let repository = sources::repository(name)?;
     let base = sources::base_url("hf-url", options.hf_url.as_deref())?;
     let there = |file: &str| into.join(file).is_file();
+    let source = into.join(SOURCE);
+    if there(SOURCE) {
+        let found = String::from_utf8_lossy(&read_small(&source)?).trim().to_string();
+        if found != repository {
+            let expected = format!("{found}, which {} is of", into.display());
+            return Err(Error::value("model", expected, repository)
+                .hint("name another folder with --output-dir, or remove this one"));
+        }
+    }
     let complete = there(CONFIG) && TOKENIZERS.into_iter().any(there);
     let weights = WEIGHTS.into_iter().find(|file| there(file)).filter(|_| complete);
     if let Some(weights) = weights.filter(|_| !options.force) {
@@ -83,6 +94,7 @@ pub fn model(
     };
     if get(CONFIG, false)? == Outcome::Fetched {
         check_config(&repository, &into.join(CONFIG))?;
+        write_whole(&source, repository.as_bytes())?;
     }
     for file in BESIDE_TOKENIZERS {
         get(file, true)?;
