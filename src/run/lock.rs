@@ -5,9 +5,13 @@ use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::files::open_own;
+
+/// Longer than another process takes to see whether a run is at work, for which it locks it too.
+const GLANCE: Duration = Duration::from_millis(200);
 
 /// Keeps other processes from a run folder for as long as it or a clone lives. The operating system
 /// lets go of it when its process dies, in whatever way.
@@ -26,7 +30,13 @@ impl RunLock {
         let path = dir.join(name);
         let mut open = OpenOptions::new();
         let mut file = open_own(&path, open.read(true).write(true).create(true).truncate(false))?;
-        match file.try_lock() {
+        let began = Instant::now();
+        let mut locked = file.try_lock();
+        while matches!(locked, Err(TryLockError::WouldBlock)) && began.elapsed() < GLANCE {
+            std::thread::sleep(GLANCE / 20);
+            locked = file.try_lock();
+        }
+        match locked {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut owner = String::new();
@@ -86,6 +96,19 @@ mod tests {
         let own = format!("found process {} at work", std::process::id());
         assert!(text.contains(&own), "{text}");
         drop(first);
+        RunLock::take(dir.path(), "lock").unwrap();
+    }
+
+    #[test]
+    fn one_who_looks_whether_a_run_is_at_work_keeps_none_from_beginning() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(RunLock::take(dir.path(), "lock").unwrap());
+        let looked = File::open(dir.path().join("lock")).unwrap();
+        looked.try_lock_shared().unwrap();
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(20));
+            drop(looked);
+        });
         RunLock::take(dir.path(), "lock").unwrap();
     }
 

@@ -57,6 +57,27 @@ const LAUNCHERS: [Variables; 3] = [
     },
 ];
 
+/// Which of the job's nodes this is, from 0, as Slurm says.
+const NODE: &str = "SLURM_NODEID";
+/// What launchers call processes that may use any core.
+const UNBOUND: &str = "none";
+
+/// The number for node `node` in `2(x3),1`, as Slurm counts tasks on its nodes.
+fn tasks_on(node: usize, counts: &str) -> Option<usize> {
+    let mut before = 0_usize;
+    for part in counts.split(',') {
+        let (count, nodes) = match part.strip_suffix(')').and_then(|part| part.split_once("(x")) {
+            Some((count, nodes)) => (count, nodes.parse().ok()?),
+            None => (part, 1),
+        };
+        before = before.saturating_add(nodes);
+        if node < before {
+            return count.parse().ok();
+        }
+    }
+    None
+}
+
 impl Launch {
     /// What the environment says; `None` where no launcher has started this process, or only this.
     pub fn found() -> Option<Self> {
@@ -70,6 +91,8 @@ impl Launch {
             let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
             text.get(..digits)?.parse::<usize>().ok()
         };
+        let here =
+            |name: &str| tasks_on(number(NODE).unwrap_or(0), &variable(name)?.into_string().ok()?);
         LAUNCHERS.iter().find_map(|Variables { by, names: [size, rank, place, there], bound }| {
             let (size, rank) = (number(size)?, number(rank)?);
             (size > 1 && rank < size).then(|| Self {
@@ -77,8 +100,9 @@ impl Launch {
                 rank,
                 size,
                 local_rank: number(place).unwrap_or(0),
-                local_size: number(there).unwrap_or(1).max(1),
-                bound: variable(bound).is_some(),
+                local_size: here(there).or_else(|| number(there)).unwrap_or(1).max(1),
+                bound: variable(bound)
+                    .is_some_and(|bound| !bound.to_string_lossy().contains(UNBOUND)),
             })
         })
     }
@@ -98,6 +122,15 @@ mod tests {
         Launch::read(|name| {
             variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into())
         })
+    }
+
+    #[test]
+    fn tasks_are_counted_node_by_node() {
+        let counts = |text: &str| (0..5).map(|node| tasks_on(node, text)).collect::<Vec<_>>();
+        assert_eq!(counts("2(x3),1"), [Some(2), Some(2), Some(2), Some(1), None]);
+        assert_eq!(counts("1,3"), [Some(1), Some(3), None, None, None]);
+        assert_eq!(counts("4"), [Some(4), None, None, None, None]);
+        assert_eq!(counts(""), [None; 5]);
     }
 
     #[test]
@@ -126,6 +159,18 @@ mod tests {
         let expected =
             Launch { by: "srun", rank: 5, size: 6, local_rank: 1, local_size: 2, bound: true };
         assert_eq!(slurm, expected);
+        // Four tasks on two nodes, any core for each.
+        let unbound = read(&[
+            ("SLURM_STEP_NUM_TASKS", "4"),
+            ("SLURM_PROCID", "3"),
+            ("SLURM_LOCALID", "2"),
+            ("SLURM_NODEID", "1"),
+            ("SLURM_STEP_TASKS_PER_NODE", "1,3"),
+            ("SLURM_CPU_BIND", "quiet,none"),
+        ]);
+        let expected =
+            Launch { by: "srun", rank: 3, size: 4, local_rank: 2, local_size: 3, bound: false };
+        assert_eq!(unbound, Some(expected));
         // A single process needs no others, and a batch script's own process is not one of many.
         assert_eq!(read(&[("PMI_SIZE", "1"), ("PMI_RANK", "0")]), None);
         assert_eq!(read(&[("SLURM_NTASKS", "6"), ("SLURM_PROCID", "0")]), None);
