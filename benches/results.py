@@ -169,7 +169,7 @@ def trained(o, run, binary):
         # Never the same: what is held apart would else be taken from one that holds the whole.
         data = o.runs / ("held-apart" if o.held_apart else "data")
         link(o, run.task, data)
-        if (folder / "metrics.jsonl").is_file():
+        if (folder / "config.toml").is_file():
             command = [binary, "resume", folder, "--no-tui", "--data-dir", data]
         else:
             command = [binary, "train", run.recipe, "--no-tui", "--output-dir", folder, "--data-dir", data,
