@@ -43,32 +43,21 @@ pub struct EvaluateArgs {
 }
 
 pub fn run(args: &EvaluateArgs, printer: &Printer) -> Result<()> {
-    // All tasks of a run, unless one is named.
-    let own = SavedRun::open(&args.run, flags(args, args.task.as_deref()))?.and_then(|run| run.own);
-    match own.filter(|own| args.task.is_none() && !own.data().more_tasks.is_empty()) {
-        None => evaluate(args, args.task.as_deref(), printer),
-        Some(own) => {
-            let tasks = tasks_of(&own)?;
-            tasks.iter().try_for_each(|task| evaluate(args, Some(task.name), printer))
-        }
-    }
-}
-
-fn flags<'a>(args: &'a EvaluateArgs, task: Option<&'a str>) -> Flags<'a> {
-    let EvaluateArgs { task_def, data_dir, tokenizer, backend, .. } = args;
-    Flags {
-        task,
+    let EvaluateArgs { run, task, task_def, data_dir, tokenizer, backend, .. } = args;
+    let flags = Flags {
+        task: task.as_deref(),
         task_def: task_def.as_deref(),
         data_dir: data_dir.as_deref(),
         tokenizer: tokenizer.as_deref(),
         backend: backend.as_deref(),
-    }
+    };
+    let runs = SavedRun::open_each(run, flags)?
+        .ok_or_else(|| no_task(run).hint("name the task with --task"))?;
+    runs.iter().try_for_each(|run| evaluate(args, run, printer))
 }
 
-fn evaluate(args: &EvaluateArgs, task: Option<&str>, printer: &Printer) -> Result<()> {
-    let EvaluateArgs { run, engine, json, .. } = args;
-    let run = SavedRun::open(run, flags(args, task))?
-        .ok_or_else(|| no_task(run).hint("name the task with --task"))?;
+fn evaluate(args: &EvaluateArgs, run: &SavedRun, printer: &Printer) -> Result<()> {
+    let EvaluateArgs { engine, json, .. } = args;
     let task = task_of(&run.config)?;
     let tasks = run.own.as_ref().map(tasks_of).transpose()?.unwrap_or_default();
     let trained = tasks.iter().find(|own| own.name == task.name).or(tasks.first()).copied();

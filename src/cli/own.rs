@@ -77,7 +77,10 @@ fn in_words(files: &Files, settled: &Settled) -> String {
     };
     let held = match &files.dev {
         Some(_) => String::new(),
-        None => format!("; {} % of them held back to evaluate on", 100.0 * files.dev_share),
+        None => {
+            let percent = (1000.0 * files.dev_share).round() / 10.0;
+            format!("; {percent} % of them held back to evaluate on")
+        }
     };
     format!("{}: {rows} rows{held}; {learnt}", files.train.display())
 }

@@ -94,6 +94,20 @@ impl SavedRun {
         Ok(Some(Self { path, own: None, config, model }))
     }
 
+    /// As [`open`](Self::open), one for each task that the run has learnt, unless `flags` name one.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_each(path: &Path, flags: Flags) -> Result<Option<Vec<Self>>> {
+        let Some(first) = Self::open(path, flags)? else { return Ok(None) };
+        let several = |own: &&RunConfig| flags.task.is_none() && !own.data().more_tasks.is_empty();
+        let Some(own) = first.own.as_ref().filter(several) else { return Ok(Some(vec![first])) };
+        let of = |task: &&'static Task| {
+            Self::open(path, Flags { task: Some(task.name), ..flags }).transpose()
+        };
+        tasks_of(own)?.iter().filter_map(of).collect::<Result<_>>().map(Some)
+    }
+
     /// The final model.
     pub fn model(&self) -> Result<Checkpoint> {
         Checkpoint::open(&self.model)
@@ -108,6 +122,10 @@ impl SavedRun {
         printer: &Printer,
     ) -> Result<Vec<EvalSet>> {
         let own = TokenizerFolder::of(None, model)?;
+        let files = self.config.own_files().filter(|_| self.config.data().task == task.name);
+        if let Some((files, run)) = files.zip(run_of(&self.path)) {
+            files.check_noted(&run.own_data())?;
+        }
         let data_dir = data_dir_of(&self.config, task)?;
         let tokenizer = self.tokenizer_for(task, &own, &data_dir)?;
         let options = Options { data_dir: &data_dir, tokenizer };

@@ -31,31 +31,45 @@ pub struct SubmitArgs {
     /// Another backend than the runs'.
     #[arg(long)]
     backend: Option<String>,
+    /// What computes the answers.
+    #[arg(long, value_enum, default_value_t)]
+    engine: EngineName,
 }
 
 pub fn run(args: &SubmitArgs, printer: &Printer) -> Result<()> {
     let mut runs = BTreeMap::new();
     for path in &args.runs {
         let (data_dir, backend) = (args.data_dir.as_deref(), args.backend.as_deref());
-        let run = SavedRun::open(path, Flags { data_dir, backend, ..Flags::default() })?
+        let flags = Flags { data_dir, backend, ..Flags::default() };
+        let each = SavedRun::open_each(path, flags)?
             .ok_or_else(|| no_task(path).hint("name the folder of a finished run"))?;
-        let task = run.config.data().task.clone();
-        if ENTRIES.iter().all(|entry| entry.task != task) {
+        let task_of = |run: &SavedRun| run.config.data().task.clone();
+        let (known, others): (Vec<_>, Vec<_>) = each
+            .into_iter()
+            .partition(|run| ENTRIES.iter().any(|entry| entry.task == run.config.data().task));
+        let others = others.iter().map(task_of).collect::<Vec<_>>().join(", ");
+        if known.is_empty() {
             // MNLI's model predicts three files.
             let tasks: Vec<_> =
                 BTreeSet::from(ENTRIES.map(|entry| entry.task)).into_iter().collect();
             let expected = format!("a run of one of GLUE's tasks: {}", tasks.join(", "));
-            return Err(Error::value(path.display(), expected, task));
+            return Err(Error::value(path.display(), expected, others));
         }
-        if let Some(other) = runs.insert(task, run) {
-            let found = format!("{}, {}", other.path.display(), path.display());
-            return Err(Error::value("RUN", "one run per task", found));
+        if !others.is_empty() {
+            printer.log(&format!("{}: left out what GLUE has not: {others}", path.display()));
+        }
+        for run in known {
+            let task = task_of(&run);
+            if let Some(other) = runs.insert(task, run) {
+                let found = format!("{}, {}", other.path.display(), path.display());
+                return Err(Error::value("RUN", "one run per task", found));
+            }
         }
     }
     let mut files = BTreeMap::new();
     for (task, run) in &runs {
         let entries: Vec<_> = ENTRIES.iter().filter(|entry| entry.task == task).collect();
-        for (file, text) in predicted(run, &entries, printer)? {
+        for (file, text) in predicted(run, &entries, args.engine, printer)? {
             printer.log(&format!(
                 "{file}: {} predictions of {}",
                 text.lines().count().saturating_sub(1),
@@ -80,6 +94,7 @@ pub fn run(args: &SubmitArgs, printer: &Printer) -> Result<()> {
 fn predicted(
     run: &SavedRun,
     entries: &[&'static Entry],
+    engine: EngineName,
     printer: &Printer,
 ) -> Result<Vec<(&'static str, String)>> {
     let model = run.model()?;
@@ -95,7 +110,7 @@ fn predicted(
         wanted.push((entry.file, task, set));
     }
     let load = wanted.first().map_or(Load::Classifier, |(_, task, _)| Load::For(task));
-    let engine = (EngineName::Auto, run.config.run().backend);
+    let engine = (engine, run.config.run().backend);
     with_model(engine, model, load, printer, |model| {
         let mut files = Vec::new();
         for (file, _, sets) in wanted {

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::files::write_whole;
 use crate::kernels::TrainingBackend;
 use crate::run::{Outcome, RunFolder, StoppedBy};
-use crate::train::teacher::{Progress, has_answered, has_own_teacher, teach, teacher_settings};
+use crate::train::teacher::{Progress, has_answered, teach, teacher_settings};
 use crate::train::terminal;
 use crate::train::{Console, Plan, Start, settle, train};
 use crate::world::{At, World};
@@ -123,7 +123,7 @@ fn own_teacher(
     printer: &Printer,
 ) -> Result<Option<u8>> {
     let teacher = folder.teacher();
-    if !has_own_teacher(config) || teacher.is_finished() || has_answered(config, folder) {
+    if !config.has_own_teacher() || teacher.is_finished() || has_answered(config, folder) {
         return Ok(None);
     }
     if !world.is_alone() {
@@ -222,6 +222,8 @@ impl Job for TrainJob<'_> {
         let Self { config, folder, dashboard, start, world, printer } = self;
         let (mut plan, checkpoint) =
             world.in_turn(|| plan(config, start.needs_weights(), printer))?;
+        let own = config.own_files().filter(|_| world.is_first() && start.update() == 0);
+        own.map_or(Ok(()), |files| files.note(&folder.own_data()))?;
         let bars = PrepareBars::new(printer, false);
         let bar = SlowBar::default();
         let progress = Progress {

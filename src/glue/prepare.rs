@@ -4,7 +4,7 @@
 //! `DATA/canonical_data/bert-base-uncased/cola_train.json`.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::files::{remove_if_there, sha256_file, write_json, write_whole};
+use crate::files::{remove_if_there, sha256_file, write_json, write_with};
 use crate::glue::encode::{Encoder, MAX_TOKENS};
 use crate::glue::read::{open_data, text_at_most};
 use crate::glue::sample::to_lines;
@@ -283,7 +283,7 @@ impl Job<'_> {
                 Ok(lines)
             })
             .collect::<Result<Vec<_>>>()?;
-        write_whole(&self.encoded, &lines.concat())?;
+        write_with(&self.encoded, |file| lines.iter().try_for_each(|chunk| file.write_all(chunk)))?;
         let encoded_bytes =
             fs::metadata(&self.encoded).map_err(|e| Error::io(&self.encoded, "read", e))?.len();
         let key = self.key(rows.len(), encoded_bytes);

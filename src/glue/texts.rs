@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::glue::columns::{self, usual};
+use crate::glue::quoting::{Quoting, too_long, unclosed};
 use crate::glue::read::BYTE_ORDER_MARK;
 use crate::glue::task::{Column, Layout, Task};
 use crate::glue::tsv::{Label, MAX_LINE_BYTES, Row, is_label};
@@ -23,6 +24,8 @@ pub struct Texts<R> {
     lines: usize,
     bytes: u64,
     rows: usize,
+    /// Whether a plain line held two texts.
+    has_pairs: bool,
 }
 
 /// How texts are laid out.
@@ -49,13 +52,26 @@ enum Separator {
 impl<R: BufRead> Texts<R> {
     /// The rows of `reader`; `path` is what errors call it, and its ending tells of its content.
     pub fn new(path: &Path, reader: R, task: Option<&'static Task>) -> Self {
-        Self { reader, path: path.to_path_buf(), task, form: None, lines: 0, bytes: 0, rows: 0 }
+        Self {
+            reader,
+            path: path.to_path_buf(),
+            task,
+            form: None,
+            lines: 0,
+            bytes: 0,
+            rows: 0,
+            has_pairs: false,
+        }
     }
 
     /// How the rows are laid out, where that is not plain lines; known once the first is read.
     pub fn layout(&self) -> Option<String> {
         let path = self.path.display();
         match self.form.as_ref()? {
+            // Nothing else tells that these are two.
+            Form::Plain if self.has_pairs && self.task.is_none() => {
+                Some(format!("{path}: read as two texts on each line, from the first one on"))
+            }
             Form::Plain => None,
             Form::Headless { .. } => Some(format!(
                 "{path}: read as a file of {}",
@@ -102,6 +118,7 @@ impl<R: BufRead> Texts<R> {
             if !is_row {
                 continue;
             }
+            self.has_pairs |= texts.len() > 1;
             let mut texts = texts.into_iter();
             let (text_a, text_b) = (texts.next().unwrap_or_default(), texts.next());
             let uid = self.rows.to_string();
@@ -290,20 +307,26 @@ impl<R: BufRead> Texts<R> {
     }
 
     /// The fields of a record of CSV that begins with `line`; it may go on over further lines.
-    fn record(&mut self, mut line: String) -> Result<Vec<String>> {
+    fn record(&mut self, mut record: String) -> Result<Vec<String>> {
         let start = self.lines;
+        let mut quoting = Quoting::new(b',');
+        record.push('\n');
+        let mut followed = 0;
         loop {
-            if let Some(fields) = split_record(&line) {
-                return Ok(fields);
+            let line = record.as_bytes().get(followed..).unwrap_or_default();
+            quoting.follow(line, &self.path, self.lines)?;
+            followed = record.len();
+            if !quoting.is_open() {
+                record.truncate(followed - 1);
+                // What has no mark left open has an end.
+                return Ok(split_record(&record).unwrap_or_default());
             }
-            let Some(next) = self.line()? else {
-                return Err(self.wrong(start, "a closing quotation mark", "none"));
-            };
-            line.push('\n');
-            line.push_str(&next);
-            if line.len() > MAX_LINE_BYTES {
-                return Err(self.too_long());
+            if record.len() > MAX_LINE_BYTES {
+                return Err(too_long(&self.path, start));
             }
+            let Some(next) = self.line()? else { return Err(unclosed(&self.path, start)) };
+            record.push_str(&next);
+            record.push('\n');
         }
     }
 

@@ -22,9 +22,10 @@ const SPARSE: &str = "model-sparse.safetensors";
 const PAGE: &str = "report.html";
 const TEACHER: &str = "teacher";
 const TEACHER_ANSWERS: &str = "teacher-answers.safetensors";
+const OWN_DATA: &str = "own-data.json";
 
 /// The names that a run gives itself, so that no setting may give them to anything else.
-pub const OWN_NAMES: [&str; 13] = [
+pub const OWN_NAMES: [&str; 14] = [
     CONFIG,
     POINTS,
     REPORT,
@@ -38,6 +39,7 @@ pub const OWN_NAMES: [&str; 13] = [
     SPARSE,
     TEACHER,
     TEACHER_ANSWERS,
+    OWN_DATA,
 ];
 
 /// The folder of one run.
@@ -126,7 +128,7 @@ impl RunFolder {
     /// holds something else.
     pub fn remove_unbegun(&self) {
         // Best effort: what kept the run from beginning is the error to report.
-        for file in [CONFIG, LOCK, TEACHER_ANSWERS] {
+        for file in [CONFIG, LOCK, TEACHER_ANSWERS, OWN_DATA] {
             let _ = fs::remove_file(self.0.join(file));
         }
         self.remove_if_empty();
@@ -207,6 +209,11 @@ impl RunFolder {
     /// The run of a teacher of the run's own.
     pub fn teacher(&self) -> Self {
         Self(self.0.join(TEACHER))
+    }
+
+    /// What files of one's own the run learns from.
+    pub fn own_data(&self) -> PathBuf {
+        self.0.join(OWN_DATA)
     }
 
     /// A teacher's answers to the training samples.

@@ -103,6 +103,9 @@ impl Plan {
             return Err(Error::value("mkd_opt", expected, "none")
                 .hint("platon prepare TASK --scores FILE --output-dir DIR makes them"));
         }
+        if config.objective().mkd_opt > 0 {
+            check_softlabels(&samples, &starts)?;
+        }
         let mix = Mix {
             first: first_bins,
             others_first: data_settings.mix_opt > 0,
@@ -212,6 +215,25 @@ pub fn tasks_of(config: &RunConfig) -> Result<Vec<&'static Task>> {
         tasks.push(task);
     }
     Ok(tasks)
+}
+
+/// Refuses samples of a task that have a softlabel where others have none: a batch with one of these
+/// would learn nothing from the others'. The samples of each further task begin at one of `starts`.
+fn check_softlabels(samples: &[Sample], starts: &[usize]) -> Result<()> {
+    let begins = std::iter::once(0).chain(starts.iter().copied());
+    let ends = starts.iter().copied().chain([samples.len()]);
+    for own in begins.zip(ends).filter_map(|(begin, end)| samples.get(begin..end)) {
+        let lacking = own.iter().filter(|sample| sample.softlabel.is_empty());
+        if let (count, Some(first)) = (lacking.clone().count(), lacking.clone().next())
+            && count < own.len()
+        {
+            let expected = "a softlabel for each training sample";
+            let found = format!("none for {count} of {}, the first being {}", own.len(), first.uid);
+            return Err(Error::value("mkd_opt", expected, found)
+                .hint("platon prepare TASK --scores FILE --output-dir DIR makes them"));
+        }
+    }
+    Ok(())
 }
 
 fn check_has_training_data(task: &Task) -> Result<()> {

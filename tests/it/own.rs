@@ -214,6 +214,12 @@ fn a_csv_becomes_a_pruned_model_and_predictions_in_two_commands() {
         (&evaluated["data_set"], &evaluated["ACC"]),
         (&"origins_dev".into(), &report["dev"]["ACC"])
     );
+    // Others would be drawn from another file, most of which was learnt from.
+    dir.write("origins.csv", &csv(&rows[1..1901]));
+    let line = dir.platon_refuses("evaluate run");
+    assert!(line.contains("origins.csv: expected the rows that the run began with"), "{line}");
+    dir.write("origins.csv", &csv(known));
+    assert!(!dir.platon_ok("evaluate run").stderr.contains("prepared"));
     let line = dir.platon_refuses("submit run");
     assert!(line.contains("a run of one of GLUE's tasks"), "{line}");
 }

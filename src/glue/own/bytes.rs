@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::format::{Format, Packing};
 use crate::error::{Error, Result};
 use crate::files::check_pointer;
+use crate::glue::quoting::too_long;
 use crate::glue::read::MAX_LINE_BYTES;
 
 /// The largest text file, in bytes, once it is unpacked: that of a data file that is not packed.
@@ -108,7 +109,7 @@ impl Lines {
         self.number += 1;
         if line.last() != Some(&b'\n') {
             if line.len() > MAX_LINE_BYTES {
-                return Err(self.too_long(self.number));
+                return Err(too_long(&self.path, self.number));
             }
             line.push(b'\n');
         }
@@ -128,14 +129,6 @@ impl Lines {
     /// The file.
     pub(super) fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// The error of a line, or of a row that begins there, that is too long.
-    pub(super) fn too_long(&self, line: usize) -> Error {
-        let expected = format!("a row of at most {MAX_LINE_BYTES} bytes");
-        Error::content(&self.path, line, expected, "more").hint(
-            "a quotation mark that is never closed makes one row of many; shorten texts so long",
-        )
     }
 
     /// The error of reading.

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use super::table::{Table, Value};
 use crate::error::{Error, Result};
+use crate::glue::quoting::too_long;
+use crate::glue::read::MAX_LINE_BYTES;
 
 /// The columns of an example, by their names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,9 +111,16 @@ impl Examples {
             return Err(Error::content(self.table.path(), example.line, expected, found)
                 .hint("fill it, or leave the row out"));
         }
+        let bytes = [&example.text_a, &example.text_b].into_iter().flatten().map(String::len);
+        if bytes.sum::<usize>() > MOST_TEXT {
+            return Err(too_long(self.table.path(), example.line));
+        }
         Ok(Some(example))
     }
 }
+
+/// The most bytes of a row's texts: what is written of it, with label and number, must fit a line.
+const MOST_TEXT: usize = MAX_LINE_BYTES - (1 << 12);
 
 /// A text without what ends lines and fields elsewhere.
 fn one_line(text: &str) -> String {

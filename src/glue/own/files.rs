@@ -3,7 +3,6 @@
 //! `DATA/own/reviews-1f2e3d4c5b6a/canonical_data/reviews_train.tsv`: from there on they are as the
 //! rows of any other task. A file that has changed is noticed by its hash.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::examples::{Columns, Examples};
 use super::format::stem;
 use super::labels::{Labels, Mismatch, Target, class_name, score};
+use super::numbers::{MEND, Numbers};
 use super::split::held_back;
 use super::table::{Table, Value};
 use crate::error::{Error, Result};
@@ -20,7 +20,7 @@ use crate::glue::prepare::canonical_file;
 use crate::glue::read::{sha256_hex, text_at_most};
 use crate::glue::task::{Kind, Metric, Part, TASKS, Task};
 use crate::glue::task_def::{Definition, define};
-use crate::glue::tsv::{Label, Row, dummy, write_canonical};
+use crate::glue::tsv::{Row, dummy, write_canonical};
 
 /// Raise this when the same files would give other rows.
 const FORMAT: u32 = 1;
@@ -48,6 +48,12 @@ pub struct Files {
     pub dev_share: f64,
     /// Draws them.
     pub seed: u64,
+}
+
+/// Which files a run learnt from: what its folder keeps of them.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Learnt {
+    train_file_sha256: String,
 }
 
 /// What is to be learnt from the files.
@@ -83,7 +89,7 @@ impl Files {
         let mut counts = Labels::default();
         let mut rows = Examples::new(Table::open(&self.train)?, self.columns(true))?;
         while let Some(example) = rows.next_filled()? {
-            let wrong = |mismatch| self.wrong(&self.train, example.line, mismatch);
+            let wrong = |mismatch| self.wrong(&self.train, example.line, (mismatch, MEND));
             counts.add(&example.label, example.line).map_err(wrong)?;
             if regression {
                 score(&example.label).map_err(wrong)?;
@@ -101,7 +107,7 @@ impl Files {
             (false, named) => Target::Classes(named.to_vec()),
         };
         let test_is_labelled = match &self.test {
-            Some(test) => Table::open(test)?.header().names().contains(&self.label),
+            Some(test) => self.is_labelled(test, &target)?,
             None => false,
         };
         let classes = match target {
@@ -123,7 +129,7 @@ impl Files {
             let (mut rows, mut count) = (Examples::new(Table::open(path)?, self.columns(true))?, 0);
             while let Some(example) = rows.next_filled()? {
                 let label = numbers.label(&example.label);
-                label.map_err(|mismatch| self.unknown(path, example.line, mismatch))?;
+                label.map_err(|fault| self.wrong(path, example.line, fault))?;
                 count += 1;
             }
             if count == 0 {
@@ -186,6 +192,32 @@ impl Files {
         Ok(folder)
     }
 
+    /// Writes to the file `path` that the run in its folder learns from these.
+    ///
+    /// # Errors
+    /// A file cannot be read or written.
+    pub fn note(&self, path: &Path) -> Result<()> {
+        write_json(path, &Learnt { train_file_sha256: sha256_file(&self.train)? })
+    }
+
+    /// Refuses rows to evaluate on that are drawn from another training file than the one that stands
+    /// in the note `path`: most of them may be rows that were learnt from.
+    ///
+    /// # Errors
+    /// As it says; a file cannot be read.
+    pub fn check_noted(&self, path: &Path) -> Result<()> {
+        if self.dev.is_some() || !path.is_file() {
+            return Ok(());
+        }
+        let learnt: Learnt = serde_json::from_str(&text_at_most(path, MAX_KEY_BYTES)?)
+            .map_err(|e| Error::content(path, e.line(), "the SHA-256 of a training file", e))?;
+        if learnt.train_file_sha256 == sha256_file(&self.train)? {
+            return Ok(());
+        }
+        Err(Error::content(&self.train, None, "the rows that the run began with", "others")
+            .hint("put that file back: the rows that were held back are drawn from it"))
+    }
+
     /// The folder of what is made of these files and settings.
     fn folder(&self, task: &Task, data_dir: &Path) -> Result<PathBuf> {
         let absolute = |path: &PathBuf| {
@@ -219,7 +251,7 @@ impl Files {
                 true => numbers.label(&example.label),
                 false => Ok(dummy(task)),
             };
-            let label = label.map_err(|mismatch| self.unknown(path, example.line, mismatch))?;
+            let label = label.map_err(|fault| self.wrong(path, example.line, fault))?;
             let (uid, text_a) = (rows.len().to_string(), example.text_a.unwrap_or_default());
             rows.push(Row { uid, label, text_a, text_b: example.text_b });
         }
@@ -253,50 +285,43 @@ impl Files {
         }
     }
 
-    fn wrong(&self, path: &Path, line: usize, (expected, found): Mismatch) -> Error {
-        Error::content(path, line, format!("{expected} in {}", self.label), found)
-            .hint("mend the row, or leave it out")
-    }
-
-    /// The error of a label that the training rows do not have.
-    fn unknown(&self, path: &Path, line: usize, mismatch: Mismatch) -> Error {
-        self.wrong(path, line, mismatch)
-            .hint("only labels of the training rows can be learnt: add rows, or leave these out")
-    }
-}
-
-/// The numbers of labels.
-struct Numbers(Option<HashMap<String, usize>>);
-
-impl Numbers {
-    fn of(target: &Target) -> Self {
-        match target {
-            Target::Classes(labels) => Self(Some(labels.iter().cloned().zip(0..).collect())),
-            Target::Number => Self(None),
+    fn wrong(&self, path: &Path, line: usize, fault: (Mismatch, &str)) -> Error {
+        let ((expected, found), remedy) = fault;
+        let error = Error::content(path, line, format!("{expected} in {}", self.label), found);
+        match self.test.as_deref() == Some(path) {
+            true => error.hint(format!("{remedy}; without labels all rows are predicted")),
+            false => error.hint(remedy),
         }
     }
 
-    fn of_task(task: &Task) -> Self {
-        match task.kind {
-            Kind::Classification { labels } => {
-                Self(Some(labels.iter().map(|label| (*label).to_owned()).zip(0..).collect()))
+    /// Whether the test file `path` has labels: a column of them which is not empty, nor -1
+    /// throughout, as in the data sets of Hugging Face that keep theirs secret.
+    fn is_labelled(&self, path: &Path, target: &Target) -> Result<bool> {
+        let table = Table::open(path)?;
+        if !table.header().names().contains(&self.label) {
+            return Ok(false);
+        }
+        let is_class = |name: &str| match target {
+            Target::Classes(labels) => labels.iter().any(|label| label == name),
+            Target::Number => false,
+        };
+        let is_blank = |label: &Value| match label {
+            Value::Nothing => true,
+            Value::Text(text) if text.trim().is_empty() => true,
+            label => class_name(label).is_ok_and(|name| name == SECRET && !is_class(SECRET)),
+        };
+        let mut rows = Examples::new(table, self.columns(true))?;
+        while let Some(example) = rows.next_filled()? {
+            if !is_blank(&example.label) {
+                return Ok(true);
             }
-            Kind::Regression => Self(None),
         }
-    }
-
-    fn label(&self, value: &Value) -> Result<Label, Mismatch> {
-        let Some(classes) = &self.0 else { return score(value).map(Label::Score) };
-        let name = class_name(value)?;
-        classes.get(&name).copied().map(Label::Class).ok_or_else(|| {
-            let mut known: Vec<_> =
-                classes.iter().map(|(name, class)| (class, name.as_str())).collect();
-            known.sort_unstable();
-            let known: Vec<&str> = known.into_iter().map(|(_, name)| name).collect();
-            (format!("a label of {}", known.join(", ")), format!("{name:?}"))
-        })
+        Ok(false)
     }
 }
+
+/// What stands for a label that is kept secret.
+const SECRET: &str = "-1";
 
 /// The name of the task that the training file `path` is for: the file's own without its endings, or
 /// its folder's where it is only called `train`.

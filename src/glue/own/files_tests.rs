@@ -67,6 +67,42 @@ fn labels_are_found_and_counted() {
 }
 
 #[test]
+fn a_test_file_without_labels_has_none_whatever_says_so() {
+    let setup = Setup::new(&[
+        ("a.csv", "text,label\na,1\nb,0\n"),
+        ("minus.csv", "text,label\na,-1\nb,1\n"),
+        ("empty.csv", "text,label\nc,\nd, \n"),
+        ("null.jsonl", "{\"text\": \"c\", \"label\": null}\n"),
+        ("secret.csv", "text,label\nc,-1\nd,-1\n"),
+        ("mixed.csv", "text,label\nc,-1\nd,1\n"),
+        ("some.csv", "text,label\nc,1\nd,\n"),
+    ]);
+    let is_labelled = |train: &str, test: &str| {
+        setup.files(train, None, Some(test)).settle(&[], false).unwrap().test_is_labelled
+    };
+    for name in ["empty.csv", "null.jsonl", "secret.csv"] {
+        assert!(!is_labelled("a.csv", name), "{name}");
+    }
+    // A label like others.
+    assert!(is_labelled("minus.csv", "secret.csv"));
+    for (name, expected) in [
+        (
+            "mixed.csv",
+            "mixed.csv:2: expected a label of 0, 1 in label, found \"-1\" (hint: only labels of the \
+             training rows can be learnt: add rows, or leave these out; without labels all rows are \
+             predicted)",
+        ),
+        (
+            "some.csv",
+            "some.csv:3: expected a label in label, found an empty one (hint: mend the row, or leave \
+             it out; without labels all rows are predicted)",
+        ),
+    ] {
+        assert_eq!(setup.refused(&setup.files("a.csv", None, Some(name))), expected);
+    }
+}
+
+#[test]
 fn rows_without_text_or_label_are_refused_by_their_line() {
     let file = |text: &str| Setup::new(&[("a.csv", text)]);
     for (text, expected) in [

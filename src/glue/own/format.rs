@@ -11,6 +11,8 @@ pub enum Layout {
     Csv,
     /// The same with tabs.
     Tsv,
+    /// Fields with tabs between them, nothing quoted: as in GLUE's files. No name tells it.
+    Unquoted,
     /// A JSON object per line.
     JsonLines,
     /// Apache Parquet.
@@ -91,7 +93,7 @@ impl Layout {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Csv => "CSV",
-            Self::Tsv => "TSV",
+            Self::Tsv | Self::Unquoted => "TSV",
             Self::JsonLines => "JSON lines",
             Self::Parquet => "Parquet",
         }

@@ -57,7 +57,11 @@ impl Rows<AnyRead> {
             let told = named.text.is_some() && (named.for_this || is_table);
             layout == Layout::Parquet || packing != Packing::None || told
         });
-        if let Some(format) = format.filter(|_| is_sure) {
+        if let Some(mut format) = format.filter(|_| is_sure) {
+            if format.layout == Layout::Tsv && named.text.is_none() {
+                // As where it is not compressed.
+                format.layout = Layout::Unquoted;
+            }
             let table = Table::of(path, file, format)?;
             return Self::of_columns(table, task, named);
         }
@@ -163,4 +167,36 @@ fn header(first: &[u8]) -> (Layout, Vec<String>) {
     let layout = if first.contains('\t') { Layout::Tsv } else { Layout::Csv };
     let name = |name: &str| name.trim().trim_matches('"').to_owned();
     (layout, first.split(['\t', ',', ';']).map(name).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_alike_whether_it_is_compressed_or_not() {
+        let dir = tempfile::tempdir().unwrap();
+        // As GLUE's files, in which marks are characters like others.
+        let text = "index\tsentence\tlabel\n0\t\"All of it\"\tno\n1\t\"He said\tb\n2\tx\"\tc\n";
+        std::fs::write(dir.path().join("x.tsv"), text).unwrap();
+        let packed = File::create(dir.path().join("x.tsv.gz")).unwrap();
+        let mut packed = flate2::write::GzEncoder::new(packed, flate2::Compression::fast());
+        packed.write_all(text.as_bytes()).unwrap();
+        packed.finish().unwrap();
+        let read = |name: &str| {
+            let path = dir.path().join(name);
+            let file = File::open(&path).unwrap();
+            let mut rows = Rows::new(&path, file, None, &Named::default()).unwrap();
+            let next = || rows.next_row().unwrap().map(|(line, row)| (line, row.text_a));
+            std::iter::from_fn(next).collect::<Vec<_>>()
+        };
+        let expected = [(2, "\"All of it\""), (3, "\"He said"), (4, "x\"")];
+        let expected = expected.map(|(line, text)| (line, text.to_string()));
+        assert_eq!(
+            (read("x.tsv").as_slice(), read("x.tsv.gz").as_slice()),
+            (&expected[..], &expected[..])
+        );
+    }
 }

@@ -3,7 +3,7 @@
 //!
 //! `format` tells a file's format by its name, `bytes` unpacks it and hands out bounded lines, `table`
 //! reads records of any of the formats, `examples` takes texts and labels from them. `labels` finds
-//! out what is to be learnt, `split` holds rows back for evaluation, `files` makes a task of it all.
+//! out what is to be learnt, `numbers` gives it numbers, `split` holds rows back for evaluation, `files` makes a task of it all.
 //! `input` reads what is to be predicted, and `overview` tells what a file holds.
 
 mod bytes;
@@ -13,6 +13,7 @@ mod format;
 pub mod input;
 pub mod labels;
 mod lines;
+mod numbers;
 pub mod overview;
 mod parquet;
 mod separated;

@@ -9,6 +9,7 @@ use super::bytes::{Lines, text};
 use super::format::Layout;
 use super::table::{Record, Value};
 use crate::error::{Error, Result};
+use crate::glue::quoting::{Quoting, too_long, unclosed};
 use crate::glue::read::MAX_LINE_BYTES;
 
 /// The rows of such a file after the first, which names the columns.
@@ -38,12 +39,13 @@ impl Separated {
             started: None,
             bytes: 0,
             fault: None,
-            separator: delimiter,
-            at: At::Start,
+            quoting: (layout != Layout::Unquoted).then(|| Quoting::new(delimiter)),
         };
         feed.check_marks()?;
+        let quotes = feed.quoting.is_some();
         let mut builder = ReaderBuilder::new();
         builder.delimiter(delimiter).has_headers(false).flexible(true).buffer_capacity(1 << 13);
+        builder.quoting(quotes);
         let (reader, record) = (builder.from_reader(feed), ByteRecord::new());
         let mut rows = Self { reader, record, header: Vec::new(), wanted: Vec::new() };
         let Some(line) = rows.read()? else {
@@ -118,7 +120,7 @@ impl Separated {
 /// whole numbers from fractions.
 fn delimiter(header: &[u8], layout: Layout) -> u8 {
     match layout {
-        Layout::Tsv => b'\t',
+        Layout::Tsv | Layout::Unquoted => b'\t',
         _ if !header.contains(&b',') && header.contains(&b';') => b';',
         _ => b',',
     }
@@ -135,58 +137,15 @@ struct Feed {
     started: Option<usize>,
     bytes: usize,
     fault: Option<Error>,
-    separator: u8,
-    at: At,
-}
-
-/// Where in a field a byte is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum At {
-    /// At its beginning.
-    Start,
-    /// In one without quotation marks around it.
-    Plain,
-    /// Between such marks.
-    Quoted,
-    /// After a mark, which closes the field or is doubled.
-    Mark,
-}
-
-impl At {
-    /// Where the next byte is, after `byte`; `None` where a field goes on after its closing mark.
-    fn after(self, byte: u8, separator: u8) -> Option<Self> {
-        let ends = byte == separator || matches!(byte, b'\r' | b'\n');
-        match (self, byte) {
-            (Self::Start, b'"') | (Self::Mark, b'"') => Some(Self::Quoted),
-            (Self::Quoted, b'"') => Some(Self::Mark),
-            (Self::Quoted, _) => Some(Self::Quoted),
-            _ if ends => Some(Self::Start),
-            (Self::Mark, b' ') => Some(Self::Mark),
-            (Self::Mark, _) => None,
-            (Self::Start | Self::Plain, _) => Some(Self::Plain),
-        }
-    }
+    /// Where marks count.
+    quoting: Option<Quoting>,
 }
 
 impl Feed {
-    /// Refuses a line in which a field goes on after its closing quotation mark: most likely one of
-    /// the text's own, which would make one row of several.
+    /// Looks at the marks of the line.
     fn check_marks(&mut self) -> Result<()> {
-        for (place, byte) in self.line.iter().enumerate() {
-            let Some(next) = self.at.after(*byte, self.separator) else {
-                let rest = self.line.get(place..).unwrap_or_default();
-                let rest = String::from_utf8_lossy(rest);
-                let found = rest.chars().take(20).collect::<String>();
-                let expected = "the end of the field after its closing quotation mark";
-                let found = format!("{:?}", found.trim_end());
-                let (path, line) = (self.lines.path(), self.lines.number);
-                return Err(Error::content(path, line, expected, found).hint(
-                    "a field with quotation marks of its own is quoted, and they are doubled",
-                ));
-            };
-            self.at = next;
-        }
-        Ok(())
+        let Some(quoting) = &mut self.quoting else { return Ok(()) };
+        quoting.follow(&self.line, self.lines.path(), self.lines.number)
     }
 
     /// Takes another line where there is one. False at the end of the file.
@@ -198,13 +157,7 @@ impl Feed {
         }
         match self.started {
             // All lines have an end: only a quotation mark leaves a record without one.
-            Some(line) => Err(Error::content(
-                self.lines.path(),
-                line,
-                "a closing quotation mark",
-                "the end of the file",
-            )
-            .hint("close it, or double it where it is part of the text and the field is quoted")),
+            Some(line) => Err(unclosed(self.lines.path(), line)),
             None => Ok(false),
         }
     }
@@ -236,7 +189,7 @@ impl Read for Feed {
         if self.bytes > MAX_LINE_BYTES + 1
             && let Some(line) = self.started
         {
-            self.fault = Some(self.lines.too_long(line));
+            self.fault = Some(too_long(self.lines.path(), line));
             return Err(io::Error::other("a row that is too long"));
         }
         Ok(count)
