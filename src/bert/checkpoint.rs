@@ -312,6 +312,9 @@ fn read(path: &Path, family: Option<&'static Family>) -> Result<Content> {
     check_pointer(path, &start)?;
     if is_torch(path)? {
         let torch::TorchFile { tensors, config } = torch::read(path)?;
+        // Of settings that say nothing of the model, as a trainer keeps them, none is taken.
+        let sizes = ["hidden_size", "dim", "model_type"];
+        let config = config.filter(|config| sizes.iter().any(|name| config.get(name).is_some()));
         let stored = |(name, tensor): (String, torch::TorchTensor)| {
             (name, StoredTensor { shape: tensor.shape, values: tensor.values })
         };

@@ -10,6 +10,7 @@ use super::inference::{Inference, default_backend};
 use super::left::describe;
 use super::printer::Printer;
 use crate::backend::run_on;
+use crate::bert::checkpoint::weight_files;
 use crate::bert::compact::CompactTensor;
 use crate::bert::weights::Tensors;
 use crate::bert::{BertConfig, Checkpoint};
@@ -245,21 +246,11 @@ fn layers(engine: &Engine, json: bool, printer: &Printer) -> Result<()> {
     describe(engine.shrunk()).iter().try_for_each(|line| printer.data(line))
 }
 
-/// The bytes of a model's weight files, or of the one file.
+/// The bytes of the files that a model's weights are read from.
 fn bytes_of(path: &Path) -> Result<u64> {
-    let failed = |e| Error::io(path, "read", e);
-    if path.is_file() {
-        return Ok(std::fs::metadata(path).map_err(failed)?.len());
-    }
-    let mut bytes = 0;
-    for entry in std::fs::read_dir(path).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let name = entry.file_name();
-        let is_weights =
-            [".safetensors", ".bin"].iter().any(|end| name.to_string_lossy().ends_with(end));
-        if is_weights {
-            bytes += entry.metadata().map_err(failed)?.len();
-        }
-    }
-    Ok(bytes)
+    let length = |file: &PathBuf| {
+        let about = std::fs::metadata(file).map_err(|e| Error::io(file, "read", e))?;
+        Ok(about.len())
+    };
+    weight_files(path)?.iter().map(length).sum()
 }

@@ -6,11 +6,15 @@ use clap::{Args, ValueEnum};
 
 use super::left::describe;
 use super::printer::Printer;
+use super::saved::encoder_of;
 use crate::bert::Checkpoint;
 use crate::bert::sparse::Dtype;
 use crate::error::{Error, Result, one_line};
 use crate::export::onnx::MODEL;
-use crate::export::{Converted, OnnxFolder, Shape, to_hugging_face, to_onnx, to_sparse};
+use crate::export::{
+    Converted, OnnxFolder, Shape, SparseFile, to_hugging_face, to_onnx, to_sparse,
+};
+use crate::overview::Summary;
 use crate::run::RunFolder;
 use crate::run::folder::model_in;
 use crate::sparse::Left;
@@ -87,6 +91,9 @@ impl From<Numbers> for Dtype {
 
 pub fn convert(args: &ConvertArgs, printer: &Printer) -> Result<()> {
     let checkpoint = Checkpoint::open(&model_in(&args.input))?;
+    if args.tokenizer.is_some() {
+        encoder_of(args.tokenizer.as_deref(), &checkpoint)?;
+    }
     write_folder(checkpoint, args.tokenizer.as_deref(), Shape::Kept, &args.output, printer)
 }
 
@@ -110,6 +117,20 @@ fn check_options(args: &ExportArgs) -> Result<()> {
     Ok(())
 }
 
+/// The final model of a finished run without `best/`: the best, unless that was lost.
+fn final_as_best(run: &RunFolder) -> Result<PathBuf> {
+    let report = Summary::read(run.path())?.report;
+    let other = report.and_then(|r| r.best_update.filter(|update| *update != r.steps));
+    match other {
+        None => Ok(run.model()),
+        Some(update) => {
+            let expected = format!("the model after update {update}");
+            Err(Error::content(run.best(), None, expected, "none")
+                .hint("it is lost; --checkpoint last takes the final one"))
+        }
+    }
+}
+
 pub fn export(args: &ExportArgs, printer: &Printer) -> Result<()> {
     check_options(args)?;
     let run = RunFolder::at(&args.run);
@@ -120,9 +141,8 @@ pub fn export(args: &ExportArgs, printer: &Printer) -> Result<()> {
             return Err(Error::value(run.path().display(), "a finished run", found)
                 .hint("the best model is known at a run's end: go on with platon resume"));
         }
-        // Where there is no other, the final one is the best.
         Moment::Best if run.best().is_dir() => run.best(),
-        Moment::Best => run.model(),
+        Moment::Best => final_as_best(&run)?,
     };
     let checkpoint = Checkpoint::open(&model)?;
     if args.output.is_none() {
@@ -150,8 +170,9 @@ pub fn export(args: &ExportArgs, printer: &Printer) -> Result<()> {
                     .hint("name another one, or remove this one"));
             }
             let dtype = args.dtype.map_or(Dtype::F32, Into::into);
-            let (layers, left) = to_sparse(checkpoint, dtype, &file)?;
+            let SparseFile { layers, left, unused } = to_sparse(checkpoint, dtype, &file)?;
             describe(&left).iter().for_each(|line| printer.log(line));
+            say_unused(&unused, printer);
             let bytes = std::fs::metadata(&file).map_err(|e| Error::io(&file, "read", e))?.len();
             printer.log(&format!(
                 "{}: {:.1} MB; encoder layers {:.1} MB, {:.2} of the {:.1} MB that they take dense",

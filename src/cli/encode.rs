@@ -95,13 +95,23 @@ pub fn run(args: &EncodeArgs, printer: &Printer) -> Result<()> {
     })
 }
 
-/// Writes the vectors of the evaluation sets into the run folder.
+/// Writes the vectors of the evaluation sets into the run folder: those of the encoder that a run of
+/// the same settings would begin with.
 pub fn sets(
     config: &RunConfig,
     folder: &RunFolder,
     (plan, checkpoint): (Plan, Checkpoint),
     printer: &Printer,
 ) -> Result<()> {
+    let model = config.model();
+    if model.from_scratch {
+        let error = Error::value("from_scratch", "weights of a checkpoint to encode with", true);
+        return Err(error.hint("leave it away, or say --from-scratch=false"));
+    }
+    let fine_tuned = model.model_ckpt.as_ref().map(|path| Checkpoint::open(path)).transpose()?;
+    let mut checkpoint = fine_tuned.unwrap_or(checkpoint);
+    // Perhaps of fewer layers than the checkpoint's.
+    checkpoint.config = plan.bert.clone();
     let sets = plan.into_sets();
     let width = checkpoint.config.hidden_size;
     let engine = (EngineName::Auto, config.run().backend);

@@ -23,6 +23,9 @@ pub struct ResumeArgs {
     /// Where the tokenizer lies now, if the run has one of its own.
     #[arg(long)]
     tokenizer: Option<PathBuf>,
+    /// Where the teacher lies now, if the run has not asked it yet or learns from its hidden states.
+    #[arg(long)]
+    teacher: Option<PathBuf>,
     /// Where the training file lies now, if it is one of your own.
     #[arg(long)]
     train_file: Option<PathBuf>,
@@ -46,6 +49,7 @@ pub fn run(args: &ResumeArgs, printer: &Printer) -> Result<u8> {
         ("data_dir", &args.data_dir),
         ("init_checkpoint", &args.init_checkpoint),
         ("tokenizer", &args.tokenizer),
+        ("teacher", &args.teacher),
         ("task_def", &args.task_def),
         ("train_file", &args.train_file),
         ("dev_file", &args.dev_file),

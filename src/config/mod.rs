@@ -25,6 +25,7 @@ use crate::files::is_file_name;
 use crate::glue::own::Files;
 use crate::pruning::criterion::platon::Platon;
 use crate::pruning::{Pattern, Pruner, RatioSchedule};
+use crate::run::RunFolder;
 use crate::run::folder::OWN_NAMES;
 
 /// The version written to `config.toml`.
@@ -143,6 +144,12 @@ impl RunConfig {
         let mut table = self.to_table()?;
         table.retain(|name, _| name != "format" && !FREE.contains(&name));
         Ok(table)
+    }
+
+    /// Whether the teacher is in the run's own folder.
+    pub fn has_own_teacher(&self) -> bool {
+        let own = self.run().output_dir.as_ref().map(|dir| RunFolder::at(dir).teacher());
+        own.is_some_and(|own| self.objective().teacher.as_deref() == Some(own.path()))
     }
 
     /// All settings but those that are paths, which may differ from machine to machine.

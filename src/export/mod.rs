@@ -11,7 +11,7 @@ use serde_json::Value;
 
 pub use self::hugging_face::{Converted, Dropouts, WEIGHTS, save_hugging_face, to_hugging_face};
 pub use self::onnx::{OnnxFolder, to_onnx};
-pub use self::sparse_file::{LayerBytes, to_sparse};
+pub use self::sparse_file::{LayerBytes, SparseFile, to_sparse};
 use crate::bert::checkpoint::{CONFIG, Checkpoint, TOKENIZER_FILES};
 use crate::bert::head_settings::DROPOUT;
 use crate::bert::weights::{StoredTensor, Tensors};

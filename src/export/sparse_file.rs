@@ -20,22 +20,28 @@ pub struct LayerBytes {
     pub sparse: u64,
 }
 
+/// What a sparse file holds, and what it left out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SparseFile {
+    /// What its encoder layers take.
+    pub layers: LayerBytes,
+    /// What exact shrinking leaves of each layer, which is what the sparse engine computes.
+    pub left: Vec<Shrunk>,
+    /// Names of tensors that are no part of a classifier.
+    pub unused: Vec<String>,
+}
+
 /// Writes `checkpoint` as one file that stores only the weights that are not zero, in `dtype`, with
-/// its configuration and its tokenizer. Gives the bytes, and what exact shrinking leaves of each layer,
-/// which is what the sparse engine computes.
+/// its configuration and its tokenizer.
 ///
 /// # Errors
 /// The checkpoint has no weights, one is too large for `dtype`, or a file cannot be read or written.
-pub fn to_sparse(
-    checkpoint: Checkpoint,
-    dtype: Dtype,
-    file: &Path,
-) -> Result<(LayerBytes, Vec<Shrunk>)> {
+pub fn to_sparse(checkpoint: Checkpoint, dtype: Dtype, file: &Path) -> Result<SparseFile> {
     let mut texts = tokenizer_texts(&checkpoint)?;
     let (config, json) = (checkpoint.config.clone(), checkpoint.json.clone());
     let (tensors, head) = checkpoint.into_parts()?;
     let left = shrunk_layers(&tensors, &config)?.into_iter().map(|(_, left)| left).collect();
-    let Tensors { tensors, .. } = tensors.expanded();
+    let Tensors { tensors, unused, .. } = tensors.expanded();
     let json = hugging_face_config(&config, json, head.as_ref());
     texts.insert(CONFIG.to_string(), json.to_string());
     let Encoded { bytes, tensor_bytes } = sparse::encode(&tensors, &texts, dtype)?;
@@ -48,5 +54,5 @@ pub fn to_sparse(
         layers.dense += size_of_val(tensor.values.as_slice()) as u64;
         layers.sparse += tensor_bytes.get(name).map_or(0, |bytes| *bytes as u64);
     }
-    Ok((layers, left))
+    Ok(SparseFile { layers, left, unused })
 }

@@ -34,11 +34,31 @@ const ASIDE: [&str; 3] = ["format", "seed", "output_dir"];
 /// Paths that lead to what decides the weights, and are no two copies of the same as a rule.
 const DECIDING: [&str; 5] = ["init_checkpoint", "model_ckpt", "teacher", "train_file", "dev_file"];
 
-/// Puts runs that differ in nothing but their seed together.
+/// Puts runs that differ in nothing but their seed together. Each seed may have a teacher of its own.
 ///
 /// # Errors
 /// Settings cannot be written.
 pub fn grouped(runs: &[Summary]) -> Result<Vec<Compared<'_>>> {
+    let groups = by_settings(runs, false)?;
+    let are_mixed = groups.iter().any(|group| have_two_teachers(&group.runs));
+    if are_mixed { by_settings(runs, true) } else { Ok(groups) }
+}
+
+/// Whether a seed is there twice, with another teacher.
+fn have_two_teachers(runs: &[&Summary]) -> bool {
+    let teacher = |run: &Summary| {
+        run.config.objective().teacher.clone().filter(|_| !run.config.has_own_teacher())
+    };
+    let seed = |run: &Summary| run.config.optimisation().seed;
+    runs.iter().enumerate().any(|(n, run)| {
+        let others = runs.iter().take(n);
+        others.into_iter().any(|other| seed(other) == seed(run) && teacher(other) != teacher(run))
+    })
+}
+
+/// Puts runs with the same settings together, but for the seed and, if not `by_teacher`, for who
+/// teaches them.
+fn by_settings(runs: &[Summary], by_teacher: bool) -> Result<Vec<Compared<'_>>> {
     let mut groups: Vec<Compared<'_>> = Vec::new();
     for run in runs {
         let mut settings = run.config.to_table()?;
@@ -48,8 +68,9 @@ pub fn grouped(runs: &[Summary]) -> Result<Vec<Compared<'_>>> {
         for name in &idle {
             settings.remove(*name);
         }
-        // A teacher of the run's own seed is the same to all.
-        if run.config.objective().teacher.is_some() {
+        if run.config.has_own_teacher() {
+            settings.insert("teacher".into(), "self".into());
+        } else if run.config.objective().teacher.is_some() && !by_teacher {
             settings.insert("teacher".into(), "yes".into());
         }
         match groups.iter_mut().find(|group| group.settings == settings) {

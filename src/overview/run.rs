@@ -16,7 +16,7 @@ use crate::pruning::Pruner;
 use crate::report::Report;
 use crate::run::RunFolder;
 
-/// The most that is read of the end of a log or of `metrics.jsonl`: some hundred lines.
+/// How much is read of the end of a log or of `metrics.jsonl` at first: some hundred lines.
 const TAIL_BYTES: u64 = 1 << 16;
 
 /// The state of a run that is to have a teacher of its own first.
@@ -86,9 +86,11 @@ impl Summary {
         })?;
         let config = RunConfig::resolve(&[settings])?;
         let report = folder.is_finished().then(|| report(&folder.report())).transpose()?;
-        let lines = tail(&folder.points()).unwrap_or_default();
-        let points: Vec<Map<String, Value>> =
-            lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let mut points = points(&folder, TAIL_BYTES);
+        if report.is_none() && last_scores(&points).is_empty() {
+            // The last evaluation may be many logged updates back.
+            points = self::points(&folder, u64::MAX);
+        }
         let step = points.iter().filter_map(|point| point.get("step")?.as_u64()).max();
         let step = step.and_then(|step| usize::try_from(step).ok()).unwrap_or(0);
         let state = if report.is_some() {
@@ -96,7 +98,8 @@ impl Summary {
         } else if folder.is_at_work() {
             State::Running { step }
         } else {
-            let log = tail(&folder.named(&config.logging().log_file)).unwrap_or_default();
+            let log = folder.named(&config.logging().log_file);
+            let log = tail(&log, TAIL_BYTES).unwrap_or_default();
             let teacher = folder.teacher();
             let waits = teacher.config().is_file() && !teacher.is_finished();
             let why = if waits { Some(WAITS.to_string()) } else { last_word(&log) };
@@ -204,15 +207,21 @@ fn report(path: &Path) -> Result<Report> {
         .map_err(|e| Error::content(path, e.line(), "a run's report", e))
 }
 
-/// The end of a file, from the beginning of a line on.
-fn tail(path: &Path) -> Result<String> {
+/// What the last `bytes` of the run's `metrics.jsonl` hold; nothing where it cannot be read.
+fn points(folder: &RunFolder, bytes: u64) -> Vec<Map<String, Value>> {
+    let lines = tail(&folder.points(), bytes).unwrap_or_default();
+    lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+/// The last `most` bytes of a file, from the beginning of a line on.
+fn tail(path: &Path, most: u64) -> Result<String> {
     let mut file = open(path)?;
     let failed = |e| Error::io(path, "read", e);
     let length = file.metadata().map_err(failed)?.len();
-    let start = length.saturating_sub(TAIL_BYTES);
+    let start = length.saturating_sub(most);
     file.seek(SeekFrom::Start(start)).map_err(failed)?;
     let mut bytes = Vec::new();
-    file.take(TAIL_BYTES).read_to_end(&mut bytes).map_err(failed)?;
+    file.take(most).read_to_end(&mut bytes).map_err(failed)?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
     Ok(match text.split_once('\n') {
         Some((_, whole)) if start > 0 => whole.to_string(),
@@ -307,10 +316,10 @@ mod tests {
         let path = dir.path().join("log");
         let line = "x".repeat(99) + "\n";
         fs::write(&path, line.repeat(2000)).unwrap();
-        let text = tail(&path).unwrap();
+        let text = tail(&path, TAIL_BYTES).unwrap();
         assert!(text.len() <= 1 << 16 && text.len() > 65_000);
         assert!(text.lines().all(|found| found.len() == 99));
         fs::write(&path, "one\ntwo").unwrap();
-        assert_eq!(tail(&path).unwrap(), "one\ntwo");
+        assert_eq!(tail(&path, TAIL_BYTES).unwrap(), "one\ntwo");
     }
 }

@@ -135,6 +135,13 @@ impl RatioSchedule {
         }
     }
 
+    /// Whether update `step`, counted from 1, leaves no more weights than the final ratio allows. The
+    /// last update while the ratio falls asks for that ratio, but may not mask.
+    pub fn reaches_final_ratio(&self, step: usize) -> bool {
+        let target = self.at(step);
+        target.mask && target.ratio == self.final_ratio
+    }
+
     /// The phase that update `step`, counted from 1, belongs to.
     pub fn phase(&self, step: usize) -> Phase {
         if step <= self.first {
@@ -183,6 +190,11 @@ mod tests {
         assert_eq!(s.at(161), Target { ratio: 0.2, mask: true });
         assert_eq!(s.at(240), Target { ratio: 0.2, mask: true });
         assert_eq!(s.boundaries(), (20, 160));
+        let first = |s: &RatioSchedule| (1..=240).find(|step| s.reaches_final_ratio(*step));
+        assert_eq!(first(&s), Some(160));
+        // The ratio is the final one after update 160, which does not mask.
+        let s = RatioSchedule::new((1.0, 0.2), 20, 1, 4, 9, 240).unwrap();
+        assert_eq!((s.at(160), first(&s)), (Target { ratio: 0.2, mask: false }, Some(161)));
     }
 
     #[test]

@@ -67,6 +67,9 @@ pub struct Report {
     pub dev: Map<String, Value>,
     /// Updates done.
     pub steps: usize,
+    /// The update of the best evaluation; `None` where nothing was evaluated.
+    #[serde(default)]
+    pub best_update: Option<usize>,
     /// Mean seconds per update, from the assembly of its batch to the end of the optimizer's step.
     pub seconds_per_step: f64,
     /// Mean seconds per update spent on scores, threshold and masks.
@@ -92,7 +95,7 @@ pub struct Report {
     /// process that did this update did not live to tell.
     #[serde(default)]
     pub scores: Option<Histogram>,
-    /// The score below which weights went at the last masking.
+    /// The score below which weights went at the last masking; `None` as for `scores`.
     #[serde(default)]
     pub threshold: Option<f64>,
 }
@@ -209,6 +212,7 @@ mod tests {
             parameters: 10,
             dev: Map::new(),
             steps,
+            best_update: None,
             seconds_per_step: 0.1,
             pruning_seconds_per_step: 0.01,
             seconds: 10.0,

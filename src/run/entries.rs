@@ -44,7 +44,7 @@ pub(super) struct State {
     pub scores: Vec<SetScores>,
     pub evaluated_at: usize,
     pub best: Option<Best>,
-    pub final_ratio: f64,
+    pub reaches_final_ratio: Box<dyn Fn(usize) -> bool + Send>,
     pub seconds_before: f64,
     pub pace: Pace,
     /// Whether no more updates and predictions will come.
@@ -262,7 +262,7 @@ impl State {
         let ended_epoch = self.updates.ends_epoch(step).then_some(epoch);
         let written = self.files.outputs.evaluated(Moment { step, ended_epoch }, &sets);
         self.files.check(written);
-        let at_final_ratio = self.gauges.ratio() == Some(self.final_ratio);
+        let at_final_ratio = (self.reaches_final_ratio)(step);
         let score = self.dev_score(&all);
         if score.is_finite() {
             let later = Best { update: step, at_final_ratio, score };

@@ -45,8 +45,8 @@ pub struct Setup<'a> {
     pub stop: Box<dyn Fn() + Send>,
     /// Receives the lines that a dashboard would hide; `None` while there is one.
     pub lines: Option<Lines>,
-    /// The remaining ratio that the run is for.
-    pub final_ratio: f64,
+    /// Whether the model has the ratio that the run is for after an update.
+    pub reaches_final_ratio: Box<dyn Fn(usize) -> bool + Send>,
     /// Where the run goes on.
     pub record: RunRecord,
 }
@@ -76,7 +76,7 @@ impl Journal {
     /// A file cannot be written.
     pub fn open(setup: Setup) -> Result<(Self, Vec<String>)> {
         let Setup { folder, log_file, updates, log_every, sets, outputs, .. } = setup;
-        let Setup { stop, lines, final_ratio, record, .. } = setup;
+        let Setup { stop, lines, reaches_final_ratio, record, .. } = setup;
         let (files, lost) = Files::open(folder, log_file, &record, lines, outputs, stop)?;
         let known = |name: &str| sets.iter().find(|set| set.name == name).map(|set| set.task);
         let scores: Vec<_> = record
@@ -101,7 +101,7 @@ impl Journal {
             scores,
             evaluated_at: record.evaluated_at,
             best: record.best,
-            final_ratio,
+            reaches_final_ratio,
             seconds_before: record.wall_seconds,
             pace: Pace::new(evaluated / per_update),
             abandoned: false,

@@ -132,11 +132,6 @@ impl Gauges {
         let value = |gauge: &Gauge| Some((gauge.key?.to_string(), (gauge.read)(point).into()));
         Self(GAUGES.iter().filter_map(value).collect())
     }
-
-    /// The remaining ratio, once there was an update.
-    pub fn ratio(&self) -> Option<f64> {
-        self.0.get(RATIO).and_then(Value::as_f64)
-    }
 }
 
 /// All gauges in one line.
@@ -180,6 +175,5 @@ mod tests {
             {"learning_rate": 1e-4, "ratio": 0.25, "sparsity": 0.75, "threshold": 0.125}
         );
         assert_eq!(Value::Object(gauges.0.clone()), expected);
-        assert_eq!((gauges.ratio(), Gauges::default().ratio()), (Some(0.25), None));
     }
 }

@@ -105,6 +105,7 @@ pub(super) fn assemble<B: TrainingBackend>(
     monitor.resume(record.pruning_seconds);
     let (outputs, lost_events) = outputs(config, folder, &scope, start)?;
     let interrupter = interrupter.clone();
+    let (prunes, schedule) = (config.pruning().pruner.prunes(), plan.schedule.clone());
     let (journal, mut lost) = Journal::open(Setup {
         folder,
         log_file: &config.logging().log_file,
@@ -114,7 +115,7 @@ pub(super) fn assemble<B: TrainingBackend>(
         outputs,
         stop: Box::new(move || interrupter.stop(Some(FAILED))),
         lines,
-        final_ratio,
+        reaches_final_ratio: Box::new(move |step| !prunes || schedule.reaches_final_ratio(step)),
         record: record.clone(),
     })?;
     lost.extend(lost_events.map(|error| format!("{error}; a new event file begins")));

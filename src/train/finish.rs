@@ -10,7 +10,6 @@ use super::card::Card;
 use super::checkpointer::read;
 use super::selection::Selection;
 use super::step::TraineeRecord;
-use super::teacher::has_own_teacher;
 use super::terminal;
 use crate::bert::weights::{self, StoredTensor};
 use crate::bert::{BertClassifier, BertConfig};
@@ -57,7 +56,18 @@ fn keep_best<B: Backend>(
         let device = net.devices().first().cloned().unwrap_or_default();
         let [model, ..] = PARTS;
         let checkpoints = Checkpoints::new(folder, config.logging().keep_checkpoints);
-        let record: TraineeRecord<B> = read(&checkpoints.of(best.update)?, model, &device)?;
+        let whole = checkpoints.of(best.update);
+        let record: TraineeRecord<B> = match whole.and_then(|whole| read(&whole, model, &device)) {
+            Ok(record) => record,
+            Err(e) => {
+                // The final model does not need it.
+                journal.line(&format!(
+                    "no best/: the model after update {} is lost: {e}",
+                    best.update
+                ));
+                return Ok(());
+            }
+        };
         let net = net.clone().load_record(record.net);
         save(&net, |head, task| folder.best_for(head, task), finished)?;
         journal.line(&format!(
@@ -109,7 +119,7 @@ fn save<B: Backend>(
 /// Writes `model/`, `best/` where that is another, and at last `report.json` into the run folder.
 ///
 /// # Errors
-/// A file cannot be written, or the checkpoint of the best model not be read.
+/// A file cannot be written.
 pub(super) fn finish<B: Backend>(
     net: &BertClassifier<B>,
     journal: &Journal,
@@ -142,6 +152,7 @@ pub(super) fn finish<B: Backend>(
         parameters: net.num_params(),
         dev: dev.collect(),
         steps,
+        best_update: journal.best().map(|best| best.update),
         seconds_per_step: timing.seconds_per_step,
         pruning_seconds_per_step: timing.pruning_seconds / steps.max(1) as f64,
         seconds: timing.seconds,
@@ -166,7 +177,7 @@ pub(super) fn finish<B: Backend>(
         write_whole(&model.join("README.md"), card.text().as_bytes())?;
         let mut recipe = config.to_table()?;
         recipe.remove("output_dir");
-        if has_own_teacher(config) {
+        if config.has_own_teacher() {
             // A path into this run's folder would lead nowhere, and another seed has another teacher.
             recipe.insert("teacher".into(), "self".into());
         }

@@ -38,12 +38,6 @@ pub struct Progress<'a> {
     pub answered: &'a dyn Fn(usize, usize),
 }
 
-/// Whether the run's teacher is in its own folder.
-pub fn has_own_teacher(config: &RunConfig) -> bool {
-    let own = config.run().output_dir.as_ref().map(|dir| RunFolder::at(dir).teacher());
-    own.is_some_and(|own| config.objective().teacher.as_deref() == Some(own.path()))
-}
-
 /// Whether all that a run of these settings wants of its teacher is in its folder.
 pub fn has_answered(config: &RunConfig, folder: &RunFolder) -> bool {
     config.objective().distill_hidden == 0.0 && folder.teacher_answers().is_file()
@@ -84,7 +78,7 @@ pub fn teach<B: TrainingBackend>(
     let samples = fingerprint(std::iter::once(plan.samples.as_slice()))?;
     let own = folder.teacher();
     // A run folder may have been moved.
-    let path = if has_own_teacher(config) { own.path() } else { path };
+    let path = if config.has_own_teacher() { own.path() } else { path };
     let (path, file) = (model_in(path), folder.teacher_answers());
     let outputs = plan.task.outputs();
     let answers = if file.is_file() {
@@ -124,8 +118,8 @@ pub(super) fn states_teacher<B: TrainingBackend>(
         return Ok(None);
     };
     let own = folder.teacher();
-    let path = model_in(if has_own_teacher(config) { own.path() } else { path });
-    let checkpoint = Checkpoint::open(&path)?;
+    let path = model_in(if config.has_own_teacher() { own.path() } else { path });
+    let checkpoint = opened(&path)?;
     if reads_otherwise(plan, &TokenizerFolder::of(None, &checkpoint)?)? {
         let expected = "a teacher with the model's tokenizer";
         return Err(Error::value("distill_hidden", expected, path.display())
@@ -187,6 +181,16 @@ fn digest(teacher: &Path) -> Result<Option<String>> {
     })
 }
 
+/// The checkpoint of the teacher at `path`.
+fn opened(path: &Path) -> Result<Checkpoint> {
+    Checkpoint::open(path).map_err(|e| match e {
+        e @ Error::Io { .. } => e.hint(
+            "--teacher names a run or a folder with a classifier; a run that begins may have its own, self",
+        ),
+        e => e,
+    })
+}
+
 struct Teacher {
     bert: BertConfig,
     weights: (Tensors, Option<HeadSettings>),
@@ -202,13 +206,7 @@ impl Teacher {
         path: &Path,
         on_progress: &(dyn Fn(PrepareEvent<'_>) + Sync),
     ) -> Result<Self> {
-        let named = |e: Error| match e {
-            e @ Error::Io { .. } => {
-                e.hint("--teacher names a run, a folder with a classifier, or self")
-            }
-            e => e,
-        };
-        let checkpoint = Checkpoint::open(path).map_err(named)?;
+        let checkpoint = opened(path)?;
         let samples = samples_for(plan, config, &checkpoint, on_progress)?;
         let sha256 = digest(path)?.unwrap_or_default();
         let bert = checkpoint.config.clone();

@@ -97,6 +97,9 @@ fn the_original_s_heads_of_several_tasks_are_read() {
     let dir = with_rte();
     dir.platon_ok("train tiny --train-datasets demo,rte --no-tui --output-dir run");
     as_the_original(&dir, &["run/model", "run/model-rte"], "original");
+    let ended = dir.platon_ok("export original --format sparse --output original.safetensors");
+    let left_out = "tensors left out: scoring_list.1.bias, scoring_list.1.weight";
+    assert!(ended.stderr.contains(left_out), "{}", ended.stderr);
     // Nothing is learnt: what comes out is what was read.
     let train = "train tiny --no-tui --from-scratch=false --tokenizer glue-data/demo/model --pruner \
                  none --learning-rate 1e-30 --max-steps 1 --init-checkpoint run/model --resume \
@@ -256,6 +259,14 @@ fn a_teacher_of_another_width_family_and_tokenizer_teaches() {
     let names: Vec<String> =
         weights(&dir.path("run/model")).into_iter().map(|(name, _)| name).collect();
     assert!(!names.iter().any(|name| name.contains("projection")), "{names:?}");
+    // Its hidden states are wanted to the end: moved, it is to be named.
+    std::fs::rename(dir.path("dense"), dir.path("elsewhere")).unwrap();
+    std::fs::remove_file(dir.path("run/report.json")).unwrap();
+    let before = weights(&dir.path("run/model"));
+    let text = dir.platon_refuses("resume run --no-tui");
+    assert!(text.contains("dense") && text.contains("--teacher names a run"), "{text}");
+    dir.platon_ok("resume run --no-tui --teacher elsewhere");
+    assert_eq!(weights(&dir.path("run/model")), before);
     // The same words in another order: other token ids.
     let vocabulary = dir.read("wide/vocab.txt");
     let mut words: Vec<&str> = vocabulary.lines().collect();
@@ -337,6 +348,19 @@ fn softlabels_come_from_score_files() {
     };
     assert_eq!(train("", "unused"), weights(&dir.path("plain/model")));
     assert_ne!(train("--mkd-opt 1", "used"), weights(&dir.path("plain/model")));
+    // Those of one sample are missing.
+    let soft = dir.read("soft/demo_train.json");
+    dir.write("part/demo_train.json", &soft.replacen(", \"softlabel\": [0.0, 2.0, 4.0]", "", 1));
+    dir.write("part/demo_dev.json", &dir.read("soft/demo_dev.json"));
+    let text = dir.platon_refuses(
+        "train tiny --no-tui --data-dir part --tokenizer glue-data/demo/model --mkd-opt 1 \
+         --output-dir part-run",
+    );
+    let first = format!("found none for 1 of {}, the first being {}", uids.len(), uids[0]);
+    assert!(
+        text.contains("mkd_opt: expected a softlabel for each") && text.contains(&first),
+        "{text}"
+    );
     let short: Vec<f64> = scores[1..].to_vec();
     dir.write("short.json", &file(&short)).write("none.json", "{\"uids\": [], \"scores\": []}");
     for (name, expected) in [

@@ -198,6 +198,21 @@ fn vectors_of_texts_are_one_per_row() {
     dir.platon_ok("train tiny --output-dir only --encode-mode --init-checkpoint run/model --from-scratch=false");
     assert_eq!(vectors("only/demo_dev_encoding.safetensors").shape, [48, 64]);
     assert!(!dir.path("only/model").exists());
+    let line = dir.platon_refuses("train tiny --output-dir none --encode-mode");
+    assert!(line.contains("from_scratch: expected weights of a checkpoint"), "{line}");
+    dir.platon_ok("train tiny --no-tui --output-dir other --seed 5 --max-steps 2");
+    let only = |name: &str, settings: &str| {
+        dir.platon_ok(&format!(
+            "train tiny --output-dir {name} --encode-mode --from-scratch=false {settings}"
+        ));
+        vectors(&format!("{name}/demo_dev_encoding.safetensors")).values
+    };
+    let whole = only("whole", "--init-checkpoint run/model");
+    let warm = only("warm", "--init-checkpoint run/model --resume --model-ckpt other/model");
+    let first = only("layer", "--init-checkpoint run/model --num-hidden-layers 1");
+    assert!(whole != warm && whole != first);
+    let same = only("same", "--init-checkpoint other/model");
+    assert!(same.iter().zip(&warm).all(|(a, b)| (a - b).abs() < 1e-5));
 }
 
 #[test]
@@ -208,6 +223,7 @@ fn a_sparse_file_comes_back_bit_for_bit() {
     }
     let ended = dir.platon_ok("export run --format sparse --output small.safetensors");
     assert!(ended.stderr.contains("MB; encoder layers "), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("left out"), "{}", ended.stderr);
     dir.platon_ok("convert small.safetensors back");
     let values = |path: &str| {
         let (tensors, _) = read(&dir.path(path));
@@ -349,6 +365,14 @@ fn a_checkpoint_of_the_original_becomes_a_hugging_face_folder() {
         dir.platon_ok(&format!("predict {model} --tokenizer {tokenizer} --input texts.txt")).stdout
     };
     assert_eq!(of(&input.display().to_string()), of("out"));
+    // What a trainer saves beside the weights need not say anything of the model.
+    let trainer = fixture("tiny_bert/trainer.pt");
+    assert_eq!(of(&trainer.display().to_string()), of(&fixture("tiny_bert").display().to_string()));
+    std::fs::copy(trainer, dir.path("alone.pt")).unwrap();
+    let line = dir.platon_refuses("convert alone.pt other");
+    assert!(line.contains("alone.pt: expected a configuration of the model, found none"), "{line}");
+    let line = dir.platon_refuses("convert out other --tokenizer nowhere");
+    assert!(line.contains("nowhere") && !dir.path("other").exists(), "{line}");
 }
 
 #[test]
@@ -366,6 +390,11 @@ fn a_submission_holds_eleven_files_with_constants_for_what_is_missing() {
     assert_eq!(text.lines().count(), 3001);
     let folder = dir.platon_refuses("submit run run --output other.zip");
     assert!(folder.contains("expected one run per task"), "{folder}");
+    // Whichever of a run's tasks it is.
+    dir.platon_ok("train tiny --train-datasets demo,rte --no-tui --output-dir both --max-steps 2");
+    let ended = dir.platon_ok("submit both --output both.zip");
+    assert!(ended.stderr.contains("RTE.tsv: 3000 predictions of both"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("both: left out what GLUE has not: demo"), "{}", ended.stderr);
     dir.platon_ok("train tiny --no-tui --output-dir demo --max-steps 2");
     let line = dir.platon_refuses("submit demo --output other.zip");
     assert!(line.contains("expected a run of one of GLUE's tasks"), "{line}");
@@ -421,6 +450,21 @@ fn a_finished_run_keeps_its_best_model_and_no_state() {
     dir.platon_ok("resume kept --no-tui");
     assert_eq!(dir.bytes("kept/best/model.safetensors"), dir.bytes("run/best/model.safetensors"));
     assert!(dir.path("kept/report.json").exists());
+    assert_eq!(dir.json("kept/report.json")["best_update"], best);
+
+    // One whose best checkpoint is damaged is finished without it, and nothing else is called best.
+    std::fs::remove_file(dir.path("kept/report.json")).unwrap();
+    std::fs::remove_dir_all(dir.path("kept/best")).unwrap();
+    let weights = format!("kept/checkpoint/update-{best}/model.mpk");
+    let mut bytes = dir.bytes(&weights);
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(dir.path(&weights), bytes).unwrap();
+    let ended = dir.platon_ok("resume kept --no-tui");
+    let expected = format!("no best/: the model after update {best} is lost: ");
+    assert!(ended.stderr.contains(&expected), "{}", ended.stderr);
+    let line = dir.platon_refuses("export kept --checkpoint best --format hf --output lost");
+    assert!(line.contains(&format!("kept/best: expected the model after update {best}")), "{line}");
 }
 
 #[test]

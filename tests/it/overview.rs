@@ -70,6 +70,19 @@ fn seeds_are_folded_and_what_differs_is_shown() {
     assert_eq!((&rows[1]["seeds"], &rows[1]["pruner"]), (&"3, 4".into(), &"none".into()));
     // Where one of two has no such thing as a final ratio, it is no difference to show.
     assert!(rows[0].get("final_threshold").is_none(), "{rows:?}");
+    // Each seed may have its teacher; of two that a seed has, each makes a method.
+    for (name, of, teacher) in [("a", "p1", "m1"), ("b", "p2", "m2"), ("c", "p1", "m2")] {
+        let config = dir.read(&format!("runs/{of}/config.toml"));
+        let taught = config.replace("teacher = \"\"", &format!("teacher = \"runs/{teacher}\""));
+        assert_ne!(config, taught);
+        dir.write(&format!("runs/{name}/config.toml"), &taught);
+    }
+    let rows = table(&dir, "compare runs/a runs/b --json");
+    assert_eq!((rows.len(), &rows[0]["seeds"]), (1, &"1, 2".into()));
+    let rows = table(&dir, "compare runs/a runs/b runs/c --json");
+    let teachers: Vec<_> = rows.iter().map(|row| row["teacher"].as_str().unwrap()).collect();
+    let seeds: Vec<_> = rows.iter().map(|row| row["seeds"].as_str().unwrap()).collect();
+    assert_eq!((teachers, seeds), (vec!["runs/m1", "runs/m2"], vec!["1", "2, 1"]));
 }
 
 #[test]
@@ -110,6 +123,11 @@ fn runs_are_listed_whatever_their_state() {
     );
     // The scores of a run that is not finished are those of its last evaluation.
     assert!(rows[4]["score"].as_str().unwrap().starts_with("ACC "), "{}", rows[4]);
+    // However many updates ago that was.
+    let update = "{\"step\":13,\"split\":\"train\",\"loss\":1.0,\"sparsity\":0.8}\n";
+    let points = dir.read("runs/p2/metrics.jsonl") + &update.repeat(3000);
+    dir.write("runs/p2/metrics.jsonl", &points);
+    assert_eq!(table(&dir, "list runs --json")[4]["score"], rows[4]["score"]);
     let text = dir.platon_ok("list runs/p1").stdout;
     assert!(text.lines().count() == 2 && text.contains("demo"), "{text}");
     assert!(dir.platon_refuses("list runs/notes").contains("FOLDER: expected a folder with runs"));

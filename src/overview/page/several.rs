@@ -89,12 +89,8 @@ fn charts(runs: &[Summary]) -> Result<Vec<(&'static str, Chart)>> {
         losses.push(curve(&name, loss));
         let sets = course.sets();
         let main = run.scores.first().and_then(|(name, _)| name.split(' ').next());
-        let score = sets.first().and_then(|set| {
-            let mut scores = course.scores(set);
-            scores.sort_by_key(|(name, _)| Some(name.as_str()) != main);
-            scores.into_iter().next()
-        });
-        scores.push(curve(&name, score.map(|(_, points)| points).unwrap_or_default()));
+        let score = sets.first().zip(main).map(|(set, main)| course.of(set, main));
+        scores.push(curve(&name, score.unwrap_or_default()));
         let ratio = course.of_training("ratio");
         remaining.push(curve(&name, ratio.into_iter().map(|(x, y)| (x, 100.0 * y)).collect()));
     }
