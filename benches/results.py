@@ -30,6 +30,11 @@ HELD_APART = 10  # one training row of so many becomes a dev row where the plan 
 QUIET = {"eval_per_updates": 0, "batch_size_eval": 64}
 
 
+def named(task, method, ratio, seed):
+    """What a run is called."""
+    return f"{task}-{method}{'' if ratio == ALL else f'-{ratio:.2f}'}-seed{seed}"
+
+
 class Run(NamedTuple):
     """One training."""
     task: str
@@ -44,8 +49,7 @@ class Run(NamedTuple):
 
     @property
     def name(self):
-        ratio = "" if self.ratio == ALL else f"-{self.ratio:.2f}"
-        return f"{self.task}-{self.method}{ratio}-seed{self.seed}"
+        return named(self.task, self.method, self.ratio, self.seed)
 
     @property
     def others(self):
@@ -102,7 +106,7 @@ def planned(plan):
                     settings = {**QUIET, **task["settings"], **method["settings"], "seed": seed}
                     if ratio != ALL:
                         settings["final_threshold"] = ratio
-                    others = {of: Run(block["task"], "", method[of], other, seed, (), "").name if of in method else ""
+                    others = {of: named(block["task"], method[of], other, seed) if of in method else ""
                               for of, other in (("teacher", ALL), ("start", ratio))}
                     runs.append(Run(block["task"], task["recipe"], line["method"], ratio, seed,
                                     tuple(sorted(settings.items())), **others, main=task.get("main", "")))
