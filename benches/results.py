@@ -43,8 +43,9 @@ class Run(NamedTuple):
     ratio: float
     seed: int
     settings: tuple  # of (name, value)
-    teacher: str  # the run that teaches it, or ""
+    teacher: str = ""  # the run that teaches it
     start: str = ""  # the run whose model it begins with, instead of the checkpoint
+    of: tuple = ()  # the keys of these runs
     main: str = ""  # the score that counts most, where it is not the first
 
     @property
@@ -58,8 +59,8 @@ class Run(NamedTuple):
 
     @property
     def key(self):
-        """Of the settings: a row of the CSV file with another one is another run's."""
-        text = json.dumps([self.recipe, self.settings, self.teacher, *filter(None, [self.start])])
+        """Of the settings, also of the runs it needs: a row of the CSV file with another one is another run's."""
+        text = json.dumps([self.recipe, self.settings, self.teacher, self.start, self.of])
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -90,6 +91,13 @@ def options(arguments=None):
 
 # What is to be trained
 
+def ratio_of(plan, method, ratio):
+    """What remains in the run of `method` that one of `ratio` learns from or begins with."""
+    method = plan["methods"].get(method, {})
+    is_dense = method.get("settings", {}).get("pruner") == "none" and "start" not in method
+    return ALL if is_dense else ratio
+
+
 def planned(plan):
     """All runs of a plan, in their order."""
     runs = []
@@ -106,8 +114,8 @@ def planned(plan):
                     settings = {**QUIET, **task["settings"], **method["settings"], "seed": seed}
                     if ratio != ALL:
                         settings["final_threshold"] = ratio
-                    others = {of: named(block["task"], method[of], other, seed) if of in method else ""
-                              for of, other in (("teacher", ALL), ("start", ratio))}
+                    others = {of: named(block["task"], method[of], ratio_of(plan, method[of], ratio), seed)
+                              for of in ("teacher", "start") if of in method}
                     runs.append(Run(block["task"], task["recipe"], line["method"], ratio, seed,
                                     tuple(sorted(settings.items())), **others, main=task.get("main", "")))
     names = [run.name for run in runs]
@@ -115,7 +123,18 @@ def planned(plan):
         raise RaceError(f"the plan has {', '.join(sorted(twice))} more than once")
     if missing := {other for run in runs for other in run.others} - set(names):
         raise RaceError(f"the plan lacks the runs {', '.join(sorted(missing))}, which others learn from or begin with")
-    return runs
+    return with_keys(runs)
+
+
+def with_keys(runs):
+    """The same runs, that know the keys of those they need."""
+    known = {}
+    while len(known) < len(runs):
+        ready = [run for run in runs if run.name not in known and all(other in known for other in run.others)]
+        if not ready:
+            raise RaceError("runs of the plan need each other")
+        known.update({run.name: run._replace(of=tuple(known[other].key for other in run.others)) for run in ready})
+    return [known[run.name] for run in runs]
 
 
 def held_apart(task, source, target):
@@ -169,6 +188,7 @@ def flag(name, value):
 def trained(o, run, binary):
     """Trains `run`, or goes on with it; its report."""
     folder = o.runs / run.name
+    check_settings(run, folder)
     if not (folder / "report.json").is_file():
         # Never the same: what is held apart would else be taken from one that holds the whole.
         data = o.runs / ("held-apart" if o.held_apart else "data")
@@ -194,6 +214,16 @@ def trained(o, run, binary):
             said = log.read_text(errors="replace").strip().splitlines()[-1:]
             raise RaceError(f"{run.name} ended with {code}: {' '.join(said)} (all of it in {log})")
     return json.loads((folder / "report.json").read_text())
+
+
+def check_settings(run, folder):
+    """Refuses a folder of other settings than those of `run`, and notes these of a new one."""
+    note = folder.with_name(f"{run.name}.key")
+    if not folder.exists():
+        note.write_text(run.key)
+    elif not note.is_file() or note.read_text() != run.key:
+        raise RaceError(f"{folder}: expected a run with the plan's settings, found one with others (hint: remove it, "
+                        "or name another folder with --runs)")
 
 
 def link(o, task, data):
@@ -288,7 +318,7 @@ def results(o):
             for name in run.others:
                 if not (o.runs / name / "report.json").is_file():
                     say(f"first what it needs: {name}")
-                    trained(o, next(other for other in runs if other.name == name), binary)
+                trained(o, next(other for other in runs if other.name == name), binary)
             report = trained(o, run, binary)
             done += 1
             note(o.csv, {

@@ -40,10 +40,36 @@ class Results(unittest.TestCase):
         self.assertEqual(taught.start, "")
         self.assertNotEqual(again.key, again._replace(start="").key)
 
+    def test_a_run_with_another_teacher_is_another(self):
+        dense, taught, *_ = results.planned(PLAN)
+        methods = {**PLAN["methods"], "dense": {"settings": {"pruner": "none", "epochs": 9}}}
+        other, again, *_ = results.planned({**PLAN, "methods": methods})
+        self.assertEqual((dense.name, taught.name, taught.settings), (other.name, again.name, again.settings))
+        self.assertNotEqual(dense.key, other.key)
+        self.assertNotEqual(taught.key, again.key)
+
+    def test_a_folder_of_other_settings_is_refused(self):
+        run, other, *_ = results.planned(PLAN)
+        with tempfile.TemporaryDirectory() as folder:
+            folder = pathlib.Path(folder, run.name)
+            results.check_settings(run, folder)
+            folder.mkdir()
+            results.check_settings(run, folder)
+            with self.assertRaises(results.RaceError):
+                results.check_settings(run._replace(settings=other.settings), folder)
+            folder.with_name(f"{run.name}.key").unlink()
+            with self.assertRaises(results.RaceError):
+                results.check_settings(run, folder)
+
+    def test_a_run_may_begin_with_the_dense_model(self):
+        methods = {**PLAN["methods"], "taught": {"settings": {"pruner": "platon"}, "start": "dense"}}
+        runs = results.planned({**PLAN, "methods": methods})
+        self.assertEqual([run.start for run in runs], ["", "rte-dense-seed1", "", "rte-dense-seed2"])
+
     def test_plans_that_cannot_be_are_refused(self):
         for change in ({"runs": [*PLAN["runs"], *PLAN["runs"]]},
                        {"runs": [{"task": "rte", "seeds": [3], "rows": [{"method": "taught", "ratios": [0.1]}]}]},
-                       {"methods": {**PLAN["methods"], "taught": {"settings": {}, "start": "dense"}}},
+                       {"methods": {**PLAN["methods"], "taught": {"settings": {}, "start": "xyz"}}},
                        {"runs": [{"task": "xyz", "seeds": [1], "rows": []}]},
                        {"runs": [{"task": "rte", "seeds": [1], "rows": [{"method": "xyz"}]}]}):
             with self.assertRaises(results.RaceError):

@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path};
-use std::string::FromUtf8Error;
+use std::str::Utf8Error;
 
 use sha2::{Digest, Sha256};
 
@@ -152,13 +152,14 @@ pub fn read_text(path: &Path) -> Result<String> {
 pub fn text(path: &Path, bytes: Vec<u8>) -> Result<String> {
     String::from_utf8(bytes).map_err(|e| {
         let before = e.as_bytes().iter().take(e.utf8_error().valid_up_to());
-        not_utf8(path, 1 + before.filter(|byte| **byte == b'\n').count(), &e)
+        let line = 1 + before.filter(|byte| **byte == b'\n').count();
+        not_utf8(path, line, e.as_bytes(), e.utf8_error())
     })
 }
 
-/// The error of a text whose line `line` is not UTF-8.
-pub fn not_utf8(path: &Path, line: usize, error: &FromUtf8Error) -> Error {
-    let found = match error.as_bytes().get(error.utf8_error().valid_up_to()) {
+/// The error of a text whose line `line` is not UTF-8, which `error` found in `bytes`.
+pub fn not_utf8(path: &Path, line: usize, bytes: &[u8], error: Utf8Error) -> Error {
+    let found = match bytes.get(error.valid_up_to()) {
         Some(byte) => format!("the byte 0x{byte:02x}"),
         None => "a cut-off character".to_owned(),
     };

@@ -46,7 +46,7 @@ pub struct BenchArgs {
 }
 
 pub fn run(args: &BenchArgs, printer: &Printer) -> Result<()> {
-    let path = model_in(&args.model);
+    let path = model_in(&args.model)?;
     let started = Instant::now();
     let checkpoint = Checkpoint::open(&path)?;
     let bert = checkpoint.config.clone();

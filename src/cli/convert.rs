@@ -90,7 +90,7 @@ impl From<Numbers> for Dtype {
 }
 
 pub fn convert(args: &ConvertArgs, printer: &Printer) -> Result<()> {
-    let checkpoint = Checkpoint::open(&model_in(&args.input))?;
+    let checkpoint = Checkpoint::open(&model_in(&args.input)?)?;
     if args.tokenizer.is_some() {
         encoder_of(args.tokenizer.as_deref(), &checkpoint)?;
     }
@@ -135,7 +135,7 @@ pub fn export(args: &ExportArgs, printer: &Printer) -> Result<()> {
     check_options(args)?;
     let run = RunFolder::at(&args.run);
     let model = match args.checkpoint {
-        Moment::Last => model_in(&args.run),
+        Moment::Last => model_in(&args.run)?,
         Moment::Best if !run.is_finished() => {
             let found = "a folder without report.json";
             return Err(Error::value(run.path().display(), "a finished run", found)

@@ -9,10 +9,11 @@ use super::inference::{EngineName, with_model};
 use super::printer::Printer;
 use super::runs::{Flags, SavedRun, no_task};
 use crate::error::{Error, Result};
-use crate::glue::task::Part;
+use crate::glue::task::{Part, Task};
 use crate::infer::model::Load;
 use crate::infer::scores::{SetScores, check};
 use crate::infer::sets::{EvalSet, Wanted};
+use crate::train::names_of;
 use crate::train::plan::{task_of, tasks_of};
 
 #[derive(Args)]
@@ -53,13 +54,32 @@ pub fn run(args: &EvaluateArgs, printer: &Printer) -> Result<()> {
     };
     let runs = SavedRun::open_each(run, flags)?
         .ok_or_else(|| no_task(run).hint("name the task with --task"))?;
-    runs.iter().try_for_each(|run| evaluate(args, run, printer))
+    for run in &runs {
+        let task = task_of(&run.config)?;
+        let tasks = run.own.as_ref().map(tasks_of).transpose()?.unwrap_or_default();
+        let data_sets = match tasks.iter().any(|own| own.name == task.name) {
+            true => names_of(task, &tasks, &run.config.data().test_datasets),
+            false => Some(Vec::new()),
+        };
+        // Of several tasks the run evaluated those that its data sets are of.
+        let Some(data_sets) = data_sets.or_else(|| (runs.len() == 1).then(Vec::new)) else {
+            continue;
+        };
+        evaluate(args, run, &tasks, &data_sets, printer)?;
+    }
+    Ok(())
 }
 
-fn evaluate(args: &EvaluateArgs, run: &SavedRun, printer: &Printer) -> Result<()> {
+/// Prints the scores of `data_sets`, all of its task's without any; `tasks` are those of the run.
+fn evaluate(
+    args: &EvaluateArgs,
+    run: &SavedRun,
+    tasks: &[&'static Task],
+    data_sets: &[String],
+    printer: &Printer,
+) -> Result<()> {
     let EvaluateArgs { engine, json, .. } = args;
     let task = task_of(&run.config)?;
-    let tasks = run.own.as_ref().map(tasks_of).transpose()?.unwrap_or_default();
     let trained = tasks.iter().find(|own| own.name == task.name).or(tasks.first()).copied();
     if let Some(trained) = trained.filter(|trained| trained.kind != task.kind) {
         return Err(Error::value(
@@ -77,8 +97,6 @@ fn evaluate(args: &EvaluateArgs, run: &SavedRun, printer: &Printer) -> Result<()
         });
     }
     let model = run.model()?;
-    let same_task = trained.is_some_and(|trained| trained.name == task.name);
-    let data_sets = if same_task { settings.test_datasets.as_slice() } else { &[] };
     let wanted = Wanted { data_sets, with_label: settings.with_label, ..Wanted::default() };
     let sets = run.sets(task, &model, &wanted, printer)?;
     let load = Load::For(task);

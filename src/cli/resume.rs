@@ -57,7 +57,7 @@ pub fn run(args: &ResumeArgs, printer: &Printer) -> Result<u8> {
     ] {
         let Some(path) = path else { continue };
         // As where the run begins, a run stands for the model in it.
-        let path = if name == "init_checkpoint" { model_in(path) } else { path.clone() };
+        let path = if name == "init_checkpoint" { model_in(path)? } else { path.clone() };
         let text = path.to_str().ok_or_else(|| {
             Error::value(name.replace('_', "-"), "a path in UTF-8", path.display())
         })?;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use toml::Table;
+use toml::{Table, Value};
 
 use super::bars::PrepareBars;
 use super::printer::Printer;
@@ -15,7 +15,7 @@ use crate::glue::task::Task;
 use crate::infer::sets::{Data, EvalSet, Wanted};
 use crate::infer::tokenizer::TokenizerFolder;
 use crate::run::RunFolder;
-use crate::run::folder::{model_in, run_of};
+use crate::run::folder::{Origin, model_in, origin};
 use crate::train::plan::{data_dir_of, tasks_of, with_own_name};
 
 /// A finished run, or a model that comes from elsewhere.
@@ -63,10 +63,14 @@ impl SavedRun {
     /// There is neither, or the settings cannot be used.
     pub fn open(path: &Path, flags: Flags) -> Result<Option<Self>> {
         let path = path.to_path_buf();
-        if let Some(run) = run_of(&path) {
+        if let Some(Origin { run, model }) = origin(&path) {
             run.check()?;
             let mut layer = Layer::from_file(&run.config())?;
             let own = RunConfig::resolve(std::slice::from_ref(&layer))?;
+            let tasks = tasks_of(&own)?;
+            let is_model = model.is_some();
+            let of = model.and_then(|of| of.among(&tasks));
+            let flags = Flags { task: flags.task.or(of.map(|task| task.name)), ..flags };
             if flags.task.is_some_and(|task| task != own.data().task) {
                 layer = layer.without(Own::HEADING);
             }
@@ -77,16 +81,19 @@ impl SavedRun {
                     ("ratio", 0.0.into()),
                 ]
                 .into_iter()
-                .map(|(name, value): (&str, toml::Value)| (name.to_string(), value))
+                .map(|(name, value): (&str, Value)| (name.to_string(), value))
                 .collect(),
             );
             let config = with_own_name(RunConfig::resolve(&[layer, flags.layer(), one])?)?;
             let task = &config.data().task;
-            let head = tasks_of(&own)?.iter().position(|other| other.name == task);
-            let model = run.model_for(head.unwrap_or(0), task);
+            let head = tasks.iter().position(|other| other.name == task);
+            let model = match is_model {
+                true => path.clone(),
+                false => run.model_for(head.unwrap_or(0), task),
+            };
             return Ok(Some(Self { path, own: Some(own), config, model }));
         }
-        let model = model_in(&path);
+        let model = model_in(&path)?;
         let named = Checkpoint::open(&model)?.task().map(str::to_string);
         let Some(task) = flags.task.or(named.as_deref()) else { return Ok(None) };
         let layer = Flags { task: Some(task), ..flags }.layer();
@@ -94,18 +101,26 @@ impl SavedRun {
         Ok(Some(Self { path, own: None, config, model }))
     }
 
-    /// As [`open`](Self::open), one for each task that the run has learnt, unless `flags` name one.
+    /// As [`open`](Self::open), one for each task that the run in the folder `path` has learnt, unless
+    /// `flags` name one.
     ///
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_each(path: &Path, flags: Flags) -> Result<Option<Vec<Self>>> {
         let Some(first) = Self::open(path, flags)? else { return Ok(None) };
-        let several = |own: &&RunConfig| flags.task.is_none() && !own.data().more_tasks.is_empty();
+        let is_model = origin(path).is_some_and(|origin| origin.model.is_some());
+        let is_one = flags.task.is_some() || is_model;
+        let several = |own: &&RunConfig| !is_one && !own.data().more_tasks.is_empty();
         let Some(own) = first.own.as_ref().filter(several) else { return Ok(Some(vec![first])) };
         let of = |task: &&'static Task| {
             Self::open(path, Flags { task: Some(task.name), ..flags }).transpose()
         };
         tasks_of(own)?.iter().filter_map(of).collect::<Result<_>>().map(Some)
+    }
+
+    /// The name of its task.
+    pub fn task(&self) -> &str {
+        &self.config.data().task
     }
 
     /// The final model.
@@ -122,9 +137,9 @@ impl SavedRun {
         printer: &Printer,
     ) -> Result<Vec<EvalSet>> {
         let own = TokenizerFolder::of(None, model)?;
-        let files = self.config.own_files().filter(|_| self.config.data().task == task.name);
-        if let Some((files, run)) = files.zip(run_of(&self.path)) {
-            files.check_noted(&run.own_data())?;
+        let files = self.config.own_files().filter(|_| self.task() == task.name);
+        if let Some((files, origin)) = files.zip(origin(&self.path)) {
+            files.check_noted(&origin.run.own_data())?;
         }
         let data_dir = data_dir_of(&self.config, task)?;
         let tokenizer = self.tokenizer_for(task, &own, &data_dir)?;
@@ -173,6 +188,16 @@ pub fn begun(path: &Path, moved: Table) -> Result<(RunConfig, RunFolder)> {
     folder.check()?;
     let layer = Layer::from_file(&folder.config())
         .map_err(|e| e.hint("name the folder of a run that was begun"))?;
+    let own = RunConfig::resolve(std::slice::from_ref(&layer))?.to_table()?;
+    // Elsewhere can only be what there is; the model brought a tokenizer.
+    let had_none = |name: &str| own.get(name).and_then(Value::as_str) == Some("");
+    if let Some(name) = moved.keys().find(|name| had_none(name) && *name != "tokenizer") {
+        let expected = format!("none, as the run in {} began", path.display());
+        let found = moved.get(name).map_or_else(String::new, ToString::to_string);
+        return Err(
+            Error::value(name, expected, found).hint("leave it away; only a new run can have it")
+        );
+    }
     let config = RunConfig::resolve(&[layer, Layer::command_line(moved)])?.absolute()?;
     Ok((config, folder))
 }

@@ -17,8 +17,8 @@ use crate::glue::encode::Encoder;
 use crate::glue::own::input::Named;
 use crate::glue::task::{Task, task};
 use crate::infer::tokenizer::TokenizerFolder;
-use crate::run::folder::{model_in, run_of};
-use crate::train::plan::task_of;
+use crate::run::folder::{model_in, origin};
+use crate::train::plan::{task_of, tasks_of};
 
 /// What `predict` and `encode` have in common.
 #[derive(Args)]
@@ -52,7 +52,7 @@ pub struct SavedArgs {
 impl SavedArgs {
     /// Opens the model.
     pub fn checkpoint(&self) -> Result<Checkpoint> {
-        Checkpoint::open(&model_in(&self.model))
+        Checkpoint::open(&model_in(&self.model)?)
     }
 
     /// The model's tokenizer.
@@ -121,14 +121,15 @@ pub fn encoder_of(named: Option<&Path>, checkpoint: &Checkpoint) -> Result<Encod
 
 /// The task that the model `path` is for, where its run or its configuration says so.
 pub fn task_for(path: &Path, checkpoint: &Checkpoint) -> Option<&'static Task> {
-    match run_of(path) {
-        Some(_) => task_of(&settings_of(path)?).ok(),
-        None => task(checkpoint.task()?).ok(),
-    }
+    let Some(origin) = origin(path) else { return task(checkpoint.task()?).ok() };
+    let settings = settings_of(path)?;
+    let tasks = || tasks_of(&settings).ok();
+    let of = origin.model.and_then(|of| of.among(&tasks()?));
+    of.or_else(|| task_of(&settings).ok())
 }
 
 /// The settings of the run that made the model `path`, if one did.
 fn settings_of(path: &Path) -> Option<RunConfig> {
-    let layer = Layer::from_file(&run_of(path)?.config()).ok()?;
+    let layer = Layer::from_file(&origin(path)?.run.config()).ok()?;
     RunConfig::resolve(&[layer]).ok()
 }

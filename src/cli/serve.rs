@@ -86,7 +86,7 @@ pub fn run(args: &ServeArgs, printer: &Printer) -> Result<()> {
     let listener = args.listener()?;
     let mut served = Vec::new();
     for (name, path) in models {
-        let checkpoint = Checkpoint::open(&model_in(&path))?;
+        let checkpoint = Checkpoint::open(&model_in(&path)?)?;
         checkpoint.check_weights()?;
         let encoder = encoder_of(args.tokenizer.as_deref(), &checkpoint)?;
         let (bert, task) = (checkpoint.config.clone(), task_for(&path, &checkpoint));

@@ -43,11 +43,9 @@ pub fn run(args: &SubmitArgs, printer: &Printer) -> Result<()> {
         let flags = Flags { data_dir, backend, ..Flags::default() };
         let each = SavedRun::open_each(path, flags)?
             .ok_or_else(|| no_task(path).hint("name the folder of a finished run"))?;
-        let task_of = |run: &SavedRun| run.config.data().task.clone();
-        let (known, others): (Vec<_>, Vec<_>) = each
-            .into_iter()
-            .partition(|run| ENTRIES.iter().any(|entry| entry.task == run.config.data().task));
-        let others = others.iter().map(task_of).collect::<Vec<_>>().join(", ");
+        let (known, others): (Vec<_>, Vec<_>) =
+            each.into_iter().partition(|run| ENTRIES.iter().any(|entry| entry.task == run.task()));
+        let others = others.iter().map(SavedRun::task).collect::<Vec<_>>().join(", ");
         if known.is_empty() {
             // MNLI's model predicts three files.
             let tasks: Vec<_> =
@@ -59,7 +57,7 @@ pub fn run(args: &SubmitArgs, printer: &Printer) -> Result<()> {
             printer.log(&format!("{}: left out what GLUE has not: {others}", path.display()));
         }
         for run in known {
-            let task = task_of(&run);
+            let task = run.task().to_owned();
             if let Some(other) = runs.insert(task, run) {
                 let found = format!("{}, {}", other.path.display(), path.display());
                 return Err(Error::value("RUN", "one run per task", found));

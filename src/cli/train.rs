@@ -18,9 +18,8 @@ use crate::error::{Error, Result};
 use crate::glue::task_def;
 use crate::kernels::TrainingBackend;
 use crate::run::RunFolder;
-use crate::run::folder::model_in;
 use crate::train::initial::with_found_ratio;
-use crate::train::plan::{task_of, with_own_name};
+use crate::train::plan::{model_for, task_of, with_own_name};
 use crate::world::{At, World};
 
 /// The folder of runs whose own folder was not named.
@@ -77,6 +76,7 @@ fn train(args: &TrainArgs, world: &World, printer: &Printer) -> Result<u8> {
             let expected = "neither --dry-run nor --encode-mode";
             return Err(Error::value("resume", expected, "one of them"));
         }
+        let config = with_own_teacher(config.clone(), &RunFolder::at(dir))?;
         let same = |begun: &RunConfig| check_same(begun, &config);
         return go_on(dir, &toml::Table::new(), &same, args.no_tui, world, printer);
     }
@@ -88,11 +88,7 @@ fn train(args: &TrainArgs, world: &World, printer: &Printer) -> Result<u8> {
     let folder = place.folder(|| run_folder(&config));
     let folder = world.agree(At::Ready, folder)?;
     let path = folder.path().to_string_lossy().into_owned();
-    let mut config = config.with([("output_dir", path.into())])?;
-    if is_self(&config) {
-        let teacher = folder.teacher().path().to_string_lossy().into_owned();
-        config = config.with([("teacher", teacher.into())])?;
-    }
+    let config = with_own_teacher(config.with([("output_dir", path.into())])?, &folder)?;
     let begun = begin(&config, &folder, args, world, printer);
     // A run that could not even start leaves no empty folder; a filled one stays.
     begun.inspect_err(|_| folder.remove_if_empty())
@@ -134,14 +130,18 @@ fn settings(args: &TrainArgs, printer: Option<&Printer>) -> Result<RunConfig> {
     }
 }
 
-/// Whether the run is to train its teacher itself.
-fn is_self(config: &RunConfig) -> bool {
-    config.objective().teacher.as_deref() == Some(Path::new("self"))
+/// The settings of a run in `folder`: a teacher called `self` is one that it trains itself.
+fn with_own_teacher(config: RunConfig, folder: &RunFolder) -> Result<RunConfig> {
+    if config.objective().teacher.as_deref() != Some(Path::new("self")) {
+        return Ok(config);
+    }
+    let teacher = folder.teacher().path().to_string_lossy().into_owned();
+    config.with([("teacher", teacher.into())])
 }
 
-/// Takes a run folder for the model in it.
+/// Takes a run folder for the model in it, of several that of the run's first task.
 fn of_models(config: RunConfig) -> Result<RunConfig> {
-    let model = config.model();
+    let (model, task) = (config.model(), task_of(&config)?);
     let paths = [
         ("init_checkpoint", Some(&model.init_checkpoint)),
         ("model_ckpt", model.model_ckpt.as_ref()),
@@ -149,7 +149,7 @@ fn of_models(config: RunConfig) -> Result<RunConfig> {
     let mut moved = config.clone();
     for (name, path) in paths {
         let Some(path) = path else { continue };
-        let found = model_in(path);
+        let found = model_for(path, task)?;
         if let Some(found) = found.to_str().filter(|_| found != *path) {
             moved = moved.with([(name, found.into())])?;
         }

@@ -123,7 +123,10 @@ fn own_teacher(
     printer: &Printer,
 ) -> Result<Option<u8>> {
     let teacher = folder.teacher();
-    if !config.has_own_teacher() || teacher.is_finished() || has_answered(config, folder) {
+    let is_needed =
+        config.has_own_teacher() && !teacher.is_finished() && !has_answered(config, folder);
+    // The other ranks see no more of the run's folder than they are handed.
+    if world.gather(At::Ready, &is_needed)?.first() != Some(&true) {
         return Ok(None);
     }
     if !world.is_alone() {

@@ -49,7 +49,7 @@ pub fn save_hugging_face(
     let head = HeadSettings::new(labels, dropouts.head);
     weights::save(tensors, &dir.join(WEIGHTS))?;
     write_json(&dir.join(CONFIG), &config.to_classifier_json(&head, dropouts.encoder))?;
-    encoder.map_or(Ok(()), |encoder| encoder.save_to(dir))
+    encoder.map_or(Ok(()), |encoder| encoder.save_to(dir, config.max_tokens()))
 }
 
 /// What a conversion left out, and whether there is a tokenizer.

@@ -240,21 +240,22 @@ impl Encoder {
     }
 
     /// Writes `tokenizer.json`, `tokenizer_config.json` and, where BERT's says as much, `vocab.txt`
-    /// into `dir`, a folder that transformers' `AutoTokenizer` and [`Encoder::from_dir`] load.
+    /// into `dir`, a folder that transformers' `AutoTokenizer` and [`Encoder::from_dir`] load. The
+    /// model reads at most `max_tokens`.
     ///
     /// # Errors
     /// A file cannot be written.
-    pub fn save_to(&self, dir: &Path) -> Result<()> {
+    pub fn save_to(&self, dir: &Path, max_tokens: usize) -> Result<()> {
         if self.kind.class.is_some_and(|class| class.model == Model::WordPiece) {
             let vocabulary = self.tokenizer.get_vocab(false).into_iter().collect();
             write_whole(&dir.join("vocab.txt"), vocab::lines(vocabulary).as_bytes())?;
         }
         write_whole(&dir.join("tokenizer.json"), self.serialized.as_bytes())?;
-        write_json(&dir.join("tokenizer_config.json"), &self.config())
+        write_json(&dir.join("tokenizer_config.json"), &self.config(max_tokens))
     }
 
     /// What transformers reads beside the vocabulary.
-    fn config(&self) -> Value {
+    fn config(&self, max_tokens: usize) -> Value {
         let mut config = Map::new();
         config.insert("tokenizer_class".into(), json!(self.kind.name()));
         if self.kind.model == Model::WordPiece {
@@ -281,7 +282,7 @@ impl Encoder {
             };
             config.insert("add_prefix_space".into(), json!(prefix_space));
         }
-        config.insert("model_max_length".into(), json!(MAX_TOKENS));
+        config.insert("model_max_length".into(), json!(max_tokens));
         if let Some(inputs) = self.kind.inputs() {
             config.insert("model_input_names".into(), inputs);
         }

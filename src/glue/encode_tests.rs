@@ -145,7 +145,7 @@ fn of_a_token_that_is_there_twice_the_last_line_counts() {
     assert_eq!(ids(&encoder, "a b", None, 512), [1, 5, 4, 2]);
     assert_eq!(encoder.vocab_size(), 8);
     let dir = tempfile::tempdir().unwrap();
-    encoder.save_to(dir.path()).unwrap();
+    encoder.save_to(dir.path(), 512).unwrap();
     let saved = fs::read_to_string(dir.path().join("vocab.txt")).unwrap();
     assert_eq!(saved, "[UNK]\n[CLS]\n[SEP]\nb\nb\na\n\n\n", "the same ids");
     assert_eq!(Encoder::from_dir(dir.path()).unwrap().fingerprint(), encoder.fingerprint());
@@ -249,7 +249,7 @@ fn a_saved_folder_encodes_alike_from_either_file() {
     let config = ("tokenizer_config.json", "{\"do_lower_case\": false}");
     let before = encoder(&[("vocab.txt", VOCAB), config]).unwrap();
     let dir = tempfile::tempdir().unwrap();
-    before.save_to(dir.path()).unwrap();
+    before.save_to(dir.path(), 64).unwrap();
     assert_eq!(Encoder::from_dir(dir.path()).unwrap().fingerprint(), before.fingerprint());
     fs::remove_file(dir.path().join("tokenizer.json")).unwrap();
     assert_eq!(Encoder::from_dir(dir.path()).unwrap().fingerprint(), before.fingerprint());
@@ -257,7 +257,7 @@ fn a_saved_folder_encodes_alike_from_either_file() {
     let text = fs::read_to_string(dir.path().join("tokenizer_config.json")).unwrap();
     let config: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(config["do_lower_case"], false);
-    assert_eq!(config["model_max_length"], 512);
+    assert_eq!(config["model_max_length"], 64);
     assert_eq!(config["cls_token"], "[CLS]");
 }
 

@@ -16,7 +16,7 @@ use crate::files::{remove_if_there, sha256_file, write_json, write_with};
 use crate::glue::encode::{Encoder, MAX_TOKENS};
 use crate::glue::read::{open_data, text_at_most};
 use crate::glue::sample::to_lines;
-use crate::glue::task::{Part, Split, Task};
+use crate::glue::task::{Kind, Part, Split, Task};
 use crate::glue::tsv::{read_canonical, read_raw, write_canonical};
 
 /// The folder of the prepared data inside the data folder.
@@ -97,6 +97,10 @@ struct Key {
     format: u32,
     source_sha256: String,
     tokenizer_sha256: String,
+    /// Samples hold a label's place among these; none for regression.
+    labels: Option<Vec<String>>,
+    /// Whether rows hold two texts.
+    pair: bool,
     max_tokens: usize,
     rows: usize,
     /// The encoded file's size, which a later edit or truncation changes.
@@ -247,6 +251,13 @@ impl Job<'_> {
             format: FORMAT,
             source_sha256: self.source_sha256.clone(),
             tokenizer_sha256: self.tokenizer_sha256.to_owned(),
+            labels: match self.task.kind {
+                Kind::Classification { labels } => {
+                    Some(labels.iter().map(|label| (*label).to_owned()).collect())
+                }
+                Kind::Regression => None,
+            },
+            pair: self.task.is_pair(),
             max_tokens: MAX_TOKENS,
             rows,
             encoded_bytes,

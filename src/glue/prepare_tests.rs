@@ -92,6 +92,25 @@ fn another_tokenizer_of_the_same_name_encodes_again() {
     assert_eq!(samples[0].token_id, [2, 5, 3, 4, 3]);
 }
 
+/// Samples hold the places of labels, and the numbers of scores.
+#[test]
+fn other_labels_encode_again() {
+    let setup = Setup::new();
+    let rte = task("rte").unwrap();
+    let turned = Kind::Classification { labels: &["entailment", "not_entailment"] };
+    let tokenizer = setup.path("tiny");
+    let options = Options { data_dir: setup.0.path(), tokenizer: &tokenizer };
+    for (kind, class) in [(rte.kind, 0), (turned, 1), (rte.kind, 0)] {
+        let task = Task { kind, ..*rte };
+        for skipped in [false, true] {
+            let done = prepare(&task, Some(&["dev"]), &options, &|_| ()).unwrap();
+            assert_eq!(done[0].skipped, skipped);
+            let samples = read_samples(&task, true, &done[0].path).unwrap();
+            assert_eq!(samples[0].label, Label::Class(class));
+        }
+    }
+}
+
 #[test]
 fn a_failed_run_leaves_no_key_behind() {
     let setup = Setup::new();

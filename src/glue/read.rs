@@ -18,7 +18,20 @@ pub const MAX_LINE_BYTES: usize = 1 << 20;
 /// up to three times the room of their texts.
 const MAX_DATA_BYTES: u64 = 16 << 30;
 
-const TOO_LONG: &str = "texts so long are cut off in any case: shorten this one";
+/// The error of a line that is too long.
+pub(super) fn line_too_long(path: &Path, line: usize) -> Error {
+    let expected = format!("a line of at most {MAX_LINE_BYTES} bytes");
+    Error::content(path, line, expected, "more")
+        .hint("texts so long are cut off in any case: shorten this one")
+}
+
+/// Line `line` of the file `path`, which has these bytes.
+///
+/// # Errors
+/// They are not UTF-8.
+pub(super) fn line_of(path: &Path, line: usize, bytes: Vec<u8>) -> Result<String> {
+    String::from_utf8(bytes).map_err(|e| not_utf8(path, line, e.as_bytes(), e.utf8_error()))
+}
 
 /// Reads a UTF-8 file without its byte-order mark.
 ///
@@ -118,10 +131,9 @@ impl Lines {
             bytes.pop();
         }
         if bytes.len() > MAX_LINE_BYTES {
-            let expected = format!("a line of at most {MAX_LINE_BYTES} bytes");
-            return Err(Error::content(&*path, *read, expected, "more").hint(TOO_LONG));
+            return Err(line_too_long(path, *read));
         }
-        *line = String::from_utf8(bytes).map_err(|e| not_utf8(path, *read, &e))?;
+        *line = line_of(path, *read, bytes)?;
         if *read == 1 && line.starts_with(BYTE_ORDER_MARK) {
             line.drain(..BYTE_ORDER_MARK.len_utf8());
         }

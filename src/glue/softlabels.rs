@@ -1,4 +1,7 @@
 //! What other models answer to training samples, from the original program's score files.
+//!
+//! These hold probabilities of classes; softlabels are compared with logits, and so are the logarithms
+//! of their means. Logits that differ by a constant mean the same: the mean of these is 0.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -11,15 +14,21 @@ use crate::glue::prepare::{Prepared, encoded_file};
 use crate::glue::sample::{Sample, read_samples, to_lines};
 use crate::glue::task::{Part, Task};
 
+/// The smallest probability that is told from 0.
+const LEAST: f64 = 1e-6;
+/// How far from 1 the sum of printed probabilities may be.
+const ROUNDING: f32 = 1e-2;
+
 /// The part of a score file that tells a model's answers.
 #[derive(Deserialize)]
 struct ScoreFile {
     uids: Vec<String>,
-    /// For each of them a score for each class, or one value.
+    /// For each of them a probability for each class, or one value.
     scores: Vec<f32>,
 }
 
-/// The means of the answers in `files`, by the identifiers of their samples.
+/// The logits of the mean probabilities in `files`, or the mean values, by the identifiers of their
+/// samples.
 fn answers(task: &Task, files: &[PathBuf]) -> Result<HashMap<String, Vec<f32>>> {
     let outputs = task.outputs();
     let mut sums: HashMap<String, (Vec<f32>, usize)> = HashMap::new();
@@ -33,14 +42,32 @@ fn answers(task: &Task, files: &[PathBuf]) -> Result<HashMap<String, Vec<f32>>> 
             return Err(Error::content(path, None, expected, file.scores.len()));
         }
         for (uid, scores) in file.uids.into_iter().zip(file.scores.chunks(outputs.max(1))) {
+            if outputs > 1 && !are_probabilities(scores) {
+                let expected = format!("probabilities of the {outputs} classes, which add up to 1");
+                return Err(Error::content(path, None, expected, format!("{scores:?} for {uid}")));
+            }
             let (sum, count) = sums.entry(uid).or_insert_with(|| (vec![0.0; outputs], 0));
             sum.iter_mut().zip(scores).for_each(|(sum, score)| *sum += score);
             *count += 1;
         }
     }
-    let mean =
-        |(sum, count): (Vec<f32>, usize)| sum.into_iter().map(|s| s / count as f32).collect();
+    let mean = |(sum, count): (Vec<f32>, usize)| {
+        let means: Vec<f32> = sum.into_iter().map(|s| s / count as f32).collect();
+        if outputs > 1 { logits(&means) } else { means }
+    };
     Ok(sums.into_iter().map(|(uid, sums)| (uid, mean(sums))).collect())
+}
+
+fn are_probabilities(scores: &[f32]) -> bool {
+    let sum: f32 = scores.iter().sum();
+    scores.iter().all(|p| (0.0..=1.0).contains(p)) && (sum - 1.0).abs() <= ROUNDING
+}
+
+/// The logits of mean 0 whose softmax is `probabilities`.
+fn logits(probabilities: &[f32]) -> Vec<f32> {
+    let logarithms = probabilities.iter().map(|p| f64::from(*p).max(LEAST).ln());
+    let mean = logarithms.clone().sum::<f64>() / probabilities.len() as f64;
+    logarithms.map(|logarithm| (logarithm - mean) as f32).collect()
 }
 
 /// Writes the encoded samples of `prepared` to the folder `dir`, those of the training sets with the

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::error::{Error, Result};
 use crate::glue::columns::{self, usual};
 use crate::glue::quoting::{Quoting, too_long, unclosed};
-use crate::glue::read::BYTE_ORDER_MARK;
+use crate::glue::read::{BYTE_ORDER_MARK, line_of, line_too_long};
 use crate::glue::task::{Column, Layout, Task};
 use crate::glue::tsv::{Label, MAX_LINE_BYTES, Row, is_label};
 
@@ -164,22 +164,14 @@ impl<R: BufRead> Texts<R> {
             line.pop();
         }
         if line.len() > MAX_LINE_BYTES {
-            return Err(self.too_long());
+            return Err(line_too_long(&self.path, self.lines));
         }
-        let mut line = String::from_utf8(line).map_err(|e| {
-            let bad = e.as_bytes().get(e.utf8_error().valid_up_to()).copied().unwrap_or_default();
-            self.wrong(self.lines, "UTF-8 text", format!("the byte 0x{bad:02x}"))
-        })?;
+        let mut line = line_of(&self.path, self.lines, line)?;
         line.truncate(line.trim_end_matches('\r').len());
         if self.lines == 1 && line.starts_with(BYTE_ORDER_MARK) {
             line.drain(..BYTE_ORDER_MARK.len_utf8());
         }
         Ok(Some(line))
-    }
-
-    fn too_long(&self) -> Error {
-        let expected = format!("a line of at most {MAX_LINE_BYTES} bytes");
-        self.wrong(self.lines, expected, "more")
     }
 
     /// How the input is laid out, by its name and its first line.

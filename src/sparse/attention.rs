@@ -197,7 +197,7 @@ unsafe fn part<S: Simd, const W: usize>(
     let zeros = [[simd.splat_f32s(0.0); W]; TILE];
     let scale = simd.splat_f32s(scale);
     let scores = memory.scores.as_mut_ptr();
-    let mut largest = [simd.splat_f32s(f32::MIN); W];
+    let mut largest = [simd.splat_f32s(f32::NEG_INFINITY); W];
     for row in (0..rows).step_by(TILE) {
         // SAFETY: keys and queries have `keys` rows of `rows` and `width` values, and the scores
         // have `rows` rows of W vectors.

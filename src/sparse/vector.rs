@@ -115,6 +115,12 @@ fn polynomial<S: Simd, const N: usize>(simd: S, x: S::f32s, coefficients: [f32; 
     sum
 }
 
+/// `y`, or NaN where `x` is: of a NaN and a number, processors take either for the larger.
+#[inline(always)]
+fn keeping_nan<S: Simd>(simd: S, x: S::f32s, y: S::f32s) -> S::f32s {
+    simd.select_f32s(simd.equal_f32s(x, x), y, x)
+}
+
 /// e^x by the polynomial of Cephes' `expf`, for x from -87 to 88; clamped beyond.
 #[inline(always)]
 pub fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
@@ -123,7 +129,8 @@ pub fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     const POLYNOMIAL: [f32; 6] =
         [1.987_569_1e-4, 1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5e-1];
     let constant = |c: f32| simd.splat_f32s(c);
-    let x = simd.min_f32s(simd.max_f32s(x, constant(-87.0)), constant(88.0));
+    let within = simd.min_f32s(simd.max_f32s(x, constant(-87.0)), constant(88.0));
+    let x = keeping_nan(simd, x, within);
     let shifted = multiply_add(simd, x, constant(std::f32::consts::LOG2_E), constant(ROUND));
     let n = simd.sub_f32s(shifted, constant(ROUND));
     // ln 2 in two parts, the first exact in few bits.
@@ -158,7 +165,7 @@ pub fn activate<S: Simd>(simd: S, activation: Activation, x: S::f32s) -> S::f32s
             let inner = simd.mul_f32s(simd.mul_f32s(x, constant(2.0 * scale)), factor);
             simd.mul_f32s(x, sigmoid(simd, inner))
         }
-        Activation::Relu => simd.max_f32s(x, constant(0.0)),
+        Activation::Relu => keeping_nan(simd, x, simd.max_f32s(x, constant(0.0))),
         Activation::Silu => simd.mul_f32s(x, sigmoid(simd, x)),
         Activation::Tanh => {
             let s = sigmoid(simd, simd.mul_f32s(x, constant(2.0)));
@@ -282,6 +289,11 @@ mod tests {
                 let mut zero = vec![0.0; instructions.lanes()];
                 instructions.run(Each(&mut zero, activation));
                 assert_eq!(zero, vec![0.0; instructions.lanes()], "{activation:?}");
+            }
+            for (name, activation) in Activation::NAMES {
+                let mut nan = vec![f32::NAN; instructions.lanes()];
+                instructions.run(Each(&mut nan, activation));
+                assert!(nan.iter().all(|y| y.is_nan()), "{name}: {nan:?}, {instructions:?}");
             }
             let mut ends = vec![-1e30, 1e30, -20.0, 20.0, 0.0, -0.0, 1.0, 2.0];
             ends.resize(instructions.lanes(), 0.0);

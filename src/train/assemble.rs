@@ -105,7 +105,10 @@ pub(super) fn assemble<B: TrainingBackend>(
     monitor.resume(record.pruning_seconds);
     let (outputs, lost_events) = outputs(config, folder, &scope, start)?;
     let interrupter = interrupter.clone();
-    let (prunes, schedule) = (config.pruning().pruner.prunes(), plan.schedule.clone());
+    let prunes = config.pruning().pruner.prunes();
+    let mut courses = plan.selection.schedules(&plan.schedule);
+    courses.push(plan.schedule.clone());
+    let are_at_end = move |step| courses.iter().all(|course| course.reaches_final_ratio(step));
     let (journal, mut lost) = Journal::open(Setup {
         folder,
         log_file: &config.logging().log_file,
@@ -115,7 +118,7 @@ pub(super) fn assemble<B: TrainingBackend>(
         outputs,
         stop: Box::new(move || interrupter.stop(Some(FAILED))),
         lines,
-        reaches_final_ratio: Box::new(move |step| !prunes || schedule.reaches_final_ratio(step)),
+        reaches_final_ratio: Box::new(move |step| !prunes || are_at_end(step)),
         record: record.clone(),
     })?;
     lost.extend(lost_events.map(|error| format!("{error}; a new event file begins")));

@@ -94,8 +94,11 @@ impl Card<'_> {
         names.dedup();
         let _ = writeln!(out, "metrics:\n- {}", names.join("\n- "));
         let name = format!("{}-{}", self.task.name, self.report.pruner.name());
-        let _ = writeln!(out, "model-index:\n- name: {}\n  results:", quoted(&name));
-        for (set, metric, value) in self.scores() {
+        // Without results it is no card: a score may be undefined, or its set not the run's.
+        for (n, (set, metric, value)) in self.scores().enumerate() {
+            if n == 0 {
+                let _ = writeln!(out, "model-index:\n- name: {}\n  results:", quoted(&name));
+            }
             let (kind, config) = match part {
                 Some(part) => ("nyu-mll/glue".to_string(), format!("\n      config: {part}")),
                 None => (self.task.name.to_string(), String::new()),
@@ -146,8 +149,10 @@ impl Card<'_> {
             task.folder,
             env!("CARGO_PKG_VERSION")
         );
-        out.push_str("| set | score | |\n|---|---|---|\n");
-        for (set, metric, value) in self.scores() {
+        for (n, (set, metric, value)) in self.scores().enumerate() {
+            if n == 0 {
+                out.push_str("| set | score | |\n|---|---|---|\n");
+            }
             let _ = writeln!(out, "| {set} | {} | {value:.2} |", metric.tag());
         }
         if prunes {

@@ -31,6 +31,8 @@ pub(super) struct Finished<'a> {
     pub config: &'a RunConfig,
     /// Its tasks, in the order of the model's heads.
     pub tasks: &'a [&'static Task],
+    /// The dropout before each of these.
+    pub head_dropouts: &'a [f64],
     /// The encoder's sizes.
     pub bert: &'a BertConfig,
     /// What is pruned of it.
@@ -97,11 +99,10 @@ fn save<B: Backend>(
     folder: impl Fn(usize, &str) -> PathBuf,
     finished: &Finished,
 ) -> Result<BTreeMap<String, StoredTensor>> {
-    let Finished { config, tasks, bert, encoder, .. } = finished;
-    let dropouts =
-        Dropouts { encoder: config.model().bert_dropout_p, head: config.model().dropout_p };
+    let Finished { config, tasks, head_dropouts, bert, encoder, .. } = finished;
     let mut first = None;
-    for (head, task) in tasks.iter().enumerate() {
+    for (head, (task, dropout)) in tasks.iter().zip(*head_dropouts).enumerate() {
+        let dropouts = Dropouts { encoder: config.model().bert_dropout_p, head: *dropout };
         let tensors = weights::collect(bert.family, &net.with_head(head))?;
         export::save_hugging_face(
             &folder(head, task.name),

@@ -32,4 +32,5 @@ mod update_loop;
 pub use finish::settle;
 pub use plan::Plan;
 pub use run::{Console, train};
+pub use samples::names_of;
 pub use start::Start;

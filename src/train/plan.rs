@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::samples::{Sets, raw_training_rows};
 use super::selection::Selection;
 use crate::bert::{BertConfig, Checkpoint, ClassifierConfig, Family, HeadConfig};
-use crate::config::RunConfig;
+use crate::config::{Layer, RunConfig};
 use crate::error::{Error, Result};
 use crate::glue::encode::Encoder;
 use crate::glue::prepare::{Options, PrepareEvent, holds_encoded};
@@ -17,6 +17,8 @@ use crate::glue::updates::{Mix, Updates, UpdatesConfig, batches_of};
 use crate::infer::sets::EvalSet;
 use crate::infer::tokenizer::TokenizerFolder;
 use crate::pruning::RatioSchedule;
+use crate::run::RunFolder;
+use crate::run::folder::model_in;
 
 /// The published recipes need about 100,000.
 const MAX_UPDATES: usize = 100_000_000;
@@ -35,6 +37,8 @@ pub struct Plan {
     pub schedule: RatioSchedule,
     /// What is pruned.
     pub(super) selection: Selection,
+    /// The dropout before each head.
+    pub(super) head_dropouts: Vec<f64>,
     /// `None` where encoded data came without one.
     pub(super) encoder: Option<Encoder>,
     pub(super) samples: Vec<Sample>,
@@ -76,6 +80,8 @@ impl Plan {
         }
         let bert = first_layers(&checkpoint.config, model_settings.num_hidden_layers)?;
         let selection = Selection::new(config, &bert, task.outputs())?;
+        let head_dropouts =
+            tasks.iter().map(|task| head_dropout(config, task)).collect::<Result<_>>()?;
         let folder = TokenizerFolder::of(config.model().tokenizer.as_deref(), &checkpoint)?;
         let tokenizer = folder.path();
         // Preparing takes minutes for the large tasks: what cannot fit is refused before it.
@@ -133,6 +139,7 @@ impl Plan {
             updates,
             schedule,
             selection,
+            head_dropouts,
             encoder,
             samples,
             places,
@@ -169,10 +176,8 @@ impl Plan {
             bert_dropout: config.model().bert_dropout_p,
             heads: self
                 .tasks()
-                .map(|task| HeadConfig {
-                    outputs: task.outputs(),
-                    dropout: config.model().dropout_p,
-                })
+                .zip(&self.head_dropouts)
+                .map(|(task, dropout)| HeadConfig { outputs: task.outputs(), dropout: *dropout })
                 .collect(),
         }
     }
@@ -234,6 +239,34 @@ fn check_softlabels(samples: &[Sample], starts: &[usize]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The dropout before the head of `task`: that of its task table goes before the settings', as with the
+/// original, where the first task's stands by now.
+fn head_dropout(config: &RunConfig, task: &Task) -> Result<f64> {
+    let rate = config.model().dropout_p;
+    match &config.data().task_def {
+        Some(table) if task.name != config.data().task => {
+            Ok(task_def::read(table, task.name)?.dropout_p.unwrap_or(rate))
+        }
+        _ => Ok(rate),
+    }
+}
+
+/// The model of `task` in `path`: of a run that has learnt several tasks, that of this one.
+///
+/// # Errors
+/// The run has left no model yet, or its settings cannot be read.
+pub fn model_for(path: &Path, task: &Task) -> Result<PathBuf> {
+    let (model, run) = (model_in(path)?, RunFolder::at(path));
+    if model != run.model() || !run.config().is_file() {
+        return Ok(model);
+    }
+    let config = RunConfig::resolve(&[Layer::from_file(&run.config())?])?;
+    // Its task table may be gone.
+    let tasks = if config.data().more_tasks.is_empty() { Vec::new() } else { tasks_of(&config)? };
+    let head = tasks.iter().position(|other| other.name == task.name).unwrap_or(0);
+    Ok(run.model_for(head, task.name))
 }
 
 fn check_has_training_data(task: &Task) -> Result<()> {

@@ -121,11 +121,12 @@ pub fn train<B: TrainingBackend>(
         return Ok(Outcome::Shared);
     }
     let tasks: Vec<_> = plan.tasks().collect();
-    let Plan { bert, selection, schedule, encoder, .. } = &plan;
+    let Plan { bert, selection, head_dropouts, schedule, encoder, .. } = &plan;
     let encoder = encoder.as_ref();
     let finished = Finished {
         config,
         tasks: &tasks,
+        head_dropouts,
         bert,
         selection,
         schedule,

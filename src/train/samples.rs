@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::glue::prepare::{Options, PrepareEvent, canonical_file};
 use crate::glue::read::open_data;
 use crate::glue::sample::Sample;
-use crate::glue::task::{Part, Task};
+use crate::glue::task::{Part, Split, Task};
 use crate::glue::updates::{Bin, bins_by_length, one_bin};
 use crate::infer::sets::{Data, EvalSet, SetInfo, Wanted};
 
@@ -118,7 +118,7 @@ impl Sets {
 }
 
 /// Which of the data sets that are wanted are those of `task`; `None` where it has none of them.
-fn names_of(task: &Task, tasks: &[&Task], wanted: &[String]) -> Option<Vec<String>> {
+pub fn names_of(task: &Task, tasks: &[&Task], wanted: &[String]) -> Option<Vec<String>> {
     let has = |task: &Task, name: &str| {
         task.splits.iter().any(|split| split.part == Part::Dev && task.is_called(split, name))
     };
@@ -130,10 +130,14 @@ fn names_of(task: &Task, tasks: &[&Task], wanted: &[String]) -> Option<Vec<Strin
     (wanted.is_empty() || !own.is_empty()).then_some(own)
 }
 
-/// An upper bound of the number of training samples, from the lines of the raw file or else of the
-/// canonical one; `None` where there is none to count.
+/// An upper bound of the number of training samples, from the lines of the raw files or else of the
+/// canonical ones; `None` where one of them is not there to count.
 pub fn raw_training_rows(task: &Task, data_dir: &Path) -> Option<usize> {
-    let split = task.splits.iter().find(|s| s.part == Part::Train)?;
+    let splits = task.splits.iter().filter(|split| split.part == Part::Train);
+    splits.map(|split| raw_rows(task, split, data_dir)).sum()
+}
+
+fn raw_rows(task: &Task, split: &Split, data_dir: &Path) -> Option<usize> {
     let raw = data_dir.join(task.folder).join(split.file);
     let canonical = canonical_file(task, split.name, data_dir);
     let (path, header) = match raw.exists() {

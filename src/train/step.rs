@@ -156,7 +156,7 @@ impl<B: TrainingBackend> Trainee<B> {
         }
         let mut learned = learned.into_iter();
         let Some((main, (mut loss, grads))) = learned.next() else {
-            return (Tensor::zeros([1], &Default::default()), GradientsParams::new());
+            return (self.no_loss(), GradientsParams::new());
         };
         if learned.len() == 0 {
             return (loss, grads);
@@ -188,7 +188,12 @@ impl<B: TrainingBackend> Trainee<B> {
             let loss = if factor == 1.0 { loss } else { loss.mul_scalar(factor) };
             grads.accumulate(self, GradientsParams::from_grads(loss.backward(), self));
         }
-        (sum.unwrap_or_else(|| Tensor::zeros([1], &Default::default())), grads.grads())
+        (sum.unwrap_or_else(|| self.no_loss()), grads.grads())
+    }
+
+    /// The loss of no samples, where the model is: the gradients that come from elsewhere go there.
+    fn no_loss(&self) -> Tensor<B::InnerBackend, 1> {
+        Tensor::zeros([1], &self.net.devices().first().cloned().unwrap_or_default())
     }
 }
 

@@ -1,12 +1,12 @@
 //! A teacher's answers to the training samples: computed once, and kept in the run folder.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use safetensors::{Dtype, SafeTensors};
 use sha2::{Digest, Sha256};
 
-use super::plan::Plan;
+use super::plan::{Plan, model_for};
 use crate::bert::checkpoint::weight_files;
 use crate::bert::weights::Tensors;
 use crate::bert::{BertClassifier, BertConfig, Checkpoint, HeadSettings};
@@ -23,7 +23,6 @@ use crate::infer::vectors_file::{TENSOR, VectorsFile};
 use crate::kernels::TrainingBackend;
 use crate::pruning::Pruner;
 use crate::run::RunFolder;
-use crate::run::folder::model_in;
 use crate::world::{At, World};
 
 /// What a file of answers says about itself.
@@ -76,19 +75,21 @@ pub fn teach<B: TrainingBackend>(
 ) -> Result<()> {
     let Some(path) = &config.objective().teacher else { return Ok(()) };
     let samples = fingerprint(std::iter::once(plan.samples.as_slice()))?;
-    let own = folder.teacher();
-    // A run folder may have been moved.
-    let path = if config.has_own_teacher() { own.path() } else { path };
-    let (path, file) = (model_in(path), folder.teacher_answers());
+    let (path, file) = (place(config, folder, path), folder.teacher_answers());
     let outputs = plan.task.outputs();
     let answers = if file.is_file() {
-        // What a run that has begun goes on from is bound to the answers that it began with.
-        kept(&file, &samples, &path, outputs).map_err(|e| match folder.checkpoints().exists() {
-            true => e.hint("put the file back that the run began with, or train anew"),
+        // What a run that has begun goes on from is bound to the answers that it began with: where
+        // answers are all that is learnt from, nothing else of the teacher matters any more.
+        let has_begun = folder.checkpoints().exists();
+        let is_wanted = !has_begun || config.objective().distill_hidden > 0.0;
+        let teacher = is_wanted.then(|| model_for(&path, plan.task)).and_then(Result::ok);
+        kept(&file, &samples, teacher.as_deref(), outputs).map_err(|e| match has_begun {
+            true => e.hint("put back the teacher and this file as the run began, or train anew"),
             false => e.hint("remove this file to have the teacher asked anew"),
         })?
     } else {
-        let teacher = world.in_turn(|| Teacher::open(plan, config, &path, progress.prepared))?;
+        let open = || Teacher::open(plan, config, &model_for(&path, plan.task)?, progress.prepared);
+        let teacher = world.in_turn(open)?;
         let about = [(SAMPLES, samples), (TEACHER, teacher.sha256.clone())];
         let answers = teacher.answers::<B>(config, device, world, progress.answered)?;
         let about = about.map(|(name, value)| (name.to_string(), value));
@@ -101,6 +102,14 @@ pub fn teach<B: TrainingBackend>(
         sample.softlabel = answer.to_vec();
     }
     Ok(())
+}
+
+/// Where the teacher `path` is: of its own a run folder may have been moved together with it, but the
+/// folders of further ranks hold none.
+fn place(config: &RunConfig, folder: &RunFolder, path: &Path) -> PathBuf {
+    let own = folder.teacher();
+    let is_own = config.has_own_teacher() && own.path().is_dir();
+    if is_own { own.path().to_path_buf() } else { path.to_path_buf() }
 }
 
 /// The model whose hidden states are learnt from, if any are, and its width.
@@ -117,10 +126,9 @@ pub(super) fn states_teacher<B: TrainingBackend>(
     let Some(path) = settings.teacher.as_ref().filter(|_| settings.distill_hidden > 0.0) else {
         return Ok(None);
     };
-    let own = folder.teacher();
-    let path = model_in(if config.has_own_teacher() { own.path() } else { path });
+    let path = model_for(&place(config, folder, path), plan.task)?;
     let checkpoint = opened(&path)?;
-    if reads_otherwise(plan, &TokenizerFolder::of(None, &checkpoint)?)? {
+    if reads_otherwise(plan, &checkpoint)? {
         let expected = "a teacher with the model's tokenizer";
         return Err(Error::value("distill_hidden", expected, path.display())
             .hint("leave distill-hidden away: answers alone can be those of any model"));
@@ -133,16 +141,29 @@ pub(super) fn states_teacher<B: TrainingBackend>(
     Ok(Some((model.into_net(), width)))
 }
 
-/// Whether the tokenizer in `folder` is another than the run's. Samples that were encoded elsewhere
-/// are all that there is.
-fn reads_otherwise(plan: &Plan, folder: &TokenizerFolder) -> Result<bool> {
-    let teacher = if folder.has_one() { Some(folder.encoder()?) } else { None };
-    let both = plan.encoder.as_ref().zip(teacher.as_ref());
-    Ok(both.is_some_and(|(own, teacher)| own.fingerprint() != teacher.fingerprint()))
+/// Whether the teacher's tokenizer is another than the run's. Samples that were encoded elsewhere are
+/// all that there is.
+///
+/// # Errors
+/// The teacher has no tokenizer, and another number of words than the run's model.
+fn reads_otherwise(plan: &Plan, teacher: &Checkpoint) -> Result<bool> {
+    let folder = TokenizerFolder::of(None, teacher)?;
+    if !folder.has_one() {
+        let (own, found) = (plan.bert.vocab_size, teacher.config.vocab_size);
+        if own == found {
+            return Ok(false);
+        }
+        let expected = format!("a teacher with a tokenizer, or with the model's {own} words");
+        let found = format!("{}, which has none and {found} words", teacher.path().display());
+        return Err(Error::value("teacher", expected, found)
+            .hint("put the teacher's tokenizer.json or vocab.txt into its folder"));
+    }
+    let Some(own) = &plan.encoder else { return Ok(false) };
+    Ok(own.fingerprint() != folder.encoder()?.fingerprint())
 }
 
-/// The answers in `file`, checked.
-fn kept(file: &Path, samples: &str, teacher: &Path, outputs: usize) -> Result<Vec<f32>> {
+/// The answers in `file`, checked; those of `teacher`, if that matters.
+fn kept(file: &Path, samples: &str, teacher: Option<&Path>, outputs: usize) -> Result<Vec<f32>> {
     let bytes = read_whole(file)?;
     let broken =
         |found: &dyn std::fmt::Display| Error::content(file, None, "a teacher's answers", found);
@@ -155,8 +176,10 @@ fn kept(file: &Path, samples: &str, teacher: &Path, outputs: usize) -> Result<Ve
         return Err(Error::content(file, None, "answers to this run's samples", found));
     }
     // One that is gone cannot have changed.
-    if digest(teacher)?.is_some_and(|digest| digest != about(TEACHER)) {
-        let expected = format!("answers of {}", teacher.display());
+    if let Some(teacher) = teacher
+        && digest(teacher)?.is_some_and(|digest| digest != about(TEACHER))
+    {
+        let expected = format!("answers of {} as it is now", teacher.display());
         return Err(Error::content(file, None, expected, "those of another model"));
     }
     let tensors = SafeTensors::deserialize(&bytes).map_err(|e| broken(&e))?;
@@ -244,9 +267,9 @@ fn samples_for(
     checkpoint: &Checkpoint,
     on_progress: &(dyn Fn(PrepareEvent<'_>) + Sync),
 ) -> Result<Vec<Sample>> {
-    let folder = TokenizerFolder::of(None, checkpoint)?;
     let bert = &checkpoint.config;
-    let samples = if reads_otherwise(plan, &folder)? {
+    let samples = if reads_otherwise(plan, checkpoint)? {
+        let folder = TokenizerFolder::of(None, checkpoint)?;
         let data_dir = super::plan::data_dir_of(config, plan.task)?;
         if holds_encoded(plan.task, &data_dir) {
             let expected = "a teacher with the tokenizer of the encoded samples";

@@ -13,6 +13,7 @@ use crate::kernels::{Reference, close, on, random};
 
 on_every_backend!(
     dense_layers_equal_their_default_body,
+    activations_show_what_is_not_a_number,
     normalisation_equals_its_default_body,
     attention_equals_its_default_body,
     embeddings_equal_their_default_body,
@@ -80,6 +81,19 @@ fn dense_layers_equal_their_default_body<B: LayerKernels>() {
                     close(got.1, want.1, 5e-5);
                 }
             }
+        }
+    }
+}
+
+fn activations_show_what_is_not_a_number<B: LayerKernels>() {
+    for (name, activation) in Activation::NAMES {
+        for keep in [false, true] {
+            let x = matrix::<B>(&[f32::NAN, 1.0, 0.5, 2.0], [2, 2]);
+            let layer = dense::<B>(&[1.0; 6], &[0.5; 3], PLAIN);
+            let (output, _) = B::dense_activated_forward(x, layer, activation, keep);
+            let output: Vec<f32> = output.into_data().iter().collect();
+            assert!(output[..3].iter().all(|y| y.is_nan()), "{name}: {output:?}");
+            assert!(output[3..].iter().all(|y| y.is_finite()), "{name}: {output:?}");
         }
     }
 }

@@ -47,6 +47,8 @@ mod outputs;
 mod overview;
 #[cfg(all(unix, feature = "flex"))]
 mod own;
+#[cfg(all(unix, feature = "flex"))]
+mod own_rows;
 #[cfg(feature = "flex")]
 mod pages;
 mod parity;
@@ -63,6 +65,8 @@ mod reduce;
 mod resume;
 #[cfg(all(unix, feature = "flex", feature = "serve"))]
 mod serve;
+#[cfg(feature = "flex")]
+mod sparse_files;
 #[cfg(feature = "flex")]
 mod sparser;
 #[cfg(all(unix, feature = "flex"))]

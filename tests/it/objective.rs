@@ -8,6 +8,7 @@ use platon::bert::weights::save;
 use serde_json::Value;
 
 use crate::dir::Dir;
+use crate::fixtures::read;
 
 /// The tiny demo and a second task of two labels, made from its rows.
 fn with_rte() -> Dir {
@@ -72,6 +73,55 @@ fn several_tasks_share_an_encoder_and_have_heads_scores_and_models_of_their_own(
     assert_eq!(dir.json("mixed/report.json")["steps"], 16);
     assert!(dir.path("mixed/rte_dev_scores_epoch_2.json").is_file());
     assert!(!dir.path("mixed/demo_dev_scores_epoch_2.json").exists());
+    let names = |args: &str| -> Vec<String> {
+        let found = dir.platon_ok(&format!("evaluate {args} --json")).stdout;
+        let lines = found.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.map(|line| line["data_set"].as_str().unwrap().to_string()).collect()
+    };
+    assert_eq!(names("mixed"), ["rte_dev"]);
+    assert_eq!(names("mixed --task demo"), ["demo_dev"]);
+    // A model's folder is that of its task; one without scores has a card all the same.
+    assert_eq!(names("mixed/model-rte"), ["rte_dev"]);
+    assert_eq!(names("mixed/model"), ["demo_dev"]);
+    assert!(dir.read("mixed/model-rte/README.md").contains("model-index:"));
+    let card = dir.read("mixed/model/README.md");
+    assert!(!card.contains("model-index:") && !card.contains("| score |"), "{card}");
+    // A teacher is that of the task that is learnt.
+    let taught = |teacher: &str, run: &str| {
+        dir.platon_ok(&format!(
+            "train tiny --train-datasets rte --pruner none --no-tui --max-steps 2 \
+             --teacher {teacher} --output-dir {run}"
+        ));
+        let (answers, _) = read(&dir.path(&format!("{run}/teacher-answers.safetensors")));
+        answers.into_values().next().unwrap().values
+    };
+    assert_eq!(taught("run", "by-run"), taught("run/model-rte", "by-model"));
+}
+
+/// The head of a task that comes later has no scores yet.
+#[test]
+fn a_run_goes_on_from_before_the_first_batch_of_a_task() {
+    let dir = with_rte();
+    let train = "train tiny --train-datasets rte,demo --mix-opt 1 --prune-include layer.,classifier \
+                 --no-tui --save-per-updates-on --save-per-updates 2 --keep-checkpoints 99 --keep-state";
+    dir.platon_ok(&format!("{train} --output-dir whole"));
+    dir.platon_ok(&format!("{train} --output-dir cut"));
+    for part in ["cut/report.json", "cut/model/model.safetensors"] {
+        std::fs::remove_file(dir.path(part)).unwrap();
+    }
+    for entry in std::fs::read_dir(dir.path("cut/checkpoint")).unwrap() {
+        let entry = entry.unwrap();
+        // 6 batches of the demo come first.
+        if !["update-2", "update-4"].contains(&entry.file_name().to_str().unwrap()) {
+            std::fs::remove_dir_all(entry.path()).unwrap();
+        }
+    }
+    let ended = dir.platon_ok("resume cut --no-tui");
+    assert!(ended.stderr.contains("going on after update 4"), "{}", ended.stderr);
+    for model in ["model", "model-demo"] {
+        let of = |run: &str| weights(&dir.path(run).join(model));
+        assert_eq!(of("cut"), of("whole"), "{model}");
+    }
 }
 
 /// Writes models' weights to the folder `into` as the original program names those of one model: the
@@ -187,12 +237,14 @@ fn answers_of_a_teacher_are_kept_for_a_resumed_run() {
     let dir = Dir::new().with_tiny_demo("flex");
     dir.platon_ok("train tiny --no-tui --pruner none --output-dir dense");
     dir.platon_ok("train tiny --no-tui --teacher dense --output-dir whole");
-    // As if killed after the last checkpoint: no report and no model, and the teacher is gone.
+    // As if killed after the last checkpoint: no report and no model.
     dir.platon_ok("train tiny --no-tui --teacher dense --keep-state --output-dir cut");
     for part in ["cut/report.json", "cut/model/model.safetensors"] {
         std::fs::remove_file(dir.path(part)).unwrap();
     }
+    // Another stands in its place.
     std::fs::remove_dir_all(dir.path("dense")).unwrap();
+    dir.platon_ok("train tiny --no-tui --pruner none --seed 5 --output-dir dense");
     let last = dir.path("cut/checkpoint");
     let mut updates: Vec<_> =
         std::fs::read_dir(&last).unwrap().map(|e| e.unwrap().path()).collect();
@@ -205,7 +257,7 @@ fn answers_of_a_teacher_are_kept_for_a_resumed_run() {
     let answers = dir.bytes("cut/teacher-answers.safetensors");
     dir.write("cut/teacher-answers.safetensors", "x");
     let text = dir.platon_refuses("resume cut --no-tui");
-    assert!(text.contains("put the file back that the run began with"), "{text}");
+    assert!(text.contains("put back the teacher and this file as the run began"), "{text}");
     std::fs::write(dir.path("cut/teacher-answers.safetensors"), answers).unwrap();
     dir.platon_ok("resume cut --no-tui");
     assert_eq!(weights(&dir.path("cut/model")), weights(&dir.path("whole/model")));
@@ -227,7 +279,12 @@ fn a_run_trains_its_own_teacher_first() {
     assert_eq!(weights(&dir.path("run/teacher/model")), weights(&dir.path("dense/model")));
     dir.platon_ok("train tiny --no-tui --teacher dense --output-dir taught");
     assert_eq!(weights(&dir.path("run/model")), weights(&dir.path("taught/model")));
-    assert!(dir.platon_ok("resume run --no-tui").stderr.contains("this run is finished"));
+    for args in ["resume run", "train tiny --teacher self --output-dir run --resume"] {
+        let ended = dir.platon_ok(&format!("{args} --no-tui"));
+        assert!(ended.stderr.contains("this run is finished"), "{args}: {}", ended.stderr);
+    }
+    let text = dir.platon_refuses("resume dense --no-tui --teacher taught");
+    assert!(text.contains("teacher: expected none, as the run in dense began, found"), "{text}");
     // Moved before it was through: the teacher goes along.
     std::fs::remove_file(dir.path("run/report.json")).unwrap();
     std::fs::remove_file(dir.path("run/teacher-answers.safetensors")).unwrap();
@@ -332,14 +389,19 @@ fn softlabels_come_from_score_files() {
     dir.platon_ok("train tiny --no-tui --output-dir plain");
     let text = dir.read("glue-data/demo/train.tsv");
     let uids: Vec<&str> = text.lines().skip(1).map(|row| row.split('\t').next().unwrap()).collect();
-    let scores: Vec<f64> = (0..3 * uids.len()).map(|n| (n % 3) as f64).collect();
+    let of_all = |scores: [f64; 3]| scores.repeat(uids.len());
+    let scores = of_all([0.2, 0.3, 0.5]);
     let file = |scores: &[f64]| serde_json::json!({"uids": uids, "scores": scores}).to_string();
-    let twice: Vec<f64> = scores.iter().map(|score| 3.0 * score).collect();
-    dir.write("a.json", &file(&scores)).write("b.json", &file(&twice));
+    dir.write("a.json", &file(&scores)).write("b.json", &file(&of_all([0.6, 0.3, 0.1])));
     let prepare = "prepare demo --tokenizer glue-data/demo/model --output-dir soft --scores";
     dir.platon_ok(&format!("{prepare} a.json b.json"));
     let line = dir.read("soft/demo_train.json").lines().next().unwrap().to_string();
-    assert!(line.ends_with("\"softlabel\": [0.0, 2.0, 4.0]}"), "{line}");
+    // The logarithms of 0.4, 0.3 and 0.3 less their mean: -0.916291, -1.203973 and -1.108079.
+    let sample: Value = serde_json::from_str(&line).unwrap();
+    let softlabel = sample["softlabel"].as_array().unwrap();
+    for (found, expected) in softlabel.iter().zip([0.191_788, -0.095_894, -0.095_894]) {
+        assert!((found.as_f64().unwrap() - expected).abs() < 2e-6, "{line}");
+    }
     let train = |flags: &str, run: &str| {
         dir.platon_ok(&format!(
             "train tiny --no-tui --data-dir soft --tokenizer glue-data/demo/model --output-dir {run} {flags}"
@@ -350,7 +412,8 @@ fn softlabels_come_from_score_files() {
     assert_ne!(train("--mkd-opt 1", "used"), weights(&dir.path("plain/model")));
     // Those of one sample are missing.
     let soft = dir.read("soft/demo_train.json");
-    dir.write("part/demo_train.json", &soft.replacen(", \"softlabel\": [0.0, 2.0, 4.0]", "", 1));
+    let field = &line[line.find(", \"softlabel\"").unwrap()..line.len() - 1];
+    dir.write("part/demo_train.json", &soft.replacen(field, "", 1));
     dir.write("part/demo_dev.json", &dir.read("soft/demo_dev.json"));
     let text = dir.platon_refuses(
         "train tiny --no-tui --data-dir part --tokenizer glue-data/demo/model --mkd-opt 1 \
@@ -363,9 +426,11 @@ fn softlabels_come_from_score_files() {
     );
     let short: Vec<f64> = scores[1..].to_vec();
     dir.write("short.json", &file(&short)).write("none.json", "{\"uids\": [], \"scores\": []}");
+    dir.write("logits.json", &file(&of_all([0.0, 2.0, 4.0])));
     for (name, expected) in [
         ("short.json", "expected 3 scores for each of 96 uids"),
         ("none.json", "expected scores of all training samples"),
+        ("logits.json", "expected probabilities of the 3 classes, which add up to 1, found [0.0"),
         ("nothing.json", "cannot read"),
     ] {
         let text = dir.platon_refuses(&format!("{prepare} {name}"));

@@ -346,7 +346,9 @@ fn a_task_of_one_s_own_trains_evaluates_and_predicts() {
     dir.write(
         "tasks.yml",
         "mood: {data_format: PremiseOnly, metric_meta: [ACC, F1], n_class: 2, labels: [sad, glad],\n\
-         \x20 split_names: [train, dev], task_type: Classification, dropout_p: 0.2}\n",
+         \x20 split_names: [train, dev], task_type: Classification, dropout_p: 0.2}\n\
+         tone: {data_format: PremiseOnly, metric_meta: [ACC], n_class: 2, labels: [sad, glad],\n\
+         \x20 split_names: [train, dev], task_type: Classification, dropout_p: 0.3}\n",
     );
     let rows = |n: usize| -> String {
         let mood = |n| if n % 2 == 0 { "sad\ta cat sleeps" } else { "glad\ta dog runs" };
@@ -367,5 +369,16 @@ fn a_task_of_one_s_own_trains_evaluates_and_predicts() {
     let table = dir.platon_ok("predict run --input texts.txt").stdout;
     assert!(table.starts_with("index\tprediction\tsad\tglad\n0\t"), "{table}");
     let line = dir.platon_refuses("train tiny --task-def tasks.yml --train_datasets food");
-    assert!(line.contains("tasks.yml: expected an entry food, found only mood"), "{line}");
+    assert!(line.contains("tasks.yml: expected an entry food, found only mood, tone"), "{line}");
+    // Each head has the dropout of its task.
+    for split in ["train", "dev"] {
+        let rows = dir.read(&format!("glue-data/canonical_data/mood_{split}.tsv"));
+        dir.write(&format!("glue-data/canonical_data/tone_{split}.tsv"), &rows);
+    }
+    dir.platon_ok(
+        "train tiny --no-tui --output-dir both --task-def tasks.yml --train_datasets mood,tone",
+    );
+    let dropout =
+        |model: &str| dir.json(&format!("both/{model}/config.json"))["classifier_dropout"].clone();
+    assert_eq!((dropout("model"), dropout("model-tone")), (0.2.into(), 0.3.into()));
 }

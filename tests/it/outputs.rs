@@ -1,6 +1,5 @@
 //! What runs leave for other programs, and the commands that use a saved model.
 
-use std::collections::HashMap;
 use std::io::Read;
 
 use crate::dir::Dir;
@@ -213,122 +212,6 @@ fn vectors_of_texts_are_one_per_row() {
     assert!(whole != warm && whole != first);
     let same = only("same", "--init-checkpoint other/model");
     assert!(same.iter().zip(&warm).all(|(a, b)| (a - b).abs() < 1e-5));
-}
-
-#[test]
-fn a_sparse_file_comes_back_bit_for_bit() {
-    let dir = finished("");
-    for file in ["added_tokens.json", "special_tokens_map.json"] {
-        dir.write(&format!("run/model/{file}"), "{}");
-    }
-    let ended = dir.platon_ok("export run --format sparse --output small.safetensors");
-    assert!(ended.stderr.contains("MB; encoder layers "), "{}", ended.stderr);
-    assert!(!ended.stderr.contains("left out"), "{}", ended.stderr);
-    dir.platon_ok("convert small.safetensors back");
-    let values = |path: &str| {
-        let (tensors, _) = read(&dir.path(path));
-        tensors
-            .into_iter()
-            .map(|(k, v)| (k, v.values.iter().map(|v| v.to_bits()).collect::<Vec<_>>()))
-            .collect::<HashMap<_, _>>()
-    };
-    assert_eq!(values("run/model/model.safetensors"), values("back/model.safetensors"));
-    for file in [
-        "config.json",
-        "tokenizer.json",
-        "vocab.txt",
-        "tokenizer_config.json",
-        "added_tokens.json",
-        "special_tokens_map.json",
-    ] {
-        assert_eq!(
-            dir.read(&format!("run/model/{file}")).trim(),
-            dir.read(&format!("back/{file}")).trim(),
-            "{file}"
-        );
-    }
-    let size = |path: &str| std::fs::metadata(dir.path(path)).unwrap().len();
-    assert!(size("small.safetensors") < size("run/model/model.safetensors"));
-    dir.platon_ok("export run --format hf --whole --output folder");
-    assert_eq!(values("folder/model.safetensors"), values("back/model.safetensors"));
-    dir.write("texts.txt", "a cat\ta dog\n");
-    let a =
-        dir.platon_ok("predict small.safetensors --input texts.txt --tokenizer run/model").stdout;
-    assert_eq!(a, dir.platon_ok("predict run --input texts.txt").stdout);
-    for (args, expected) in [
-        ("export run --format sparse --output small.safetensors", "output: expected a new file"),
-        ("convert small.safetensors back", "OUT: expected a new or empty folder"),
-        ("convert nowhere out", "nowhere"),
-        ("convert run/log.log out", "run/log.log: expected a safetensors file"),
-    ] {
-        let line = dir.platon_refuses(args);
-        assert!(line.contains(expected), "{line}");
-    }
-    assert!(!dir.path("out").exists());
-}
-
-#[test]
-fn a_sparse_file_in_16_bits_is_a_model_like_any_other() {
-    let dir = finished("");
-    dir.write("texts.txt", "a cat\ta dog\n");
-    let size = |path: &str| std::fs::metadata(dir.path(path)).unwrap().len();
-    dir.platon_ok("export run --format sparse --output f32.safetensors");
-    let (model, _) = read(&dir.path("run/model/model.safetensors"));
-    for dtype in ["f16", "bf16"] {
-        let nearest = |value: &f64| match dtype {
-            "f16" => half::f16::from_f32(*value as f32).to_f64(),
-            _ => half::bf16::from_f32(*value as f32).to_f64(),
-        };
-        let file = format!("{dtype}.safetensors");
-        dir.platon_ok(&format!("export run --format sparse --dtype {dtype} --output {file}"));
-        assert!(size(&file) < size("f32.safetensors"));
-        dir.platon_ok(&format!("convert {file} {dtype}"));
-        let (converted, _) = read(&dir.path(&format!("{dtype}/model.safetensors")));
-        assert_eq!(converted.len(), model.len());
-        for (name, tensor) in &model {
-            let expected: Vec<f64> = tensor.values.iter().map(nearest).collect();
-            assert!(converted[name].values == expected, "{name} in {dtype}");
-        }
-        let predicted = dir.platon_ok(&format!("predict {file} --input texts.txt")).stdout;
-        let args = format!("predict {dtype} --input texts.txt");
-        assert_eq!(predicted, dir.platon_ok(&args).stdout);
-        assert_eq!(
-            dir.platon_ok(&format!("evaluate {file} --task demo")).stdout,
-            dir.platon_ok(&format!("evaluate {dtype} --task demo")).stdout,
-        );
-        dir.platon_ok(&format!("encode {file} --input texts.txt"));
-    }
-    let line = dir.platon_refuses("export run --format hf --dtype f16 --output hf");
-    let expected = "--dtype: expected --format sparse, found --format hf (hint: a Hugging Face";
-    assert!(line.contains(expected), "{line}");
-    assert!(!dir.path("hf").exists());
-}
-
-#[test]
-fn a_weight_too_large_for_16_bits_is_refused_with_its_tensor() {
-    let dir = finished("");
-    let path = dir.path("run/model/model.safetensors");
-    let mut file = std::fs::read(&path).unwrap();
-    let end = file.len();
-    file[end - 4..].copy_from_slice(&70_000_f32.to_le_bytes());
-    std::fs::write(&path, file).unwrap();
-    let line = dir.platon_refuses("export run --format sparse --dtype f16");
-    let expected = "expected numbers of at most 65504 to store as F16, found 70000 (hint: --dtype";
-    assert!(line.contains(": tensor ") && line.contains(expected), "{line}");
-    assert!(!dir.path("run/model-sparse.safetensors").exists());
-    dir.platon_ok("export run --format sparse --dtype bf16");
-}
-
-#[test]
-fn a_sparse_file_of_version_1_is_read() {
-    let dir = Dir::new();
-    let file = fixture("sparse/version_1.safetensors");
-    let out = dir.path("out");
-    dir.platon_ok(&format!("convert {} {}", file.display(), out.display()));
-    let (tensors, _) = read(&out.join("model.safetensors"));
-    let query = &tensors["bert.encoder.layer.0.attention.self.query.weight"];
-    assert_eq!(query.values.iter().filter(|value| **value != 0.0).count(), 103);
-    assert!(out.join("vocab.txt").is_file());
 }
 
 #[test]

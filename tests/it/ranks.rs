@@ -181,6 +181,25 @@ fn a_teacher_teaches_all_ranks() {
     assert_ne!(weights(&dir, "two"), weights(&dir, "untaught"));
 }
 
+/// It is one process that trains the teacher.
+#[test]
+fn a_run_with_a_teacher_of_its_own_is_gone_on_with_by_several() {
+    let dir = tiny();
+    for (run, flags) in [("answers", ""), ("states", "--distill-hidden 1")] {
+        dir.platon_ok(&format!("{TRAIN} --teacher self --keep-state --output-dir {run} {flags}"));
+        let model = dir.bytes(&format!("{run}/model/model.safetensors"));
+        // As if killed after its last checkpoint.
+        std::fs::remove_file(dir.path(&format!("{run}/report.json"))).unwrap();
+        std::fs::remove_dir_all(dir.path(&format!("{run}/model"))).unwrap();
+        ranks_ok(&dir, 2, &format!("resume {run} --no-tui"));
+        assert!(dir.bytes(&format!("{run}/model/model.safetensors")) == model);
+        // From its first update on.
+        std::fs::remove_file(dir.path(&format!("{run}/report.json"))).unwrap();
+        std::fs::remove_dir_all(dir.path(&format!("{run}/checkpoint"))).unwrap();
+        ranks_ok(&dir, 2, &format!("resume {run} --no-tui"));
+    }
+}
+
 #[test]
 fn the_same_launch_gives_the_same_bits() {
     let dir = tiny();

@@ -185,6 +185,21 @@ fn what_is_excluded_has_no_zeros_and_embeddings_have_their_own_ratio() {
     assert!(!out.contains("layer.0.intermediate.dense"), "{out}");
 }
 
+#[test]
+fn the_best_model_is_one_whose_parts_are_at_their_ratios_too() {
+    let dir = Dir::new().with_tiny_demo("flex");
+    dir.platon_ok(
+        "train tiny --no-tui --prune-embeddings --final-threshold 1 --eval-per-updates 1 --epochs 4 \
+         --prune-ratios word_embeddings=0.3 --keep-state --output-dir run",
+    );
+    let best = dir.json("run/checkpoint/update-24/progress.json")["best"].clone();
+    let points = dir.read("run/metrics.jsonl");
+    let points = points.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap());
+    let mut points = points.filter(|p| p["split"] == "demo_dev");
+    let point = points.find(|p| p["step"] == best["update"]).unwrap();
+    assert_eq!(point["ratio"], dir.json("run/report.json")["final_ratio"], "{best} {point}");
+}
+
 /// Most words of the vocabulary are in none of the 96 training samples.
 #[test]
 fn embeddings_without_gradients_reach_their_ratio_and_the_run_goes_on_in_a_window() {

@@ -130,7 +130,7 @@ fn every_folder_gives_the_ids_of_transformers_and_so_does_its_copy() {
             note("", differences(&dir.path(""), expected, &rows));
             let Ok(encoder) = Encoder::from_dir(&dir.path("")) else { continue };
             let copy = Dir::new();
-            encoder.save_to(&copy.path("")).unwrap();
+            encoder.save_to(&copy.path(""), 512).unwrap();
             note(", saved", differences(&copy.path(""), expected, &rows));
             let again = Encoder::from_dir(&copy.path("")).unwrap();
             if again.fingerprint() != encoder.fingerprint() {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::format::{Format, Packing};
 use crate::error::{Error, Result};
-use crate::files::check_pointer;
+use crate::files::{check_pointer, not_utf8};
 use crate::glue::quoting::too_long;
 use crate::glue::read::MAX_LINE_BYTES;
 
@@ -170,13 +170,7 @@ impl<R: Read> Read for Counted<R> {
 /// # Errors
 /// It is not UTF-8.
 pub(super) fn text<'a>(path: &Path, line: usize, bytes: &'a [u8]) -> Result<&'a str> {
-    std::str::from_utf8(bytes).map_err(|e| {
-        let found = match bytes.get(e.valid_up_to()) {
-            Some(byte) => format!("the byte 0x{byte:02x}"),
-            None => "a cut-off character".to_owned(),
-        };
-        Error::content(path, line, "UTF-8 text", found).hint("save the file as UTF-8")
-    })
+    std::str::from_utf8(bytes).map_err(|e| not_utf8(path, line, bytes, e))
 }
 
 /// Whether the name of `file` is that of a file, a pipe or the like.

@@ -70,12 +70,13 @@ impl Function for GeluTanh {
 impl Function for Relu {
     #[inline(always)]
     fn value(x: f32) -> f32 {
-        x.max(0.0)
+        // Unlike the larger of the two, NaN where x is.
+        if x < 0.0 { 0.0 } else { x }
     }
 
     #[inline(always)]
     fn both(x: f32) -> (f32, f32) {
-        (x.max(0.0), if x > 0.0 { 1.0 } else { 0.0 })
+        (Self::value(x), if x > 0.0 { 1.0 } else { 0.0 })
     }
 }
 

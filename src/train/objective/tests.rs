@@ -250,11 +250,19 @@ fn hidden_states_are_compared_layer_by_layer() {
             see,
         );
         let mut expected = 0.0;
+        let lengths = answered.sequences.lengths();
+        assert!(lengths.iter().any(|length| *length != lengths[0]));
         for (state, target) in answered.states.iter().zip([0, 2, 4]) {
             let own = values(projection.forward(state.clone()).inner());
             assert_eq!(own.len(), taught[target].len());
-            let squares = own.iter().zip(&taught[target]).map(|(a, b)| f64::from(a - b).powi(2));
-            expected += squares.sum::<f64>() / own.len() as f64 / 3.0;
+            let mut squares =
+                own.iter().zip(&taught[target]).map(|(a, b)| f64::from(a - b).powi(2));
+            // Of the last layer, one token of each sample.
+            for length in lengths.iter().map(|length| if target == 4 { 1 } else { *length }) {
+                let sum: f64 = squares.by_ref().take(24 * length).sum();
+                expected += sum / (24 * length * lengths.len() * 3) as f64;
+            }
+            assert!(squares.next().is_none());
         }
         let term = Hidden::new::<B>(0.5, teacher.clone());
         let answered = Answered { projection: Some(&projection), ..like(answered) };
@@ -264,4 +272,14 @@ fn hidden_states_are_compared_layer_by_layer() {
     });
     close(found, expected, "hidden states");
     assert_eq!(grads, 2, "the projection is learnt");
+    // However a batch is divided, by the samples of each part.
+    let share = |part: &[Sample]| {
+        let loss = answered(&net, part, |answered| {
+            let answered = Answered { projection: Some(&projection), ..like(answered) };
+            value(&Hidden::new::<B>(0.5, teacher.clone()).of(&answered).unwrap())
+        });
+        loss * part.len() as f64 / samples.len() as f64
+    };
+    let (first, rest) = samples.split_at(1);
+    close(share(first) + share(rest), share(&samples), "a divided batch");
 }

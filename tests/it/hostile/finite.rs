@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::exchanged::{CONVERT, sparse};
 use super::*;
 
+const PREDICT_SPARSE: &str = "predict run --input texts.txt --engine sparse";
 const SUBMIT: &str = "submit run";
 const ENCODE: &str = "encode run --input texts.txt";
 const SPARSE: &str = "export run --format sparse";
@@ -95,12 +96,10 @@ fn results_that_are_not_finite_are_refused_by_their_row() {
     // The mean of such a vector is infinite. Only the second text has `##s`, the ninth token.
     let row = || huge(8);
     let at = "texts.txt:2: expected";
-    refuse(
-        PREDICT,
-        WEIGHTS,
-        Made(row),
-        &format!("{at} finite logits, found NaN (hint: the model's"),
-    );
+    for args in [PREDICT, PREDICT_SPARSE] {
+        let expected = format!("{at} finite logits, found NaN (hint: the model's");
+        refuse(args, WEIGHTS, Made(row), &expected);
+    }
     refuse(
         ENCODE,
         WEIGHTS,
