@@ -20,7 +20,7 @@ use crate::glue::tsv::Label;
 use crate::infer::model::{Load, Model};
 use crate::infer::packed::{PackedModel, remaining};
 use crate::infer::vectors::Pooling;
-use crate::run::folder::model_in;
+use crate::run::origin::model_in;
 use crate::sparse::{Engine, Instructions, Packing};
 
 /// Texts of a batch, and tokens of each, that are timed.

@@ -16,7 +16,7 @@ use crate::export::{
 };
 use crate::overview::Summary;
 use crate::run::RunFolder;
-use crate::run::folder::model_in;
+use crate::run::origin::model_in;
 use crate::sparse::Left;
 
 #[derive(Args)]

@@ -8,7 +8,7 @@ use toml::Table;
 use super::printer::Printer;
 use super::training::{go_on, on_all_ranks};
 use crate::error::{Error, Result};
-use crate::run::folder::model_in;
+use crate::run::origin::model_in;
 
 #[derive(Args)]
 pub struct ResumeArgs {

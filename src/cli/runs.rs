@@ -15,7 +15,7 @@ use crate::glue::task::Task;
 use crate::infer::sets::{Data, EvalSet, Wanted};
 use crate::infer::tokenizer::TokenizerFolder;
 use crate::run::RunFolder;
-use crate::run::folder::{Origin, model_in, origin};
+use crate::run::origin::{Origin, model_in, origin};
 use crate::train::plan::{data_dir_of, tasks_of, with_own_name};
 
 /// A finished run, or a model that comes from elsewhere.

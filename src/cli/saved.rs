@@ -17,7 +17,7 @@ use crate::glue::encode::Encoder;
 use crate::glue::own::input::Named;
 use crate::glue::task::{Task, task};
 use crate::infer::tokenizer::TokenizerFolder;
-use crate::run::folder::{model_in, origin};
+use crate::run::origin::{model_in, origin};
 use crate::train::plan::{task_of, tasks_of};
 
 /// What `predict` and `encode` have in common.

@@ -14,7 +14,7 @@ use super::signals::ask_on_signals;
 use crate::bert::Checkpoint;
 use crate::error::{Error, Result};
 use crate::infer::model::Load;
-use crate::run::folder::model_in;
+use crate::run::origin::model_in;
 use crate::serve::{self, Limits, Served, Stop};
 
 const DEFAULT: Limits = Limits::DEFAULT;

@@ -8,18 +8,17 @@ use std::path::{Path, PathBuf};
 use super::lock::RunLock;
 use crate::error::{Error, Result};
 use crate::files::check_own;
-use crate::glue::task::Task;
 
 const CONFIG: &str = "config.toml";
 const POINTS: &str = "metrics.jsonl";
 const REPORT: &str = "report.json";
-const MODEL: &str = "model";
-const BEST: &str = "best";
+pub(super) const MODEL: &str = "model";
+pub(super) const BEST: &str = "best";
 const CHECKPOINTS: &str = "checkpoint";
 const LOCK: &str = "lock";
-const HUGGING_FACE: &str = "export-hf";
+pub(super) const HUGGING_FACE: &str = "export-hf";
 const ONNX: &str = "export-onnx";
-const SPARSE: &str = "model-sparse.safetensors";
+pub(super) const SPARSE: &str = "model-sparse.safetensors";
 const PAGE: &str = "report.html";
 const TEACHER: &str = "teacher";
 const TEACHER_ANSWERS: &str = "teacher-answers.safetensors";
@@ -244,77 +243,6 @@ impl RunFolder {
     }
 }
 
-/// Where a model is from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin {
-    /// The run that made it.
-    pub run: RunFolder,
-    /// Which of the run's models it is; `None` for the whole run.
-    pub model: Option<Of>,
-}
-
-/// Whose of a run's tasks a model is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Of {
-    /// The first one's.
-    First,
-    /// That of a further one of this name.
-    Further(String),
-}
-
-impl Of {
-    /// The task among those of the run, the first one first; none where it is called otherwise.
-    pub fn among(&self, tasks: &[&'static Task]) -> Option<&'static Task> {
-        match self {
-            Self::First => tasks.first().copied(),
-            Self::Further(name) => tasks.iter().find(|task| task.name == name).copied(),
-        }
-    }
-
-    /// The model that a run calls `name`.
-    fn called(name: &str) -> Option<Self> {
-        if [HUGGING_FACE, SPARSE].contains(&name) {
-            return Some(Self::First);
-        }
-        [MODEL, BEST].into_iter().find_map(|model| match name.strip_prefix(model)? {
-            "" => Some(Self::First),
-            rest => rest.strip_prefix('-').map(|task| Self::Further(task.to_owned())),
-        })
-    }
-}
-
-/// The run whose folder, or one of whose models, `path` is.
-pub fn origin(path: &Path) -> Option<Origin> {
-    // Whatever it is: what keeps it from being read is the error to report.
-    let is_run = |run: &RunFolder| run.config().symlink_metadata().is_ok();
-    let run = RunFolder::at(path);
-    if is_run(&run) {
-        return Some(Origin { run, model: None });
-    }
-    let model = Some(Of::called(path.file_name()?.to_str()?)?);
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let run = RunFolder::at(parent.unwrap_or(Path::new(".")));
-    is_run(&run).then_some(Origin { run, model })
-}
-
-/// The model's folder where `path` is a run folder, or else `path` itself.
-///
-/// # Errors
-/// The run has left no model yet.
-pub fn model_in(path: &Path) -> Result<PathBuf> {
-    let (run, model) = (RunFolder::at(path), RunFolder::at(path).model());
-    let is_model = |folder: &Path| folder.join("config.json").is_file();
-    let is_run = run.config().is_file();
-    if is_model(path) || !(is_run || is_model(&model)) {
-        return Ok(path.to_path_buf());
-    }
-    if model.exists() {
-        return Ok(model);
-    }
-    Err(Error::value(path.display(), "a finished run", "one without its model")
-        .hint(format!("platon resume {} goes on with it", path.display())))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -329,41 +257,6 @@ mod tests {
         fs::write(run.named("log.log"), "x").unwrap();
         let text = RunFolder::new_at(&path).unwrap_err().to_string();
         assert!(text.contains("expected a new or empty folder"), "{text}");
-    }
-
-    #[test]
-    fn models_are_known_by_their_names_in_a_run() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("run");
-        assert_eq!(origin(&path.join(MODEL)), None);
-        assert_eq!(model_in(&path).unwrap(), path);
-        let run = RunFolder::new_at(&path).unwrap();
-        fs::write(run.config(), "").unwrap();
-        let text = model_in(&path).unwrap_err().to_string();
-        assert!(
-            text.contains("expected a finished run") && text.contains("platon resume"),
-            "{text}"
-        );
-        fs::create_dir(run.model()).unwrap();
-        fs::write(run.model().join("config.json"), "").unwrap();
-        assert_eq!(model_in(&path).unwrap(), run.model());
-        assert_eq!(model_in(&run.model()).unwrap(), run.model());
-        let further = |task: &str| Some(Of::Further(task.to_owned()));
-        for (name, of) in [
-            ("model", Some(Of::First)),
-            ("best", Some(Of::First)),
-            ("model-sparse.safetensors", Some(Of::First)),
-            ("export-hf", Some(Of::First)),
-            ("model-rte", further("rte")),
-            ("best-own-a", further("own-a")),
-        ] {
-            let found = origin(&path.join(name));
-            assert_eq!(found, Some(Origin { run: run.clone(), model: of }), "{name}");
-        }
-        assert_eq!(origin(&path), Some(Origin { run, model: None }));
-        for name in ["models", "bestial", "report.json"] {
-            assert_eq!(origin(&path.join(name)), None, "{name}");
-        }
     }
 
     #[test]

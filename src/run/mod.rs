@@ -6,6 +6,7 @@ mod entries;
 pub mod folder;
 pub mod journal;
 pub mod lock;
+pub mod origin;
 pub mod outcome;
 pub mod outputs;
 mod pace;

@@ -18,7 +18,7 @@ use crate::infer::sets::EvalSet;
 use crate::infer::tokenizer::TokenizerFolder;
 use crate::pruning::RatioSchedule;
 use crate::run::RunFolder;
-use crate::run::folder::model_in;
+use crate::run::origin::model_in;
 
 /// The published recipes need about 100,000.
 const MAX_UPDATES: usize = 100_000_000;
