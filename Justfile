@@ -57,7 +57,7 @@ predict RUN *FLAGS:
 serve *FLAGS:
     cargo run --release -- serve "$@"
 
-# Make the GLUE server's archive: `just submit checkpoints/runs/*`
+# Make the GLUE server's archive, of one run per task: `just submit checkpoints/runs/rte-platon-0.2`
 submit +RUNS:
     cargo run --release -- submit "$@"
 
@@ -105,7 +105,7 @@ check:
     cargo clippy --release --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps
 
-# Time the hot paths, or those named: `just bench threshold`
+# Time the hot paths of the code, or those named (`platon bench` times a model): `just bench threshold`
 bench *FLAGS:
     cargo bench "$@"
 

@@ -21,7 +21,7 @@ use crate::sparse::Left;
 
 #[derive(Args)]
 pub struct ConvertArgs {
-    /// .pt file of the original program, sparse file, or folder with pytorch_model.bin.
+    /// .pt file of the original program, sparse file, run folder or Hugging Face folder.
     input: PathBuf,
     /// New Hugging Face folder.
     output: PathBuf,
@@ -32,7 +32,7 @@ pub struct ConvertArgs {
 
 #[derive(Args)]
 pub struct ExportArgs {
-    /// Run folder, or the folder of a model.
+    /// Run folder, Hugging Face folder, .pt file or sparse file.
     run: PathBuf,
     /// What to write.
     #[arg(long, value_enum)]
@@ -55,7 +55,7 @@ pub struct ExportArgs {
 enum Moment {
     /// The final one.
     Last,
-    /// That of the best evaluation on the dev sets.
+    /// That of the best evaluation on the dev sets at the final ratio.
     Best,
 }
 

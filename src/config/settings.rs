@@ -159,17 +159,17 @@ settings! {
         mkd_opt: Any<usize> = 0;
         /// Learn to answer alike where noise is added to the word vectors (SMART).
         adv_train: Any<bool> = false;
-        /// Weight of that.
+        /// Weight of what adv_train adds.
         adv_alpha: NotNegative = 1.0;
         /// How often the noise is moved to where the answers change more.
         adv_k: Any<usize> = 1;
-        /// By how much of its gradient.
+        /// By how much of its gradient the noise is moved each time.
         adv_step_size: NotNegative = 1e-5;
         /// Standard deviation of the noise at first.
         adv_noise_var: NotNegative = 1e-5;
         /// What the noise is divided by: inf for its largest value, l2 for its length, l1 for its signs.
         adv_p_norm: Any<NoiseNorm> = NoiseNorm::Inf;
-        /// Of each token by itself with 0, above that of each text.
+        /// Whose noise is brought to one size by itself: with 0 each token's, above that each text's.
         adv_norm_level: Any<usize> = 0;
         /// Added to what the noise is divided by.
         adv_epsilon: Positive = 1e-6;
@@ -233,7 +233,8 @@ settings! {
 
     /// Where and how long a run works.
     Run in "Run" {
-        /// Run folder; without it checkpoints/runs/TASK-PRUNER-RATIO, numbered where it exists.
+        /// Run folder; without it checkpoints/runs/TASK-PRUNER-RATIO (or TASK-none), numbered where it
+        /// exists.
         output_dir: EmptyIsNone = PathBuf::new();
         /// flex, ndarray, cuda or wgpu.
         backend: Any<BackendName> = BackendName::default();
@@ -244,7 +245,8 @@ settings! {
         precision: Any<Precision> = Precision::Single;
         /// Stop after so many updates, the schedules being those of the full run; 0 for never.
         max_steps: ZeroIsNone = 0;
-        /// Seconds that the ranks of a run (see `mpirun`) wait for one that does not answer.
+        /// Seconds that the processes of a run (started by mpirun or srun) wait for one that does not
+        /// answer.
         peer_timeout: AtLeast1 = 60;
     }
 }
