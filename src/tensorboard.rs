@@ -305,6 +305,27 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_is_gone_on_with_has_no_event_twice() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = EventWriter::create(dir.path()).unwrap();
+        writer.scalar("a", 1, 0.5).unwrap();
+        writer.flush().unwrap();
+        let path = writer.path().to_path_buf();
+        let bytes = fs::metadata(&path).unwrap().len();
+        writer.scalar("a", 2, 0.0).unwrap();
+        drop(writer);
+        let mut writer = EventWriter::resume(&path, bytes).unwrap();
+        writer.scalar("a", 2, 1.0).unwrap();
+        writer.flush().unwrap();
+        let read = records(&fs::read(&path).unwrap());
+        assert_eq!(read.len(), 3);
+        let wall_time = f64::from_le_bytes(read[2][1..9].try_into().unwrap());
+        assert_eq!(read[2], scalar_event(wall_time, "a", 2, 1.0));
+        let text = EventWriter::resume(&path, 1 << 20).err().unwrap().to_string();
+        assert!(text.contains("expected at least 1048576 bytes"), "{text}");
+    }
+
+    #[test]
     fn what_reaches_the_file_unasked_are_whole_records() {
         let dir = tempfile::tempdir().unwrap();
         let mut writer = EventWriter::create(dir.path()).unwrap();

@@ -187,7 +187,7 @@ impl<R: BufRead> Texts<R> {
         if is_csv || (first.contains(',') && !first.contains('\t')) {
             let names = match is_csv {
                 true => self.record(first.to_owned())?,
-                false => split_record(first).unwrap_or_default(),
+                false => split_record(first),
             };
             headers.insert(0, (Separator::Comma, names));
         }
@@ -310,8 +310,7 @@ impl<R: BufRead> Texts<R> {
             followed = record.len();
             if !quoting.is_open() {
                 record.truncate(followed - 1);
-                // What has no mark left open has an end.
-                return Ok(split_record(&record).unwrap_or_default());
+                return Ok(split_record(&record));
             }
             if record.len() > MAX_LINE_BYTES {
                 return Err(too_long(&self.path, start));
@@ -351,26 +350,15 @@ impl<R: BufRead> Texts<R> {
     }
 }
 
-/// The fields of a whole record of CSV, as RFC 4180 has them; `None` if a quotation mark is still
-/// open at its end.
-fn split_record(text: &str) -> Option<Vec<String>> {
-    let mut fields = vec![String::new()];
-    let mut quoted = false;
-    let mut characters = text.chars().peekable();
-    while let Some(c) = characters.next() {
-        let last = fields.last_mut()?;
-        match c {
-            '"' if quoted && characters.peek() == Some(&'"') => {
-                characters.next();
-                last.push('"');
-            }
-            '"' if quoted => quoted = false,
-            '"' if last.is_empty() => quoted = true,
-            ',' if !quoted => fields.push(String::new()),
-            other => last.push(other),
-        }
+/// The fields of a whole record of CSV, as RFC 4180 has them.
+fn split_record(text: &str) -> Vec<String> {
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(text.as_bytes());
+    let mut record = csv::StringRecord::new();
+    match reader.read_record(&mut record) {
+        Ok(true) => record.iter().map(str::to_owned).collect(),
+        // A line without any characters is a field without any.
+        _ => vec![String::new()],
     }
-    (!quoted).then_some(fields)
 }
 
 #[cfg(test)]

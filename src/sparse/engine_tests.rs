@@ -242,8 +242,9 @@ fn what_is_reported_is_what_is_packed() {
     let choice = engine.choices().nth(10).unwrap();
     assert_eq!((choice.layer, choice.name), (1, "intermediate"));
     assert_eq!(choice.matrix.outputs(), engine.shrunk()[1].neurons.alive);
-    let is_known = |packing| matches!(packing, Packing::Dense | Packing::Sparse { .. });
-    assert!(engine.choices().all(|choice| is_known(choice.matrix.packing())));
+    // Of matrices with few inputs the smallest block holds all: no other is tried.
+    let is_tried = |packing| matches!(packing, Packing::Dense | Packing::Sparse { block: 128 });
+    assert!(engine.choices().all(|choice| is_tried(choice.matrix.packing())));
     let dense = 2 * 4 * (4 * 24 * 24 + 2 * 24 * 70);
     assert!(engine.layer_bytes() < dense / 2, "{} of {dense}", engine.layer_bytes());
     assert!(engine.other_bytes() >= 4 * 24 * (WORDS + POSITIONS + 2 + 24 + 3));

@@ -81,6 +81,10 @@ fn kill(dir: &Dir, times: usize) {
         let mut command = format!("{RUN} --output-dir {run}");
         loop {
             let mut child = dir.start(&command);
+            if kills >= times {
+                assert!(child.wait().unwrap().success(), "run {runs} after {kills} kills");
+                break;
+            }
             // Every third time while a checkpoint is written, else at any instant.
             let patience = Duration::from_millis(random.random_range(20..400));
             let started = Instant::now();
@@ -122,7 +126,14 @@ fn signals_end_a_run_with_a_checkpoint_and_their_code() {
     let (dir, long) = (tiny(), long());
     dir.platon_ok(&format!("{long} --output-dir whole"));
     let expected = outcome(&dir, "whole");
-    for (name, code) in [("-INT", 130), ("-TERM", 143), ("-HUP", 129), ("-XCPU", 152)] {
+    for (name, code) in [
+        ("-INT", 130),
+        ("-TERM", 143),
+        ("-HUP", 129),
+        ("-XCPU", 152),
+        ("-USR1", 138),
+        ("-USR2", 140),
+    ] {
         let run = format!("stopped{name}");
         let mut child = dir.start(&format!("{long} --output-dir {run}"));
         let metrics = dir.path(&format!("{run}/metrics.jsonl"));
@@ -194,6 +205,7 @@ fn a_run_belongs_to_one_process_and_to_its_own_settings() {
     let long = RUN.replace("--epochs 6", "--epochs 60");
     let mut child = dir.start(&format!("{long} --output-dir run"));
     while !dir.path("run/metrics.jsonl").exists() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
         std::thread::sleep(Duration::from_millis(2));
     }
     let line = dir.platon_refuses("resume run --no-tui");
@@ -211,17 +223,19 @@ fn a_run_belongs_to_one_process_and_to_its_own_settings() {
 #[test]
 fn a_loss_that_is_no_number_keeps_the_last_good_checkpoint() {
     let dir = tiny();
-    // The rate explodes only after the warm-up's first updates.
-    let line = dir.platon_refuses(&format!("{RUN} --output-dir run --learning-rate 1e30"));
+    // The rate explodes only after the warm-up's first update.
+    let line = dir.platon_refuses(&format!(
+        "{RUN} --output-dir run --learning-rate 1e30 --save-per-updates 1"
+    ));
     assert!(line.contains("the training diverged"), "{line}");
     assert!(!dir.path("run/model").exists());
     let diverged = line.split("update ").nth(1).and_then(|rest| rest.split(' ').next());
     let diverged: usize = diverged.unwrap().parse().unwrap();
-    let saved = std::fs::read_dir(dir.path("run/checkpoint")).into_iter().flatten().flatten();
-    for entry in saved {
-        let update = entry.file_name().to_str().unwrap()["update-".len()..].parse::<usize>();
-        assert!(update.unwrap() < diverged, "a checkpoint of a diverged model");
-    }
+    let saved = std::fs::read_dir(dir.path("run/checkpoint")).unwrap();
+    let saved: Vec<usize> = saved
+        .map(|e| e.unwrap().file_name().to_str().unwrap()["update-".len()..].parse().unwrap())
+        .collect();
+    assert!(!saved.is_empty() && saved.iter().all(|u| *u < diverged), "{saved:?}, {diverged}");
     // The run itself tells why it ended.
     let listed = dir.platon_ok("list run").stdout;
     assert!(listed.contains("failed after update ") && listed.contains("diverged"), "{listed}");

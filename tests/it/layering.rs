@@ -131,6 +131,7 @@ fn uses(code: &str, prefix: &str) -> BTreeSet<String> {
 #[test]
 fn modules_use_only_what_lies_below_them() {
     for (module, path, code) in modules() {
+        assert!(!code.contains("crate::{"), "{}: one import a line", path.display());
         let allowed = ALLOWED.iter().find(|(name, _)| *name == module);
         let (_, allowed) = allowed.unwrap_or_else(|| panic!("{} has no rule", path.display()));
         let mut used = uses(&code, "crate::");

@@ -37,6 +37,8 @@ mod layering;
 #[cfg(feature = "ndarray")]
 mod layers;
 #[cfg(feature = "flex")]
+mod mnli;
+#[cfg(feature = "flex")]
 mod objective;
 #[cfg(feature = "flex")]
 mod onnx;

@@ -365,6 +365,7 @@ fn a_run_that_was_stopped_at_its_teacher_goes_on_with_it() {
     let dir = Dir::new().with_tiny_demo("flex");
     let mut child = dir.start("train tiny --no-tui --epochs 60 --teacher self --output-dir run");
     while !dir.path("run/teacher/metrics.jsonl").is_file() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     // SAFETY: the child has not been waited for.

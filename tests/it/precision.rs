@@ -226,6 +226,9 @@ fn a_run_in_half_precision_prunes_and_goes_on_from_a_checkpoint_bit_for_bit() {
     let ended = dir.platon_ok("resume stopped --no-tui");
     assert!(ended.stderr.contains("going on after update"), "{}", ended.stderr);
     assert!(model("stopped") == model("whole"));
+    // Also the scale's count went on.
+    let scale = &dir.json("stopped/checkpoint/update-12/progress.json")["loss_scale"];
+    assert_eq!(scale["updates"], 12, "{scale}");
     // What the report says holds for the saved model, in single precision.
     let evaluated = dir.platon_ok("evaluate whole --json").stdout;
     let evaluated: serde_json::Value = serde_json::from_str(&evaluated).unwrap();

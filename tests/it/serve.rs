@@ -268,7 +268,7 @@ fn after_a_shared_batch_the_next_waits_where_that_is_wanted() {
 #[test]
 fn at_a_signal_all_that_was_asked_is_answered_and_the_exit_code_is_0() {
     let dir = finished();
-    for name in ["-TERM", "-INT"] {
+    for name in ["-TERM", "-INT", "-HUP"] {
         let mut server = Server::start(&dir, "run --max-batch-tokens 1");
         let asked: Vec<_> = (0..16)
             .map(|n| server.asks(json!((n..n + 20).map(pair).collect::<Vec<_>>())))

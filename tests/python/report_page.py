@@ -100,6 +100,7 @@ def main():
         fail("no Chromium on this machine")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        hidden = 0
         for path in arguments.pages:
             size = path.stat().st_size
             check(size < MOST_BYTES, f"{path}: {size} bytes")
@@ -110,7 +111,9 @@ def main():
             check(len(found) == 1, f"{path}: {found}")
             pictures, boxes = found.pop()
             check(pictures > 0, f"{path}: no pictures")
+            hidden += boxes
             print(f"{path}: {size / 1e3:.0f} kB, {pictures} pictures, {boxes} curves to hide: fine")
+        check(hidden > 0, "no page has a curve to hide")
         browser.close()
 
 

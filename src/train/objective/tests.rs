@@ -212,6 +212,8 @@ fn terms_are_weighted_and_added() {
     for (found, expected) in grad.iter().zip(numbers(&expected["teacher"]["kl_gradient"])) {
         close(f64::from(*found), f64::from(expected), "its gradient");
     }
+    let warm = worth(&objective("teacher = \"t\"\ndistill_temperature = 3.0"), classes).0;
+    close(warm, of("kl_at_3"), "at another temperature");
     let half = worth(&objective("teacher = \"t\"\ndistill_weight = 0.25"), classes).0;
     close(half, 0.25 * of("kl") + 0.75 * of("cross_entropy"), "with labels");
     let none = worth(&objective("teacher = \"t\"\ndistill_weight = 0.0"), classes).0;
