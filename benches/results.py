@@ -218,10 +218,10 @@ def trained(o, run, binary):
 
 def check_settings(run, folder):
     """Refuses a folder of other settings than those of `run`, and notes these of a new one."""
-    note = folder.with_name(f"{run.name}.key")
+    key = folder.with_name(f"{run.name}.key")
     if not folder.exists():
-        note.write_text(run.key)
-    elif not note.is_file() or note.read_text() != run.key:
+        key.write_text(run.key)
+    elif not key.is_file() or key.read_text() != run.key:
         raise RaceError(f"{folder}: expected a run with the plan's settings, found one with others (hint: remove it, "
                         "or name another folder with --runs)")
 
