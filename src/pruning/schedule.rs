@@ -96,9 +96,6 @@ impl RatioSchedule {
     /// Refuses ratios outside (0, 1] and a final ratio above the initial one.
     ///
     /// # Errors
-    /// As it says.
-    ///
-    /// # Errors
     /// Names the ratio at fault.
     pub fn check_ratios(initial_ratio: f64, final_ratio: f64) -> Result<()> {
         for (name, ratio) in

@@ -202,7 +202,9 @@ unsafe fn part<S: Simd, const W: usize>(
         // SAFETY: keys and queries have `keys` rows of `rows` and `width` values, and the scores
         // have `rows` rows of W vectors.
         unsafe {
-            let (a, b) = (memory.key.as_ptr().add(row), memory.query.as_ptr().add(lane));
+            // Both are empty where no key dimension is left, and nothing is read of them then.
+            let a = memory.key.as_ptr().wrapping_add(row);
+            let b = memory.query.as_ptr().wrapping_add(lane);
             let sums = tile_product::<S, TILE, W>(simd, keys, (a, 1, rows), (b, width), zeros);
             for (n, sums) in sums.into_iter().enumerate() {
                 let scaled = sums.map(|sum| simd.mul_f32s(sum, scale));

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::attention::{Attention, HeadSize, Source, Span, scatter};
 use super::engine::{Engine, PackedLayer, Text, Wanted};
-use super::packing::{Packed, STRIPE};
+use super::packing::Packed;
 use super::panels::Panels;
 use super::rowwise::apply;
 
@@ -222,21 +222,7 @@ impl Chunk<'_> {
         after: impl Fn(&mut [f32]) + Sync,
     ) {
         let instructions = self.engine.instructions;
-        let run = |rows: std::ops::Range<usize>, y: &mut [f32]| {
-            layer.multiply(instructions, rows, x, width, y, add);
-            after(y);
-        };
-        if self.parts == 1 || layer.outputs() <= STRIPE {
-            return run(0..layer.outputs(), y);
-        }
-        let mut rest = y;
-        let mut parts = Vec::with_capacity(self.parts);
-        for rows in layer.divide(self.parts) {
-            let (part, others) = rest.split_at_mut(rows.len() * width);
-            parts.push((rows, part));
-            rest = others;
-        }
-        parts.into_par_iter().with_max_len(1).for_each(|(rows, y)| run(rows, y));
+        layer.multiply_in_parts((instructions, self.parts), x, width, y, add, after);
     }
 }
 

@@ -224,15 +224,12 @@ impl Engine {
         let threads = rayon::current_num_threads();
         let tokens: usize = texts.iter().map(|text| text.words.len()).sum();
         let chunks = divide(texts, tokens.div_ceil(threads).clamp(1, CHUNK));
-        // Where there are not enough texts for all threads, they share the work on each.
-        let parts = threads.div_ceil(chunks.len().max(1));
         let run = |memory: &mut Memory, texts: &&[Text<'_>]| {
+            let own: usize = texts.iter().map(|text| text.words.len()).sum();
+            // Where a chunk is more than a thread's share of the work, several threads are at it.
+            let parts = ((threads * own + tokens / 2) / tokens.max(1)).max(1);
             work(&mut Chunk { engine: self, texts, memory, parts })
         };
-        if parts > 1 {
-            let mut memory = Memory::default();
-            return chunks.iter().map(|texts| run(&mut memory, texts)).collect();
-        }
         let chunks = chunks.par_iter().with_max_len(1);
         chunks.map_init(Memory::default, run).collect()
     }

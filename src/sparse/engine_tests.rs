@@ -224,7 +224,7 @@ fn neither_threads_nor_neighbours_change_an_answer() {
     let texts = views(&texts);
     let engine = engine(SMALL, 0.2, Instructions::widest());
     let whole = engine.logits(&texts);
-    for threads in [1, 2, 5] {
+    for threads in [1, 2, 5, 16] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let alone: Vec<f32> =
             pool.install(|| texts.iter().flat_map(|text| engine.logits(&[*text])).collect());

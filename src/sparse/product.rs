@@ -1,6 +1,7 @@
 //! Products of packed weights with panels of activations.
 
 use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
 
 use super::packing::{DENSE_BLOCK, Form, Packed, STRIPE, Sparse, TILE};
 use super::vector::{Instructions, multiply_add};
@@ -35,6 +36,33 @@ impl Packed {
             4 => instructions.run(Multiply::<4, 2>(work)),
             _ => unreachable!("panels have at most four vectors"),
         }
+    }
+
+    /// As [`multiply`](Self::multiply) of all rows, and what is done `after` it to the result, which is
+    /// divided into at most so many parts: as many threads are at work.
+    pub fn multiply_in_parts(
+        &self,
+        (instructions, parts): (Instructions, usize),
+        x: &[f32],
+        width: usize,
+        y: &mut [f32],
+        add: bool,
+        after: impl Fn(&mut [f32]) + Sync,
+    ) {
+        let run = |rows: std::ops::Range<usize>, y: &mut [f32]| {
+            self.multiply(instructions, rows, x, width, y, add);
+            after(y);
+        };
+        if parts <= 1 || self.outputs <= STRIPE {
+            return run(0..self.outputs, y);
+        }
+        let (mut rest, mut each) = (y, Vec::with_capacity(parts));
+        for rows in self.divide(parts) {
+            let (part, others) = rest.split_at_mut(rows.len() * width);
+            each.push((rows, part));
+            rest = others;
+        }
+        each.into_par_iter().with_max_len(1).for_each(|(rows, y)| run(rows, y));
     }
 }
 
@@ -153,9 +181,9 @@ impl Sparse {
                     let columns = u64::from_le_bytes(pulp::bytemuck::cast(group.columns));
                     for (e, value) in group.values.iter().enumerate() {
                         let column = usize::from((columns >> (16 * e)) as u16);
-                        // SAFETY: a group's columns lie within its block, and `x` has V vectors for
-                        // each column of it: both were checked when the block was packed, and the
-                        // panel in `Packed::multiply`.
+                        // SAFETY: a group's columns lie within its block, as `Packed::of_parts` has
+                        // checked, or `Rows`, whose columns rise; and `x` has V vectors for each
+                        // column of it, as the panel in `Packed::multiply`.
                         let inputs = unsafe { load::<S, V>(x.as_ptr().add(column * width)) };
                         let value = simd.splat_f32s(*value);
                         for (sum, input) in sums[e % U].iter_mut().zip(inputs) {

@@ -13,9 +13,16 @@ pub struct Rows {
 impl Rows {
     /// The matrix of `width` columns and of the elements `stored`: their places, counted row by row
     /// and rising, and their values. Zeros among them are left out.
+    ///
+    /// # Panics
+    /// The places do not rise, or lie outside the matrix.
     pub fn new([rows, width]: [usize; 2], stored: impl IntoIterator<Item = (usize, f32)>) -> Self {
         let mut matrix = Self { width, starts: vec![0], columns: Vec::new(), values: Vec::new() };
+        let mut free = 0;
         for (place, value) in stored.into_iter().filter(|(_, value)| *value != 0.0) {
+            // Products rely on it: they load what stands at these columns unchecked.
+            assert!(free <= place && place < rows * width, "places that rise, within the matrix");
+            free = place + 1;
             let row = place / width.max(1);
             while matrix.starts.len() <= row {
                 matrix.starts.push(matrix.values.len());
@@ -145,5 +152,13 @@ mod tests {
         assert_eq!((empty.height(), empty.density(), empty.stored()), (4, 0.0, 0));
         assert_eq!(Rows::new([0, 4], []).height(), 0);
         assert_eq!(Rows::dense([2, 1], &[1.0, 0.0]).used_rows(), [true, false]);
+    }
+
+    #[test]
+    fn places_that_do_not_rise_or_lie_outside_are_no_matrix() {
+        for stored in [[(4, 1.0), (3, 1.0)], [(4, 1.0), (4, 1.0)], [(4, 1.0), (6, 1.0)]] {
+            assert!(std::panic::catch_unwind(|| Rows::new([2, 3], stored)).is_err(), "{stored:?}");
+        }
+        assert_eq!(Rows::new([2, 3], [(4, 1.0), (5, 1.0)]).stored(), 2);
     }
 }

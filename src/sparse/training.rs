@@ -184,12 +184,14 @@ pub fn multiply(packed: &Packed, x: &[f32], output: &mut [MaybeUninit<f32>]) {
     }
     assert_eq!(x.len() / inputs, output.len() / outputs, "shapes do not fit");
     let panels = x.par_chunks(tokens * inputs).zip(output.par_chunks_mut(tokens * outputs));
+    // Where there are fewer panels than threads, they share the rows.
+    let parts = rayon::current_num_threads().div_ceil(panels.len().max(1));
     panels.for_each_init(<(Vec<f32>, Vec<f32>)>::default, |(panel, result), (x, output)| {
         let width = (x.len() / inputs).next_multiple_of(instructions.lanes());
         panel.resize(inputs * width, 0.0);
         result.resize(outputs * width, 0.0);
         to_panel(instructions, x, inputs, panel, width);
-        packed.multiply(instructions, 0..outputs, panel, width, result, false);
+        packed.multiply_in_parts((instructions, parts), panel, width, result, false, |_| ());
         from_panel(instructions, result, width, output, outputs);
     });
 }

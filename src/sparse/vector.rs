@@ -151,7 +151,7 @@ fn sigmoid<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     simd.div_f32s(one, simd.add_f32s(one, exp(simd, simd.neg_f32s(x))))
 }
 
-/// An activation, to 1.5e-6.
+/// An activation, to 1.5e-6 up to |x| = 4.8 and to 1e-7 |x| beyond.
 #[inline(always)]
 pub fn activate<S: Simd>(simd: S, activation: Activation, x: S::f32s) -> S::f32s {
     let constant = |c: f32| simd.splat_f32s(c);
