@@ -9,12 +9,12 @@ use super::inference::{EngineName, with_model};
 use super::printer::Printer;
 use super::runs::{Flags, SavedRun, no_task};
 use crate::error::{Error, Result};
-use crate::glue::task::{Part, Task};
+use crate::glue::task::Part;
 use crate::infer::model::Load;
 use crate::infer::scores::{SetScores, check};
 use crate::infer::sets::{EvalSet, Wanted};
 use crate::train::names_of;
-use crate::train::plan::{task_of, tasks_of};
+use crate::train::plan::task_of;
 
 #[derive(Args)]
 pub struct EvaluateArgs {
@@ -56,30 +56,30 @@ pub fn run(args: &EvaluateArgs, printer: &Printer) -> Result<()> {
         .ok_or_else(|| no_task(run).hint("name the task with --task"))?;
     for run in &runs {
         let task = task_of(&run.config)?;
-        let tasks = run.own.as_ref().map(tasks_of).transpose()?.unwrap_or_default();
+        let tasks = run.learnt();
         let data_sets = match tasks.iter().any(|own| own.name == task.name) {
-            true => names_of(task, &tasks, &run.config.data().test_datasets),
+            true => names_of(task, tasks, &run.config.data().test_datasets),
             false => Some(Vec::new()),
         };
         // Of several tasks the run evaluated those that its data sets are of.
         let Some(data_sets) = data_sets.or_else(|| (runs.len() == 1).then(Vec::new)) else {
             continue;
         };
-        evaluate(args, run, &tasks, &data_sets, printer)?;
+        evaluate(args, run, &data_sets, printer)?;
     }
     Ok(())
 }
 
-/// Prints the scores of `data_sets`, all of its task's without any; `tasks` are those of the run.
+/// Prints the scores of `data_sets`, all of its task's without any.
 fn evaluate(
     args: &EvaluateArgs,
     run: &SavedRun,
-    tasks: &[&'static Task],
     data_sets: &[String],
     printer: &Printer,
 ) -> Result<()> {
     let EvaluateArgs { engine, json, .. } = args;
     let task = task_of(&run.config)?;
+    let tasks = run.learnt();
     let trained = tasks.iter().find(|own| own.name == task.name).or(tasks.first()).copied();
     if let Some(trained) = trained.filter(|trained| trained.kind != task.kind) {
         return Err(Error::value(

@@ -15,19 +15,28 @@ use crate::glue::task::Task;
 use crate::infer::sets::{Data, EvalSet, Wanted};
 use crate::infer::tokenizer::TokenizerFolder;
 use crate::run::RunFolder;
-use crate::run::origin::{Origin, model_in, origin};
+use crate::run::origin::{model_in, origin};
 use crate::train::plan::{data_dir_of, tasks_of, with_own_name};
 
 /// A finished run, or a model that comes from elsewhere.
 pub struct SavedRun {
     /// As it was named.
     pub path: PathBuf,
-    /// A run's settings, as it had them.
-    pub own: Option<RunConfig>,
+    /// What its run was; `None` of a model that comes from elsewhere.
+    own: Option<OwnRun>,
     /// A run's settings, or else the defaults, with flags over them.
     pub config: RunConfig,
     /// The model.
     model: PathBuf,
+}
+
+/// A run as its folder tells.
+struct OwnRun {
+    folder: RunFolder,
+    /// The tasks that it has learnt, the first one first.
+    tasks: Vec<&'static Task>,
+    /// Whether one of its models was named rather than the run.
+    is_model: bool,
 }
 
 /// Flags over the settings of a run.
@@ -63,17 +72,19 @@ impl SavedRun {
     /// There is neither, or the settings cannot be used.
     pub fn open(path: &Path, flags: Flags) -> Result<Option<Self>> {
         let path = path.to_path_buf();
-        if let Some(Origin { run, model }) = origin(&path) {
+        if let Some(origin) = origin(&path) {
+            let run = &origin.run;
             run.check()?;
             let mut layer = Layer::from_file(&run.config())?;
-            let own = RunConfig::resolve(std::slice::from_ref(&layer))?;
-            let tasks = tasks_of(&own)?;
-            let is_model = model.is_some();
-            let of = model.and_then(|of| of.among(&tasks));
-            let flags = Flags { task: flags.task.or(of.map(|task| task.name)), ..flags };
-            if flags.task.is_some_and(|task| task != own.data().task) {
+            let config = RunConfig::resolve(std::slice::from_ref(&layer))?;
+            let tasks = tasks_of(&config)?;
+            let of = origin.task(&tasks).map(|task| task.name);
+            let flags = Flags { task: flags.task.or(of), ..flags };
+            if flags.task.is_some_and(|task| task != config.data().task) {
                 layer = layer.without(Own::HEADING);
             }
+            let is_model = origin.model.is_some();
+            let own = OwnRun { folder: run.clone(), tasks, is_model };
             let one = Layer::command_line(
                 [
                     ("more_tasks", Vec::<String>::new().into()),
@@ -86,7 +97,7 @@ impl SavedRun {
             );
             let config = with_own_name(RunConfig::resolve(&[layer, flags.layer(), one])?)?;
             let task = &config.data().task;
-            let head = tasks.iter().position(|other| other.name == task);
+            let head = own.tasks.iter().position(|other| other.name == task);
             let model = match is_model {
                 true => path.clone(),
                 false => run.model_for(head.unwrap_or(0), task),
@@ -108,19 +119,22 @@ impl SavedRun {
     /// As [`open`](Self::open).
     pub fn open_each(path: &Path, flags: Flags) -> Result<Option<Vec<Self>>> {
         let Some(first) = Self::open(path, flags)? else { return Ok(None) };
-        let is_model = origin(path).is_some_and(|origin| origin.model.is_some());
-        let is_one = flags.task.is_some() || is_model;
-        let several = |own: &&RunConfig| !is_one && !own.data().more_tasks.is_empty();
+        let several = |own: &&OwnRun| flags.task.is_none() && !own.is_model && own.tasks.len() > 1;
         let Some(own) = first.own.as_ref().filter(several) else { return Ok(Some(vec![first])) };
         let of = |task: &&'static Task| {
             Self::open(path, Flags { task: Some(task.name), ..flags }).transpose()
         };
-        tasks_of(own)?.iter().filter_map(of).collect::<Result<_>>().map(Some)
+        own.tasks.iter().filter_map(of).collect::<Result<_>>().map(Some)
     }
 
     /// The name of its task.
     pub fn task(&self) -> &str {
         &self.config.data().task
+    }
+
+    /// The tasks that its run has learnt, the first one first; none of a model that comes from elsewhere.
+    pub fn learnt(&self) -> &[&'static Task] {
+        self.own.as_ref().map_or(&[], |own| &own.tasks)
     }
 
     /// The final model.
@@ -138,8 +152,8 @@ impl SavedRun {
     ) -> Result<Vec<EvalSet>> {
         let own = TokenizerFolder::of(None, model)?;
         let files = self.config.own_files().filter(|_| self.task() == task.name);
-        if let Some((files, origin)) = files.zip(origin(&self.path)) {
-            files.check_noted(&origin.run.own_data())?;
+        if let Some((files, run)) = files.zip(self.own.as_ref()) {
+            files.check_noted(&run.folder.own_data())?;
         }
         let data_dir = data_dir_of(&self.config, task)?;
         let tokenizer = self.tokenizer_for(task, &own, &data_dir)?;

@@ -17,8 +17,9 @@ use crate::glue::encode::Encoder;
 use crate::glue::own::input::Named;
 use crate::glue::task::{Task, task};
 use crate::infer::tokenizer::TokenizerFolder;
+use crate::run::RunFolder;
 use crate::run::origin::{model_in, origin};
-use crate::train::plan::{task_of, tasks_of};
+use crate::train::plan::tasks_of;
 
 /// What `predict` and `encode` have in common.
 #[derive(Args)]
@@ -67,7 +68,8 @@ impl SavedArgs {
 
     /// The columns of the texts: those asked for, else those that the run learnt from.
     fn named(&self) -> Named {
-        let learnt = settings_of(&self.model).map(|settings| settings.own().clone());
+        let settings = origin(&self.model).and_then(|origin| settings_of(&origin.run));
+        let learnt = settings.map(|settings| settings.own().clone());
         let (text, text_pair) = learnt.map_or((None, None), |own| (own.text, own.text_pair));
         Named {
             text: self.text.clone().or(text),
@@ -122,14 +124,11 @@ pub fn encoder_of(named: Option<&Path>, checkpoint: &Checkpoint) -> Result<Encod
 /// The task that the model `path` is for, where its run or its configuration says so.
 pub fn task_for(path: &Path, checkpoint: &Checkpoint) -> Option<&'static Task> {
     let Some(origin) = origin(path) else { return task(checkpoint.task()?).ok() };
-    let settings = settings_of(path)?;
-    let tasks = || tasks_of(&settings).ok();
-    let of = origin.model.and_then(|of| of.among(&tasks()?));
-    of.or_else(|| task_of(&settings).ok())
+    origin.task(&tasks_of(&settings_of(&origin.run)?).ok()?)
 }
 
-/// The settings of the run that made the model `path`, if one did.
-fn settings_of(path: &Path) -> Option<RunConfig> {
-    let layer = Layer::from_file(&origin(path)?.run.config()).ok()?;
+/// The settings of a run, where they can be read.
+fn settings_of(run: &RunFolder) -> Option<RunConfig> {
+    let layer = Layer::from_file(&run.config()).ok()?;
     RunConfig::resolve(&[layer]).ok()
 }

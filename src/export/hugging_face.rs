@@ -14,7 +14,7 @@ use crate::bert::{BertConfig, HeadSettings, names};
 use crate::error::Result;
 use crate::files::write_json;
 use crate::glue::encode::Encoder;
-use crate::glue::task::{Kind, Task};
+use crate::glue::task::Task;
 use crate::sparse::Shrunk;
 use crate::sparse::weights::Layer;
 
@@ -42,11 +42,7 @@ pub fn save_hugging_face(
     dropouts: Dropouts,
     encoder: Option<&Encoder>,
 ) -> Result<()> {
-    let labels: &[&str] = match &task.kind {
-        Kind::Classification { labels } => labels,
-        Kind::Regression => &[],
-    };
-    let head = HeadSettings::new(labels, dropouts.head);
+    let head = HeadSettings::new(task.kind.labels().unwrap_or_default(), dropouts.head);
     weights::save(tensors, &dir.join(WEIGHTS))?;
     write_json(&dir.join(CONFIG), &config.to_classifier_json(&head, dropouts.encoder))?;
     encoder.map_or(Ok(()), |encoder| encoder.save_to(dir, config.max_tokens()))

@@ -21,6 +21,17 @@ pub enum Kind {
     Regression,
 }
 
+impl Kind {
+    /// The names of the classes; `None` for regression.
+    #[must_use]
+    pub const fn labels(self) -> Option<&'static [&'static str]> {
+        match self {
+            Self::Classification { labels } => Some(labels),
+            Self::Regression => None,
+        }
+    }
+}
+
 /// What Hugging Face's copy of GLUE, and with it many a model there, calls the classes that are only
 /// numbered in the raw files.
 const HUGGING_FACE_LABELS: [(&str, [&str; 2]); 5] = [
@@ -65,9 +76,17 @@ impl Metric {
             Self::Spearman => "Spearman",
         }
     }
-}
 
-impl Metric {
+    /// Whether it measures predictions of one of so many `classes`, or of numbers where there are none.
+    #[must_use]
+    pub const fn measures(self, classes: Option<usize>) -> bool {
+        match self {
+            Self::Accuracy | Self::MacroF1 | Self::Matthews => classes.is_some(),
+            Self::F1 => matches!(classes, Some(2)),
+            Self::Pearson | Self::Spearman => classes.is_none(),
+        }
+    }
+
     /// The metric called `name`: by its tag or in full, in any spelling.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
@@ -89,7 +108,7 @@ pub enum Part {
     Train,
     /// Labelled rows to choose the best model by.
     Dev,
-    /// Rows whose labels only the GLUE server knows.
+    /// Rows to predict; of GLUE's only its server knows the labels, one's own may have some.
     Test,
 }
 
@@ -168,19 +187,16 @@ impl Task {
     /// The number of the model's outputs: one per class, or 1 for regression.
     #[must_use]
     pub const fn outputs(&self) -> usize {
-        match self.kind {
-            Kind::Classification { labels } => labels.len(),
-            Kind::Regression => 1,
+        match self.kind.labels() {
+            Some(labels) => labels.len(),
+            None => 1,
         }
     }
 
     /// The names that each class goes by, the task's own first; none for regression.
     #[must_use]
     pub fn class_names(&self) -> Vec<Vec<&'static str>> {
-        let labels: &[&str] = match self.kind {
-            Kind::Classification { labels } => labels,
-            Kind::Regression => &[],
-        };
+        let labels = self.kind.labels().unwrap_or_default();
         let others = HUGGING_FACE_LABELS.iter().find(|(name, _)| *name == self.name);
         let other = |class: usize| others?.1.get(class).copied();
         labels

@@ -17,7 +17,7 @@ use super::criterion::Criterion;
 use super::decision::{Decision, Due, Scored};
 use super::histogram::Histogram;
 use super::monitor::{Counting, PruningMonitor, PruningStatus};
-use super::record::{PlatonRecord, RECORD_FORMAT};
+use super::record::{Contents, PlatonRecord, RECORD_FORMAT};
 use super::schedule::RatioSchedule;
 use super::scope::{Groups, Scope, overall_ratio};
 use super::threshold;
@@ -122,29 +122,26 @@ where
         let observes = self.config.criterion.as_ref().is_some_and(C::observes);
         let members = if update > 0 { self.scope.members().len() } else { 0 };
         let of_all = |kept: bool| if kept { members } else { 0 };
-        let expected = (RECORD_FORMAT, update, of_all(observes), of_all(self.config.keep_zeros));
+        let expected = Contents {
+            format: RECORD_FORMAT,
+            update,
+            scored: of_all(observes),
+            zeros: of_all(self.config.keep_zeros),
+        };
         let (format, step, _, states, _) = &record;
-        let zeros = states.values().filter(|state| state.has(ZEROS)).count();
-        let recorded = states.values().filter(|state| state.has_more_than(ZEROS)).count();
-        let (format, step) = (*format, *step);
+        let mut found = Contents {
+            format: *format,
+            update: *step,
+            scored: states.values().filter(|state| state.has_more_than(ZEROS)).count(),
+            zeros: states.values().filter(|state| state.has(ZEROS)).count(),
+        };
         let restored = Optimizer::<M, B>::load_record(self, record);
-        // Another criterion's states do not count.
-        let scored = if observes { restored.states.len() } else { recorded };
-        let found = (format, step, scored, zeros);
-        // A parameter has none before it first gets a gradient: the head of a task that comes later.
-        let has_some =
-            |found: usize, expected: usize| found <= expected && (found > 0) == (expected > 0);
-        let fits = (format, step) == (expected.0, expected.1)
-            && has_some(scored, expected.2)
-            && has_some(zeros, expected.3);
-        if !fits {
-            let words = |(format, update, scored, zeros): (usize, usize, usize, usize)| {
-                format!(
-                    "format {format} of update {update} with {scored} scored parameters and the \
-                     zeros of {zeros}"
-                )
-            };
-            return Err(Error::value("optimizer's record", words(expected), words(found)).hint(
+        if observes {
+            // Another criterion's states do not count.
+            found.scored = restored.states.len();
+        }
+        if !found.fits(&expected) {
+            return Err(Error::value("optimizer's record", expected, found).hint(
                 "resume with the settings and the version of platon that the run began with",
             ));
         }

@@ -1,6 +1,7 @@
 //! What a checkpoint holds of the optimizer.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use burn::module::ParamId;
 use burn::optim::record::AdaptorRecord;
@@ -17,6 +18,40 @@ pub const RECORD_FORMAT: usize = 2;
 /// threshold's bits (0 for none yet, else one more).
 pub type PlatonRecord<O, B> =
     (usize, usize, HashMap<ParamId, AdaptorRecord<O, B>>, HashMap<ParamId, StateRecord<B>>, usize);
+
+/// What a record says of itself, and of how many parameters it holds what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Contents {
+    pub format: usize,
+    /// Updates done.
+    pub update: usize,
+    /// Parameters with states of the criterion.
+    pub scored: usize,
+    /// Parameters with zeros that stay.
+    pub zeros: usize,
+}
+
+impl Contents {
+    /// Whether a run that expects `expected` can go on with this.
+    pub fn fits(&self, expected: &Self) -> bool {
+        // A parameter has none before it first gets a gradient: the head of a task that comes later.
+        let has_some =
+            |found: usize, expected: usize| found <= expected && (found > 0) == (expected > 0);
+        (self.format, self.update) == (expected.format, expected.update)
+            && has_some(self.scored, expected.scored)
+            && has_some(self.zeros, expected.zeros)
+    }
+}
+
+impl fmt::Display for Contents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { format, update, scored, zeros } = self;
+        write!(
+            f,
+            "format {format} of update {update} with {scored} scored parameters and the zeros of {zeros}"
+        )
+    }
+}
 
 /// What is kept of one parameter, by the criterion and as zeros: tensors by name, `[n]` each. One form for all criteria,
 /// so that a checkpoint's form does not depend on which there are; in a file it is that of a struct

@@ -24,15 +24,19 @@ pub enum Of {
     Further(String),
 }
 
-impl Of {
-    /// The task among those of the run, the first one first; none where it is called otherwise.
-    pub fn among(&self, tasks: &[&'static Task]) -> Option<&'static Task> {
-        match self {
-            Self::First => tasks.first().copied(),
-            Self::Further(name) => tasks.iter().find(|task| task.name == name).copied(),
-        }
+impl Origin {
+    /// The task of the model among those of the run, the first one first; the first one of a whole run,
+    /// and where none is called so. `None` without any tasks.
+    pub fn task(&self, tasks: &[&'static Task]) -> Option<&'static Task> {
+        let further = match &self.model {
+            Some(Of::Further(name)) => tasks.iter().find(|task| task.name == name),
+            Some(Of::First) | None => None,
+        };
+        further.or(tasks.first()).copied()
     }
+}
 
+impl Of {
     /// The model that a run calls `name`.
     fn called(name: &str) -> Option<Self> {
         if [HUGGING_FACE, SPARSE].contains(&name) {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::bert::BertConfig;
 use crate::config::RunConfig;
-use crate::glue::task::{Kind, Metric, Task};
+use crate::glue::task::{Metric, Task};
 use crate::infer::scores::score_name;
 use crate::report::{Report, Shares};
 
@@ -66,13 +66,14 @@ impl Card<'_> {
     }
 
     /// Scores with their metrics and sets.
-    fn scores(&self) -> impl Iterator<Item = (&str, Metric, f64)> {
-        self.sets.iter().flat_map(move |set| {
+    fn scores(&self) -> Vec<(&str, Metric, f64)> {
+        let of = |set| {
             self.task.metrics.iter().filter_map(move |metric| {
                 let name = score_name(metric.tag(), set, self.all_sets);
-                Some((set.as_str(), *metric, self.report.dev.get(&name)?.as_f64()?))
+                Some((set, *metric, self.report.dev.get(&name)?.as_f64()?))
             })
-        })
+        };
+        self.sets.iter().map(String::as_str).flat_map(of).collect()
     }
 
     fn head(&self) -> String {
@@ -95,10 +96,11 @@ impl Card<'_> {
         let _ = writeln!(out, "metrics:\n- {}", names.join("\n- "));
         let name = format!("{}-{}", self.task.name, self.report.pruner.name());
         // Without results it is no card: a score may be undefined, or its set not the run's.
-        for (n, (set, metric, value)) in self.scores().enumerate() {
-            if n == 0 {
-                let _ = writeln!(out, "model-index:\n- name: {}\n  results:", quoted(&name));
-            }
+        let scores = self.scores();
+        if !scores.is_empty() {
+            let _ = writeln!(out, "model-index:\n- name: {}\n  results:", quoted(&name));
+        }
+        for (set, metric, value) in scores {
             let (kind, config) = match part {
                 Some(part) => ("nyu-mll/glue".to_string(), format!("\n      config: {part}")),
                 None => (self.task.name.to_string(), String::new()),
@@ -149,10 +151,11 @@ impl Card<'_> {
             task.folder,
             env!("CARGO_PKG_VERSION")
         );
-        for (n, (set, metric, value)) in self.scores().enumerate() {
-            if n == 0 {
-                out.push_str("| set | score | |\n|---|---|---|\n");
-            }
+        let scores = self.scores();
+        if !scores.is_empty() {
+            out.push_str("| set | score | |\n|---|---|---|\n");
+        }
+        for (set, metric, value) in scores {
             let _ = writeln!(out, "| {set} | {} | {value:.2} |", metric.tag());
         }
         if prunes {
@@ -160,9 +163,9 @@ impl Card<'_> {
         }
         let example =
             if task.is_pair() { "{\"text\": \"...\", \"text_pair\": \"...\"}" } else { "\"...\"" };
-        let outputs = match task.kind {
-            Kind::Classification { labels } => format!("the labels {}", labels.join(", ")),
-            Kind::Regression => "a number".to_string(),
+        let outputs = match task.kind.labels() {
+            Some(labels) => format!("the labels {}", labels.join(", ")),
+            None => "a number".to_string(),
         };
         let _ = write!(
             out,

@@ -8,7 +8,7 @@ use super::plan::Plan;
 use crate::config::{FREE, Layer, RunConfig, SETTINGS};
 use crate::error::{Error, Result};
 use crate::files::write_whole;
-use crate::glue::task::{Kind, Task};
+use crate::glue::task::Task;
 use crate::run::checkpoints::{Checkpoints, Whole};
 use crate::run::record::Binding;
 use crate::run::{RunFolder, RunLock, RunRecord};
@@ -87,11 +87,8 @@ impl Start {
     /// # Errors
     /// The checkpoint to go on from is bound to another model, other classes or other data.
     pub(super) fn bind(&self, config: &RunConfig, plan: &Plan) -> Result<Binding> {
-        let names = |task: &Task| match task.kind {
-            Kind::Classification { labels } => labels.iter().map(ToString::to_string).collect(),
-            Kind::Regression => Vec::new(),
-        };
-        let labels = plan.tasks().flat_map(names).collect();
+        let names = |task: &Task| task.kind.labels().unwrap_or_default();
+        let labels = plan.tasks().flat_map(names).map(ToString::to_string).collect();
         let data = plan.fingerprint()?;
         let own = Binding { settings: config.bound()?, bert: plan.bert.clone(), labels, data };
         let Some(begun) = &self.record.binding else { return Ok(own) };

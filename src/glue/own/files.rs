@@ -229,10 +229,7 @@ impl Files {
         let [train, dev, test] = paths;
         let drawn = self.dev.is_none().then_some((self.dev_share.to_bits(), self.seed));
         let columns = (&self.text, &self.text_pair, &self.label);
-        let labels = match task.kind {
-            Kind::Classification { labels } => labels,
-            Kind::Regression => &[],
-        };
+        let labels = task.kind.labels().unwrap_or_default();
         let what = (train?, dev?, test?, columns, labels, drawn);
         let what = serde_json::to_vec(&what)
             .map_err(|e| Error::run(format!("the settings cannot be written as JSON: {e}")))?;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::labels::{Mismatch, Target, class_name, score};
 use super::table::Value;
-use crate::glue::task::{Kind, Task};
+use crate::glue::task::Task;
 use crate::glue::tsv::Label;
 
 /// Remedies for labels.
@@ -23,12 +23,9 @@ impl Numbers {
     }
 
     pub(super) fn of_task(task: &Task) -> Self {
-        match task.kind {
-            Kind::Classification { labels } => {
-                Self(Some(labels.iter().map(|label| (*label).to_owned()).zip(0..).collect()))
-            }
-            Kind::Regression => Self(None),
-        }
+        let numbered =
+            |labels: &[&str]| labels.iter().map(|label| (*label).to_owned()).zip(0..).collect();
+        Self(task.kind.labels().map(numbered))
     }
 
     /// The number of a label; what is wrong with it, and a remedy.
