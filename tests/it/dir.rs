@@ -99,6 +99,13 @@ impl Dir {
         self
     }
 
+    /// The folder with a finished run of the tiny demo in `run`, trained with `flags`.
+    pub fn with_finished_run(flags: &str) -> Self {
+        let dir = Self::new().with_tiny_demo("flex");
+        dir.platon_ok(&format!("train tiny --no-tui --output-dir run {flags}"));
+        dir
+    }
+
     /// Runs the program in this folder.
     pub fn platon(&self, args: &str) -> Ended {
         let mut command = Command::new(env!("CARGO_BIN_EXE_platon"));

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use platon::bert::Checkpoint;
 use safetensors::{Dtype, SafeTensors};
 
 pub fn fixture(name: &str) -> PathBuf {
@@ -86,4 +87,11 @@ pub fn distance(a: &[f32], b: &[f32]) -> f32 {
         .zip(b)
         .map(|(x, y)| (x - y).abs())
         .fold(0.0, |m: f32, d| if d.is_nan() { f32::INFINITY } else { m.max(d) })
+}
+
+/// The weights of the model in `path` by name, as bits.
+pub fn weights(path: &Path) -> Vec<(String, Vec<u32>)> {
+    let tensors = Checkpoint::open(path).unwrap().into_tensors().unwrap().tensors;
+    let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect();
+    tensors.into_iter().map(|(name, tensor)| (name, bits(&tensor.values))).collect()
 }

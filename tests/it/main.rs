@@ -68,6 +68,8 @@ mod resume;
 #[cfg(all(unix, feature = "flex", feature = "serve"))]
 mod serve;
 #[cfg(feature = "flex")]
+mod several_tasks;
+#[cfg(feature = "flex")]
 mod sparse_files;
 #[cfg(feature = "flex")]
 mod sparser;

@@ -5,13 +5,6 @@ use std::io::Read;
 use crate::dir::Dir;
 use crate::fixtures::{distance, fixture, read};
 
-/// A finished run of the tiny demo in `run`.
-fn finished(flags: &str) -> Dir {
-    let dir = Dir::new().with_tiny_demo("flex");
-    dir.platon_ok(&format!("train tiny --no-tui --output-dir run {flags}"));
-    dir
-}
-
 /// The lines of a command's output as JSON.
 fn json_lines(text: &str) -> Vec<serde_json::Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -38,7 +31,7 @@ fn with_rte(dir: Dir, tests: usize) -> Dir {
 
 #[test]
 fn events_have_the_original_s_tags() {
-    let dir = finished("--tensorboard --tensorboard-logdir events");
+    let dir = Dir::with_finished_run("--tensorboard --tensorboard-logdir events");
     let file = std::fs::read_dir(dir.path("run/events")).unwrap().next().unwrap().unwrap().path();
     let content = String::from_utf8_lossy(&std::fs::read(file).unwrap()).into_owned();
     for tag in [
@@ -53,12 +46,12 @@ fn events_have_the_original_s_tags() {
     ] {
         assert!(content.contains(tag), "{tag}");
     }
-    assert!(!finished("").path("run/tensorboard_logdir").exists());
+    assert!(!Dir::with_finished_run("").path("run/tensorboard_logdir").exists());
 }
 
 #[test]
 fn every_evaluation_leaves_its_predictions() {
-    let dir = finished("");
+    let dir = Dir::with_finished_run("");
     // An evaluation that ends an epoch bears the epoch's name alone.
     for name in ["updates_6", "updates_12"] {
         assert!(!dir.path(&format!("run/demo_dev_scores_{name}.json")).exists());
@@ -123,7 +116,7 @@ fn test_sets_are_predicted_for_the_server_and_scored_with_labels() {
 
 #[test]
 fn predictions_for_one_s_own_sentences_are_those_of_the_evaluation() {
-    let dir = finished("");
+    let dir = Dir::with_finished_run("");
     let rows = dir.read("glue-data/demo/dev.tsv");
     let pairs: String = rows
         .lines()
@@ -171,7 +164,7 @@ fn predictions_for_one_s_own_sentences_are_those_of_the_evaluation() {
 
 #[test]
 fn vectors_of_texts_are_one_per_row() {
-    let dir = finished("");
+    let dir = Dir::with_finished_run("");
     dir.write("texts.txt", "a cat\na dog sleeps\n\n");
     let lines = json_lines(&dir.platon_ok("encode run --input texts.txt").stdout);
     assert_eq!(lines.len(), 3);
@@ -352,8 +345,7 @@ fn a_finished_run_keeps_its_best_model_and_no_state() {
 
 #[test]
 fn a_model_has_a_card_for_the_hub_and_the_recipe_that_made_it() {
-    let dir = Dir::new().with_tiny_demo("flex");
-    dir.platon_ok("train tiny --no-tui --output-dir run");
+    let dir = Dir::with_finished_run("");
     let card = dir.read("run/model/README.md");
     let head = card.strip_prefix("---\n").unwrap().split_once("\n---\n").unwrap().0;
     let head: serde_json::Value = serde_saphyr::from_str(head).unwrap();

@@ -15,13 +15,6 @@ use crate::dir::{Dir, with_signals};
 /// Longer than anything here takes.
 const LONG: Duration = Duration::from_secs(60);
 
-/// A finished run of the demo in `run`.
-fn finished() -> Dir {
-    let dir = Dir::new().with_tiny_demo("flex");
-    dir.platon_ok("train tiny --no-tui --output-dir run --max-steps 4");
-    dir
-}
-
 /// The program while it serves; it is ended with the test.
 struct Server {
     child: Child,
@@ -126,7 +119,7 @@ fn assert_as_predicted(labels: &Value, row: &Value, names: &[String]) {
 
 #[test]
 fn answers_are_those_of_predict_on_either_engine() {
-    let dir = finished();
+    let dir = Dir::with_finished_run("--max-steps 4");
     let pairs: Vec<_> = (0..40).map(pair).collect();
     let lines: String = pairs.iter().map(|[a, b]| format!("{a}\t{b}\n")).collect();
     dir.write("pairs.tsv", &lines);
@@ -165,7 +158,7 @@ fn answers_are_those_of_predict_on_either_engine() {
 
 #[test]
 fn the_limits_are_those_of_the_flags() {
-    let dir = finished();
+    let dir = Dir::with_finished_run("--max-steps 4");
     let server = Server::start(
         &dir,
         "--model a=run --model b=run --max-body-bytes 2000 --max-inputs 2 --max-batch-tokens 1 --engine dense",
@@ -216,7 +209,7 @@ fn the_limits_are_those_of_the_flags() {
 
 #[test]
 fn a_full_queue_sends_away() {
-    let dir = finished();
+    let dir = Dir::with_finished_run("--max-steps 4");
     let server = Server::start(&dir, "run --max-queue 20 --max-batch-tokens 1");
     let list: Vec<_> = (0..20).map(pair).collect();
     let asked: Vec<_> = (0..16).map(|_| server.asks(json!(list))).collect();
@@ -237,7 +230,7 @@ fn a_full_queue_sends_away() {
 
 #[test]
 fn after_a_shared_batch_the_next_waits_where_that_is_wanted() {
-    let dir = finished();
+    let dir = Dir::with_finished_run("--max-steps 4");
     // The longest that a lone request took right after many at once; a burst may have been so spread
     // that its last batch answered one request alone.
     let longest = |flags: &str, enough: Duration| {
@@ -267,7 +260,7 @@ fn after_a_shared_batch_the_next_waits_where_that_is_wanted() {
 
 #[test]
 fn at_a_signal_all_that_was_asked_is_answered_and_the_exit_code_is_0() {
-    let dir = finished();
+    let dir = Dir::with_finished_run("--max-steps 4");
     for name in ["-TERM", "-INT", "-HUP"] {
         let mut server = Server::start(&dir, "run --max-batch-tokens 1");
         let asked: Vec<_> = (0..16)
@@ -290,7 +283,7 @@ fn at_a_signal_all_that_was_asked_is_answered_and_the_exit_code_is_0() {
 
 #[test]
 fn a_second_signal_ends_it_at_once() {
-    let dir = finished();
+    let dir = Dir::with_finished_run("--max-steps 4");
     let mut server = Server::start(&dir, "run");
     let mut unfinished = server.connection();
     unfinished
@@ -307,7 +300,7 @@ fn a_second_signal_ends_it_at_once() {
 
 #[test]
 fn clients_that_go_do_no_harm() {
-    let dir = finished();
+    let dir = Dir::with_finished_run("--max-steps 4");
     let mut server = Server::start(&dir, "run");
     let body = json!({"inputs": (0..50).map(pair).collect::<Vec<_>>()}).to_string();
     let head =
@@ -325,7 +318,7 @@ fn clients_that_go_do_no_harm() {
 
 #[test]
 fn what_cannot_be_served_is_told_before_anything_is() {
-    let dir = finished();
+    let dir = Dir::with_finished_run("--max-steps 4");
     let found = dir.platon_refuses("serve run --max-queue 4 --max-inputs 5");
     assert!(
         found.contains("max-inputs: expected at most 4, as max-queue says, found 5"),

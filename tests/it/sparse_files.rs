@@ -5,16 +5,9 @@ use std::collections::HashMap;
 use crate::dir::Dir;
 use crate::fixtures::{fixture, read};
 
-/// A finished run of the tiny demo in `run`.
-fn finished() -> Dir {
-    let dir = Dir::new().with_tiny_demo("flex");
-    dir.platon_ok("train tiny --no-tui --output-dir run");
-    dir
-}
-
 #[test]
 fn a_sparse_file_comes_back_bit_for_bit() {
-    let dir = finished();
+    let dir = Dir::with_finished_run("");
     for file in ["added_tokens.json", "special_tokens_map.json"] {
         dir.write(&format!("run/model/{file}"), "{}");
     }
@@ -69,7 +62,7 @@ fn a_sparse_file_comes_back_bit_for_bit() {
 
 #[test]
 fn a_sparse_file_in_16_bits_is_a_model_like_any_other() {
-    let dir = finished();
+    let dir = Dir::with_finished_run("");
     dir.write("texts.txt", "a cat\ta dog\n");
     let size = |path: &str| std::fs::metadata(dir.path(path)).unwrap().len();
     dir.platon_ok("export run --format sparse --output f32.safetensors");
@@ -105,7 +98,7 @@ fn a_sparse_file_in_16_bits_is_a_model_like_any_other() {
 
 #[test]
 fn a_weight_too_large_for_16_bits_is_refused_with_its_tensor() {
-    let dir = finished();
+    let dir = Dir::with_finished_run("");
     let path = dir.path("run/model/model.safetensors");
     let mut file = std::fs::read(&path).unwrap();
     let end = file.len();

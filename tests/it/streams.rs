@@ -11,13 +11,6 @@ use crate::fixtures::read;
 /// Rows that are read at a time.
 const WINDOW: usize = 1024;
 
-/// A finished run of the demo in `run`.
-fn finished() -> Dir {
-    let dir = Dir::new().with_tiny_demo("flex");
-    dir.platon_ok("train tiny --no-tui --output-dir run --max-steps 2");
-    dir
-}
-
 /// So many pairs, of some different lengths.
 fn pairs(count: usize) -> String {
     (0..count).map(|n| format!("a cat {}\ta dog\n", "sleeps ".repeat(n * 7 % 31))).collect()
@@ -44,7 +37,7 @@ fn tells_the_pace(text: &str, rows: usize) -> bool {
 
 #[test]
 fn answers_come_in_the_order_of_the_input_from_window_to_window() {
-    let dir = finished();
+    let dir = Dir::with_finished_run("--max-steps 2");
     let count = 2 * WINDOW + 100;
     dir.write("pairs.tsv", &pairs(count)).write("few.tsv", &pairs(31));
     let few = json_lines(&dir.platon_ok("predict run --input few.tsv --json").stdout);
@@ -67,7 +60,7 @@ fn answers_come_in_the_order_of_the_input_from_window_to_window() {
 
 #[test]
 fn a_file_of_vectors_holds_what_is_printed_bit_for_bit() {
-    let dir = finished();
+    let dir = Dir::with_finished_run("--max-steps 2");
     dir.write("pairs.tsv", &pairs(WINDOW + 10));
     let printed = json_lines(&dir.platon_ok("encode run --input pairs.tsv").stdout);
     let ended = dir.platon_ok("encode run --input pairs.tsv --output new/vectors.safetensors");
@@ -95,7 +88,7 @@ fn a_file_of_vectors_holds_what_is_printed_bit_for_bit() {
 
 #[test]
 fn a_late_error_leaves_the_rows_before_it_and_no_part_of_a_file() {
-    let dir = finished();
+    let dir = Dir::with_finished_run("--max-steps 2");
     let wrong = pairs(2 * WINDOW + 5) + "a\tb\tc\n" + &pairs(9);
     let before = names(dir.write("pairs.tsv", &wrong));
     let expected = format!("pairs.tsv:{}: expected ", 2 * WINDOW + 6);
@@ -109,7 +102,7 @@ fn a_late_error_leaves_the_rows_before_it_and_no_part_of_a_file() {
 
 #[test]
 fn an_input_that_cannot_be_read_is_refused_before_anything_is_printed() {
-    let dir = finished();
+    let dir = Dir::with_finished_run("--max-steps 2");
     dir.write("texts/a.txt", "a\tb\n").write("wrong.tsv", "a\n");
     for (input, expected) in [
         ("nowhere.tsv", "nowhere.tsv: cannot read"),
@@ -128,7 +121,7 @@ fn an_input_that_cannot_be_read_is_refused_before_anything_is_printed() {
 
 #[test]
 fn answers_come_while_a_pipe_is_still_open() {
-    let dir = finished();
+    let dir = Dir::with_finished_run("--max-steps 2");
     let mut command = Command::new(env!("CARGO_BIN_EXE_platon"));
     command.args(["predict", "run", "--input", "-", "--json"]).current_dir(dir.path("."));
     let mut program = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -147,7 +140,7 @@ fn answers_come_while_a_pipe_is_still_open() {
 
 #[test]
 fn ctrl_c_ends_the_encoding_at_once_and_leaves_no_part_of_a_file() {
-    let dir = finished();
+    let dir = Dir::with_finished_run("--max-steps 2");
     let before = names(&dir);
     let mut command = Command::new(env!("CARGO_BIN_EXE_platon"));
     command.args("encode run --input - --output vectors.safetensors".split(' '));
@@ -169,7 +162,7 @@ fn ctrl_c_ends_the_encoding_at_once_and_leaves_no_part_of_a_file() {
 
 #[test]
 fn an_evaluation_tells_its_rows_and_their_pace() {
-    let dir = finished();
+    let dir = Dir::with_finished_run("--max-steps 2");
     let ended = dir.platon_ok("evaluate run --json");
     let row = &json_lines(&ended.stdout)[0];
     let number = |key: &str| row[key].as_f64().unwrap();
