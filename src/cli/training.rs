@@ -87,8 +87,8 @@ pub fn go_on(
     let folder = place.folder(|| Ok(RunFolder::at(dir)))?;
     let settings = || begun(folder.path(), moved.clone()).and_then(|(c, _)| same(&c).map(|()| c));
     let config = handed_on(world, &folder, settings, |_| Ok(vec![folder.config()]))?;
-    let finished = world.gather(At::Ready, &folder.is_finished())?;
-    if finished.first() == Some(&true) {
+    let is_finished = || world.gather(At::Ready, &folder.is_finished());
+    if is_finished()?.first() == Some(&true) {
         printer.log(&format!("{}: this run is finished", dir.display()));
         if world.is_first() && folder.checkpoints().exists() {
             // It was killed between its last two steps, or another process is at them.
@@ -99,6 +99,11 @@ pub fn go_on(
         return Ok(0);
     }
     let lock = folder.lock()?;
+    // Who held it may have come to its end in the meantime.
+    if is_finished()?.first() == Some(&true) {
+        drop(lock);
+        return go_on(dir, moved, same, no_tui, world, printer);
+    }
     if let Some(code) = own_teacher(&config, &folder, moved, no_tui, world, printer)? {
         return Ok(code);
     }
@@ -162,6 +167,8 @@ pub fn start(
     printer: &Printer,
 ) -> Result<u8> {
     let lock = folder.lock()?;
+    // Another process may have begun a run here since the folder was made.
+    folder.check_unused()?;
     // First of all, so that the run can be gone on with from now on, wherever that is.
     let written = config.absolute()?.to_table()?.to_string();
     write_whole(&folder.config(), written.as_bytes())?;

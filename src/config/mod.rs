@@ -26,7 +26,7 @@ use crate::glue::own::Files;
 use crate::pruning::criterion::platon::Platon;
 use crate::pruning::{Pattern, Pruner, RatioSchedule};
 use crate::run::RunFolder;
-use crate::run::folder::OWN_NAMES;
+use crate::run::folder::{OWN_NAMES, is_own_name};
 
 /// The version written to `config.toml`.
 pub const FORMAT: u32 = 1;
@@ -326,7 +326,7 @@ impl RunConfig {
                 let expected = "a name inside the run folder";
                 return Err(Error::value(name, expected, format!("{value:?}")));
             }
-            if OWN_NAMES.contains(&value.as_str()) {
+            if is_own_name(value) {
                 return Err(Error::value(name, "a name of its own", value)
                     .hint(format!("the run has files called {}", OWN_NAMES.join(", "))));
             }

@@ -42,6 +42,12 @@ pub const OWN_NAMES: [&str; 14] = [
     OWN_DATA,
 ];
 
+/// Whether a run gives itself the name `name`.
+pub fn is_own_name(name: &str) -> bool {
+    let of_a_task = |kind: &str| name.strip_prefix(kind).is_some_and(|rest| rest.starts_with('-'));
+    OWN_NAMES.contains(&name) || [MODEL, BEST].into_iter().any(of_a_task)
+}
+
 /// The folder of one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunFolder(PathBuf);
@@ -57,16 +63,26 @@ impl RunFolder {
     /// # Errors
     /// It holds something, or cannot be made.
     pub fn new_at(path: &Path) -> Result<Self> {
+        let folder = Self::at(path);
+        folder.check_unused()?;
+        fs::create_dir_all(path).map_err(|e| Error::io(path, "create", e))?;
+        Ok(folder)
+    }
+
+    /// Refuses a folder that holds something.
+    ///
+    /// # Errors
+    /// It does.
+    pub fn check_unused(&self) -> Result<()> {
         // A process that was killed before it began its run may have left a lock.
         let is_lock = |entry: std::io::Result<fs::DirEntry>| {
             entry.is_ok_and(|entry| entry.file_name() == OsStr::new(LOCK))
         };
-        if fs::read_dir(path).is_ok_and(|mut entries| !entries.all(is_lock)) {
-            return Err(Error::value("output-dir", "a new or empty folder", path.display())
+        if fs::read_dir(&self.0).is_ok_and(|mut entries| !entries.all(is_lock)) {
+            return Err(Error::value("output-dir", "a new or empty folder", self.0.display())
                 .hint("name another folder, or remove this one"));
         }
-        fs::create_dir_all(path).map_err(|e| Error::io(path, "create", e))?;
-        Ok(Self::at(path))
+        Ok(())
     }
 
     /// Makes the first free folder of `name`, `name-2`, `name-3`, ... in `parent`, so that two runs
@@ -110,6 +126,12 @@ impl RunFolder {
     pub fn check(&self) -> Result<()> {
         for name in OWN_NAMES {
             check_own(&self.0.join(name))?;
+        }
+        // The models of further tasks. A folder that cannot be listed has none that could be found.
+        for entry in fs::read_dir(&self.0).into_iter().flatten().flatten() {
+            if entry.file_name().to_str().is_some_and(is_own_name) {
+                check_own(&entry.path())?;
+            }
         }
         Ok(())
     }
@@ -262,7 +284,8 @@ mod tests {
     #[test]
     fn planted_links_and_folders_are_refused() {
         let dir = tempfile::tempdir().unwrap();
-        for name in OWN_NAMES {
+        for name in OWN_NAMES.into_iter().chain(["model-wnli", "best-own-a"]) {
+            assert!(is_own_name(name), "{name}");
             let run = RunFolder::new_at(&dir.path().join(name)).unwrap();
             run.check().unwrap();
             std::os::unix::fs::symlink(dir.path(), run.named(name)).unwrap();
@@ -271,6 +294,7 @@ mod tests {
                 format!("{name}/{name}: expected a file or folder of its own, found a link");
             assert!(text.contains(&expected), "{text}");
         }
+        assert!(!["models", "log.log", "best.log"].into_iter().any(is_own_name));
     }
 
     #[test]

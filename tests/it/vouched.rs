@@ -176,6 +176,27 @@ fn a_run_whose_lock_was_replaced_saves_nothing_more() {
     assert!(unfinished.flatten().all(|e| !e.file_name().to_string_lossy().contains("unfinished")));
 }
 
+/// Between the look at a run and its lock another process may finish it.
+#[test]
+fn a_run_that_another_process_has_just_finished_is_not_trained_again() {
+    let dir = Dir::new().with_tiny_demo("flex");
+    dir.platon_ok(&format!("{RUN} run").replace("--keep-state ", ""));
+    assert!(!dir.path("run/checkpoint").exists());
+    let points = dir.read("run/metrics.jsonl");
+    fs::rename(dir.path("run/report.json"), dir.path("report.json")).unwrap();
+    let lock = fs::File::open(dir.path("run/lock")).unwrap();
+    lock.lock().unwrap();
+    let mut child = dir.start("resume run --no-tui");
+    // It waits for the lock for 200 ms.
+    std::thread::sleep(Duration::from_millis(100));
+    fs::rename(dir.path("report.json"), dir.path("run/report.json")).unwrap();
+    drop(lock);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let said = dir.read("stderr");
+    assert!(said.contains("run: this run is finished") && !said.contains("going on"), "{said}");
+    assert_eq!(dir.read("run/metrics.jsonl"), points);
+}
+
 #[test]
 fn planted_links_and_pipes_are_neither_followed_nor_waited_on() {
     let (dir, model) = stopped();
