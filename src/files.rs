@@ -217,17 +217,26 @@ pub fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
 /// # Errors
 /// As [`write_whole`], or those of `content`.
 pub fn write_with(path: &Path, content: impl FnOnce(&mut File) -> io::Result<()>) -> Result<()> {
+    write_by(path, |file| content(file).map_err(|e| Error::io(path, "write", e)))
+}
+
+/// As [`write_with`], where not only writing can fail.
+///
+/// # Errors
+/// As [`write_with`].
+pub fn write_by(path: &Path, content: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
     make_parent(path)?;
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(format!(".{}.tmp", std::process::id()));
     let temporary = path.with_file_name(name);
+    let failed = |e| Error::io(path, "write", e);
     let written = create(&temporary)
-        .and_then(|mut file| content(&mut file).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&temporary, path));
-    written.map_err(|e| {
+        .map_err(failed)
+        .and_then(|mut file| content(&mut file).and_then(|()| file.sync_all().map_err(failed)))
+        .and_then(|()| fs::rename(&temporary, path).map_err(failed));
+    written.inspect_err(|_| {
         // Best effort: the first error is the one to report.
         let _ = fs::remove_file(&temporary);
-        Error::io(path, "write", e)
     })
 }
 

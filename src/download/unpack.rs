@@ -169,27 +169,16 @@ impl Job<'_> {
     }
 
     fn write(&mut self, name: &str, target: &Path) -> Result<()> {
-        let mut file_name = target.file_name().unwrap_or_default().to_os_string();
-        file_name.push(format!(".{}.tmp", std::process::id()));
-        let temporary = target.with_file_name(file_name);
         let failed = |e| Error::io(target, "write", e);
-        let written = self
-            .write_to(name, &temporary, &failed)
-            .and_then(|()| fs::rename(&temporary, target).map_err(failed));
-        if written.is_err() {
-            // Best effort: the first error is the one to report.
-            let _ = fs::remove_file(&temporary);
-        }
-        written
+        files::write_by(target, |file| self.write_to(name, file, &failed))
     }
 
     fn write_to(
         &mut self,
         name: &str,
-        path: &Path,
+        file: &mut File,
         failed: &dyn Fn(io::Error) -> Error,
     ) -> Result<()> {
-        let mut file = files::create(path).map_err(failed)?;
         let mut entry = self.zip.by_name(name).map_err(|e| broken(self.archive, &e))?;
         let declared = entry.size();
         let mut size = 0;
@@ -218,7 +207,7 @@ impl Job<'_> {
                 Error::content(self.archive, None, expected, found).hint(again(self.archive))
             );
         }
-        file.sync_all().map_err(failed)
+        Ok(())
     }
 }
 

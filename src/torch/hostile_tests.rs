@@ -130,6 +130,10 @@ fn the_tests_own_checkpoints_are_good() {
         let pairs = [("optimizer", optimizer.as_slice()), (key, &state)];
         cases.push((key, checkpoint(&dict(&pairs))));
     }
+    let state = [b"}", text("w").as_slice(), &good(), b"s"].concat();
+    let epoch = [b"}", text("epoch").as_slice(), b"K\x03s"].concat();
+    let pairs: [(&str, &[u8]); 2] = [("state", &epoch), ("state_dict", &state)];
+    cases.push(("beside a trainer's own state", checkpoint(&dict(&pairs))));
     for (name, bytes) in cases {
         let file = read_bytes(&bytes).expect(name);
         assert_eq!(file.tensors, BTreeMap::from([("w".to_string(), expected.clone())]), "{name}");

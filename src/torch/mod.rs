@@ -99,10 +99,16 @@ fn dicts<'a>(pickle: &'a Pickle, path: &Path) -> Result<(&'a Pairs, Option<&'a P
             Error::content(path, None, "a dict of tensors", found).hint(objects::SAVE_WEIGHTS)
         );
     };
-    let inner = STATE_KEYS.iter().find_map(|key| {
+    let dict = |key: &&str| {
         let Node::Dict(inner) = pickle.get(pickle.lookup(top, key)?) else { return None };
         Some(inner.as_slice())
-    });
+    };
+    let has_tensors = |inner: &&Pairs| {
+        inner.iter().any(|(_, value)| matches!(pickle.get(*value), Node::Tensor(_)))
+    };
+    // Of several, as a trainer's own state beside that of its model, the one with tensors.
+    let found = || STATE_KEYS.iter().filter_map(dict);
+    let inner = found().find(has_tensors).or_else(|| found().next());
     Ok((top, inner))
 }
 

@@ -250,7 +250,9 @@ fn a_rank_that_hangs_is_named_and_the_run_ends() {
     assert_eq!((rank, code), (1, 1), "{said}");
     let errors: Vec<&str> = said.lines().filter(|line| line.starts_with("error: ")).collect();
     assert_eq!(errors.len(), 1, "{said}");
-    assert!(errors[0].starts_with("error: no answer from rank 1 ("), "{said}");
+    // Within a transfer of all ranks, those that wait for it are silent too.
+    assert!(errors[0].starts_with("error: no answer from rank "), "{said}");
+    assert!(errors[0].contains("rank 1 ("), "{said}");
     assert!(errors[0].contains(") within 2 s (hint: the last checkpoint is whole"), "{said}");
     assert!(!said.contains("core dumped") && !said.contains("panicked"), "{said}");
     // The checkpoint is whole.
