@@ -20,7 +20,8 @@ pub fn supply(config: &RunConfig, printer: &Printer) -> Result<()> {
     let options = Options::new(data_dir, default_cache(data_dir));
     for task in tasks_of(config)? {
         supply_demo(task, data_dir, folder, printer)?;
-        if !holds_source(task, data_dir) && sources::source(task.name).is_ok() {
+        let data_sets = &config.data().test_datasets;
+        if !holds_source(task, data_sets, data_dir) && sources::source(task.name).is_ok() {
             printer.log(&format!("{}: not in {}, downloading it", task.name, data_dir.display()));
             raw_files(task, &options, printer)?;
         }
@@ -43,7 +44,7 @@ pub fn supply_demo(task: &Task, data_dir: &Path, model: &Path, printer: &Printer
     }
     let folder = data_dir.join(task.folder);
     let lacks_model = model == folder.join("model") && !model.exists();
-    if !holds_source(task, data_dir) || lacks_model {
+    if !holds_source(task, &[], data_dir) || lacks_model {
         demo::write_missing(&demo::generate(demo::SEED), &folder)?;
         printer.log(&format!("{}: the demo's data was made", folder.display()));
     }

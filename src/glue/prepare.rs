@@ -16,14 +16,14 @@ use crate::files::{remove_if_there, sha256_file, write_json, write_with};
 use crate::glue::encode::{Encoder, MAX_TOKENS};
 use crate::glue::read::{open_data, text_at_most};
 use crate::glue::sample::to_lines;
-use crate::glue::task::{Kind, Part, Split, Task};
+use crate::glue::task::{Part, Split, Task};
 use crate::glue::tsv::{read_canonical, read_raw, write_canonical};
 
 /// The folder of the prepared data inside the data folder.
 const CANONICAL: &str = "canonical_data";
 
 /// Raise this when the same source and tokenizer would give other files.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Some fifty times a key.
 const MAX_KEY_BYTES: u64 = 1 << 16;
 /// Rows per unit of parallel work and of progress: small enough for a bar that moves.
@@ -89,10 +89,22 @@ pub struct Prepared {
     pub rows: usize,
     /// Whether the files were up to date already.
     pub skipped: bool,
+    /// The file with the key of the JSON lines, and what it said.
+    key: (PathBuf, Key),
+}
+
+impl Prepared {
+    /// Whether the JSON lines are still those that were prepared: another process may have prepared
+    /// them for another tokenizer whose folder has the same name.
+    #[must_use]
+    pub fn is_still_there(&self) -> bool {
+        let (path, key) = &self.key;
+        read_key(path).as_ref() == Some(key)
+    }
 }
 
 /// What the encoded file was made from; written last, so that it vouches for a finished file.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Key {
     format: u32,
     source_sha256: String,
@@ -142,15 +154,22 @@ pub fn holds_encoded(task: &Task, dir: &Path) -> bool {
     task.splits.iter().any(|split| encoded_file(task, split, dir).is_file())
 }
 
-/// Whether `data_dir` holds the training set of `task` in one form or another.
+/// Whether `data_dir` holds the training set of `task` and its dev sets, or those of `data_sets` where
+/// there are any, in one form or another.
 #[must_use]
-pub fn holds_source(task: &Task, data_dir: &Path) -> bool {
-    let train = task.splits.iter().find(|split| split.part == Part::Train);
-    holds_encoded(task, data_dir)
-        || train.is_none_or(|split| {
-            data_dir.join(task.folder).join(split.file).is_file()
-                || canonical_file(task, split.name, data_dir).is_file()
-        })
+pub fn holds_source(task: &Task, data_sets: &[String], data_dir: &Path) -> bool {
+    let is_wanted = |split: &&Split| match split.part {
+        Part::Train => true,
+        Part::Dev => {
+            data_sets.is_empty() || data_sets.iter().any(|name| task.is_called(split, name))
+        }
+        Part::Test => false,
+    };
+    let is_there = |split: &Split| {
+        data_dir.join(task.folder).join(split.file).is_file()
+            || canonical_file(task, split.name, data_dir).is_file()
+    };
+    holds_encoded(task, data_dir) || task.splits.iter().filter(is_wanted).all(is_there)
 }
 
 /// The folder of canonical files: `DATA/canonical_data`, or `DATA` where that is its own name.
@@ -208,16 +227,18 @@ pub fn prepare(
             canonical,
             data_set,
         };
-        let rows = job.rows_up_to_date();
-        let skipped = rows.is_some();
-        let rows = match rows {
-            Some(rows) => {
+        let known = job.up_to_date();
+        let skipped = known.is_some();
+        let key = match known {
+            Some(key) => {
+                let rows = key.rows;
                 on_progress(PrepareEvent::UpToDate { data_set: &job.data_set, rows });
-                rows
+                key
             }
             None => job.run(&encoder, on_progress)?,
         };
-        done.push(Prepared { data_set: job.data_set, path: job.encoded, rows, skipped });
+        let (rows, key) = (key.rows, (job.key, key));
+        done.push(Prepared { data_set: job.data_set, path: job.encoded, rows, skipped, key });
     }
     Ok(done)
 }
@@ -237,13 +258,11 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// The number of samples on disk if they are what would be written now.
-    fn rows_up_to_date(&self) -> Option<usize> {
-        // An unreadable key is as good as none: the split is made again.
-        let key: Key = serde_json::from_str(&text_at_most(&self.key, MAX_KEY_BYTES).ok()?).ok()?;
+    /// The key of the samples on disk if they are what would be written now.
+    fn up_to_date(&self) -> Option<Key> {
+        let key = read_key(&self.key)?;
         let encoded_bytes = fs::metadata(&self.encoded).ok()?.len();
-        let rows = key.rows;
-        (key == self.key(rows, encoded_bytes) && self.canonical.is_file()).then_some(rows)
+        (key == self.key(key.rows, encoded_bytes) && self.canonical.is_file()).then_some(key)
     }
 
     fn key(&self, rows: usize, encoded_bytes: u64) -> Key {
@@ -251,12 +270,11 @@ impl Job<'_> {
             format: FORMAT,
             source_sha256: self.source_sha256.clone(),
             tokenizer_sha256: self.tokenizer_sha256.to_owned(),
-            labels: match self.task.kind {
-                Kind::Classification { labels } => {
-                    Some(labels.iter().map(|label| (*label).to_owned()).collect())
-                }
-                Kind::Regression => None,
-            },
+            labels: self
+                .task
+                .kind
+                .labels()
+                .map(|labels| labels.iter().map(|label| (*label).to_owned()).collect()),
             pair: self.task.is_pair(),
             max_tokens: MAX_TOKENS,
             rows,
@@ -268,7 +286,7 @@ impl Job<'_> {
         &self,
         encoder: &Encoder,
         on_progress: &(dyn Fn(PrepareEvent<'_>) + Sync),
-    ) -> Result<usize> {
+    ) -> Result<Key> {
         // The old key goes first: it must not vouch for files of an interrupted run.
         remove_if_there(&self.key)?;
         let rows = match &self.raw {
@@ -300,8 +318,13 @@ impl Job<'_> {
         let key = self.key(rows.len(), encoded_bytes);
         write_json(&self.key, &key)?;
         on_progress(PrepareEvent::Finished { data_set, rows: rows.len() });
-        Ok(rows.len())
+        Ok(key)
     }
+}
+
+/// The key in the file `path`; an unreadable one is as good as none.
+fn read_key(path: &Path) -> Option<Key> {
+    serde_json::from_str(&text_at_most(path, MAX_KEY_BYTES).ok()?).ok()
 }
 
 /// Whether `path` is a file; one that cannot be read is not as good as none.
@@ -317,9 +340,11 @@ fn is_there(path: &Path) -> Result<bool> {
 }
 
 fn missing(task: &Task, split: &Split, raw: &Path, canonical: &Path) -> Error {
+    let put = format!("put GLUE's {} of {} at {}", split.file, task.folder, raw.display());
     let remedy = match task.is_own() {
-        false => format!("put GLUE's {} of {} at {}", split.file, task.folder, raw.display()),
         true => format!("put rows of identifier, label and texts at {}", canonical.display()),
+        false if task.name == "demo" => put,
+        false => format!("platon download {} brings it, or {put}", task.name),
     };
     Error::io(raw, "read", io::Error::from_raw_os_error(libc::ENOENT)).hint(remedy)
 }

@@ -2,7 +2,7 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::glue::sample::read_samples;
-use crate::glue::task::task;
+use crate::glue::task::{Kind, task};
 use crate::glue::tsv::{Label, read_canonical};
 
 const VOCAB: &str = "[PAD]\n[UNK]\n[CLS]\n[SEP]\na\nb\n";
@@ -92,6 +92,42 @@ fn another_tokenizer_of_the_same_name_encodes_again() {
     assert_eq!(samples[0].token_id, [2, 5, 3, 4, 3]);
 }
 
+#[test]
+fn what_was_prepared_is_known_to_be_replaced() {
+    let setup = Setup::new();
+    let before = setup.prepare(Some(&["dev"])).unwrap().remove(0);
+    assert!(before.is_still_there());
+    assert_eq!(setup.skipped(), [false, true]);
+    assert!(before.is_still_there());
+    setup.write("tiny/vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\nb\na\n");
+    let after = setup.prepare(Some(&["dev"])).unwrap().remove(0);
+    assert_eq!(before.path, after.path);
+    assert!(after.is_still_there() && !before.is_still_there());
+    fs::remove_file(setup.path("canonical_data/tiny/rte_dev.key.json")).unwrap();
+    assert!(!after.is_still_there());
+}
+
+#[test]
+fn a_task_is_there_with_its_dev_sets() {
+    let setup = Setup::new();
+    let holds = |name: &str, sets: &[&str]| {
+        let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+        holds_source(task(name).unwrap(), &sets, setup.0.path())
+    };
+    assert!(holds("rte", &[]));
+    fs::remove_file(setup.path("RTE/dev.tsv")).unwrap();
+    assert!(!holds("rte", &[]), "as after an unpacking that was cut short");
+    setup.write("canonical_data/rte_dev.tsv", "");
+    assert!(holds("rte", &[]));
+    for file in ["train.tsv", "dev_matched.tsv"] {
+        setup.write(&format!("MNLI/{file}"), "");
+    }
+    assert!(!holds("mnli", &[]) && holds("mnli", &["mnli_matched"]));
+    assert!(!holds("mnli", &["mnli_matched", "mnli_mismatched"]));
+    setup.write("MNLI/dev_mismatched.tsv", "");
+    assert!(holds("mnli", &[]) && !holds("qnli", &[]));
+}
+
 /// Samples hold the places of labels, and the numbers of scores.
 #[test]
 fn other_labels_encode_again() {
@@ -144,5 +180,6 @@ fn a_missing_test_file_is_reported_but_a_missing_dev_file_is_an_error() {
     assert_eq!(setup.prepare(None).unwrap().len(), 2, "the canonical file serves");
     fs::remove_file(setup.path("canonical_data/rte_dev.tsv")).unwrap();
     let text = setup.prepare(None).unwrap_err().to_string();
-    assert!(text.contains("(hint: put GLUE's dev.tsv of RTE at "), "{text}");
+    let hint = "(hint: platon download rte brings it, or put GLUE's dev.tsv of RTE at ";
+    assert!(text.contains(hint), "{text}");
 }

@@ -98,12 +98,17 @@ pub fn read(path: &Path, name: &str) -> Result<Defined> {
     let Some(main) = metrics.first().copied() else {
         return Err(wrong("at least one metric in metric_meta".into(), "none".into()));
     };
+    let classes = labels.as_ref().map(Vec::len);
+    if let Some(other) = metrics.iter().find(|metric| !metric.measures(classes)) {
+        let known = Metric::ALL.into_iter().filter(|known| known.measures(classes));
+        let known: Vec<&str> = known.map(Metric::tag).filter(|tag| metric(tag).is_some()).collect();
+        let of = classes.map_or("scores".to_owned(), |count| format!("{count} classes"));
+        let expected = format!("metric_meta of {}, which measure {of},", known.join(", "));
+        return Err(wrong(expected, other.tag().into()));
+    }
     let dropout_p = entry.dropout_p;
     if let Some(task) = TASKS.iter().find(|task| task.name == name) {
-        let known: Option<Vec<&str>> = match task.kind {
-            Kind::Classification { labels } => Some(labels.to_vec()),
-            Kind::Regression => None,
-        };
+        let known: Option<Vec<&str>> = task.kind.labels().map(<[_]>::to_vec);
         let named: Option<Vec<&str>> =
             labels.as_ref().map(|labels| labels.iter().map(String::as_str).collect());
         if (task.is_pair(), &known) != (pair, &named) {
@@ -256,10 +261,7 @@ pub(super) fn define(definition: Definition) -> &'static Task {
 impl Definition<'_> {
     /// Whether `task` is what it defines.
     fn is_of(&self, task: &Task) -> bool {
-        let labels = match task.kind {
-            Kind::Classification { labels } => Some(labels),
-            Kind::Regression => None,
-        };
+        let labels = task.kind.labels();
         let own = |(split, (name, part)): (&Split, &(String, Part))| {
             split.name == name && split.part == *part
         };

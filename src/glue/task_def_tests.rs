@@ -73,6 +73,10 @@ fn memory_is_taken_once_for_each_definition() {
                 false => "Classification}",
             },
         );
+        let other = match from.contains("n_class") {
+            true => other.replace("[F1, ACC]", "[Pearson]"),
+            false => other,
+        };
         let (_dir, path) = table(&other);
         let task = read(&path, "mood").unwrap().task;
         assert_ne!(task, mood, "{to}");
@@ -130,6 +134,24 @@ fn tables_that_cannot_be_used_are_refused() {
         ("n_class: 2, labels", "n_class: 3, labels", "mood", "expected n_class from 2 to"),
         ("home_dev", "../dev", "mood", "expected split_names that end in"),
         ("metric_meta: [F1, ACC]", "metric_meta: []", "mood", "at least one metric"),
+        (
+            "[Pearson, Spearman]",
+            "[Pearson, ACC]",
+            "stsb",
+            "expected metric_meta of Pearson, Spearman, which measure scores, for stsb, found ACC",
+        ),
+        (
+            "[F1, ACC]",
+            "[ACC, Pearson]",
+            "mood",
+            "expected metric_meta of ACC, F1, MCC, which measure 2 classes, for mood, found Pearson",
+        ),
+        (
+            "n_class: 2, labels: [sad, glad]",
+            "n_class: 3, labels: [sad, so, glad]",
+            "mood",
+            "expected metric_meta of ACC, MCC, which measure 3 classes, for mood, found F1",
+        ),
         ("n_class: 2, labels", "n_class: -1, labels", "mood", "expected a usable entry mood"),
     ] {
         let (_dir, path) = table(&TABLE.replacen(from, to, 1));

@@ -15,6 +15,8 @@ pub const MOST_TOKENS: usize = 1 << 20;
 /// Longer tokens, in bytes, no Unigram model has: the library goes through all that begin a text at
 /// every place of it, and into each as deep as it is long.
 const LONGEST_TOKEN: usize = 256;
+/// The most bytes of a token of WordPiece: words of 100 letters, beyond which it knows none.
+const LONGEST_PIECE: usize = 512;
 /// More components in a row than any tokenizer has.
 const MOST_PARTS: usize = 16;
 /// The one regular expression that the tokenizers of published models have: others may take time
@@ -106,7 +108,10 @@ pub fn check(model: Model, json: &Map<String, Value>) -> Checked {
     }
     let part = json.get("model").unwrap_or(&Value::Null);
     match model {
-        Model::WordPiece => check_vocabulary(part)?,
+        Model::WordPiece => {
+            check_vocabulary(part)?;
+            check_lengths(part)?;
+        }
         Model::Bpe => {
             check_vocabulary(part)?;
             check_bpe(part)?;
@@ -193,6 +198,16 @@ fn check_vocabulary(model: &Value) -> Checked {
             Err((format!("the token {unknown} in the vocabulary"), "none".into()))
         }
         _ => Ok(()),
+    }
+}
+
+/// Tokens of WordPiece, which are written to a `vocab.txt`, some many times.
+fn check_lengths(model: &Value) -> Checked {
+    let empty = Map::new();
+    let vocabulary = model.get("vocab").and_then(Value::as_object).unwrap_or(&empty);
+    match vocabulary.keys().map(String::len).find(|length| *length > LONGEST_PIECE) {
+        Some(long) => Err((format!("tokens of at most {LONGEST_PIECE} bytes"), long.to_string())),
+        None => Ok(()),
     }
 }
 

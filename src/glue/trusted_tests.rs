@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tokenizers::{NormalizedString, Normalizer, NormalizerWrapper};
 
+use super::check_lengths;
 use crate::glue::encode::Encoder;
 use crate::glue::precompiled;
 
@@ -203,6 +204,14 @@ fn hostile_components() {
         ],
         &["PreTrainedTokenizerFast"],
     );
+}
+
+/// Each may be written many times, to the places in `vocab.txt` that have no token.
+#[test]
+fn tokens_of_wordpiece_have_a_length() {
+    let of = |bytes: usize| check_lengths(&json!({"vocab": {"a": 0, "x".repeat(bytes): 1}}));
+    assert_eq!(of(512), Ok(()));
+    assert_eq!(of(513), Err(("tokens of at most 512 bytes".to_owned(), "513".to_owned())));
 }
 
 #[test]

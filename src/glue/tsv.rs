@@ -24,7 +24,7 @@ pub enum Label {
 pub struct Row {
     /// The identifier that predictions are reported under.
     pub uid: String,
-    /// The label; class 0 or the score 0 on test rows, whose labels are not public.
+    /// The label; class 0 or the score 0 on rows without one, as those of GLUE's test sets.
     pub label: Label,
     /// The first text.
     pub text_a: String,
@@ -102,12 +102,12 @@ pub fn write_canonical(task: &Task, rows: &[Row], path: &Path) -> Result<()> {
     for Row { uid, label, text_a, text_b } in rows {
         let name = label_name(task, *label)
             .ok_or_else(|| Error::value("label", expected_label(task), format!("{label:?}")))?;
-        for field in [uid, "\t", &name, "\t", &one_line(text_a)] {
+        for field in [uid, "\t", &name, "\t", &as_field(text_a)] {
             text.push_str(field);
         }
         if let Some(text_b) = text_b {
             text.push('\t');
-            text.push_str(&one_line(text_b));
+            text.push_str(&as_field(text_b));
         }
         text.push('\n');
     }
@@ -130,7 +130,9 @@ pub fn read_canonical(task: &Task, part: Part, path: &Path) -> Result<Vec<Row>> 
         match (uid, label, text_a, fields.next()) {
             (Some(uid), Some(label), Some(text_a), None) if text_b.is_some() == task.is_pair() => {
                 let known = match label.trim() {
-                    "-1" | "-1.0" if part == Part::Test => Some(dummy(task)),
+                    "-1" | "-1.0" if part == Part::Test && task.test.label.is_none() => {
+                        Some(dummy(task))
+                    }
                     name => parse_label(task, name),
                 };
                 let label = known.ok_or_else(|| wrong_label(task, path, number, label))?;
@@ -151,7 +153,7 @@ pub fn read_canonical(task: &Task, part: Part, path: &Path) -> Result<Vec<Row>> 
 }
 
 /// A text as one field; the tokenizer takes any white space for a space.
-fn one_line(text: &str) -> String {
+pub(crate) fn as_field(text: &str) -> String {
     text.replace(['\t', '\n', '\r'], " ")
 }
 

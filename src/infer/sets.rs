@@ -12,6 +12,9 @@ use crate::glue::prepare::{
 use crate::glue::sample::{Sample, read_samples};
 use crate::glue::task::{Part, Split, Task};
 
+/// How often data is prepared anew that another process has replaced before it was read.
+const TRIES: usize = 5;
+
 /// One evaluation set.
 #[derive(Debug, Clone)]
 pub struct EvalSet {
@@ -73,7 +76,7 @@ impl Data<'_> {
     pub fn samples(&self, part: Part) -> Result<Vec<Sample>> {
         let mut samples = Vec::new();
         for split in self.splits(part) {
-            samples.extend(self.read(part != Part::Test, &self.prepared(split)?)?);
+            samples.extend(self.prepared(part != Part::Test, split)?.0);
         }
         Ok(samples)
     }
@@ -102,12 +105,12 @@ impl Data<'_> {
                 }
                 let labelled = part == Part::Dev || wanted.with_label;
                 let elsewhere = part == Part::Test && self.task.test.label.is_none();
-                let path = if elsewhere && wanted.with_label {
-                    self.labelled_test(&data_set)?
+                let (samples, path) = if elsewhere && wanted.with_label {
+                    let path = self.labelled_test(&data_set)?;
+                    (self.read(labelled, &path)?, path)
                 } else {
-                    self.prepared(split)?
+                    self.prepared(labelled, split)?
                 };
-                let samples = self.read(labelled, &path)?;
                 self.check_lengths(&samples, &path)?;
                 let name = self.task.data_set(split);
                 let uids = samples.iter().map(|s| s.uid.clone()).collect();
@@ -137,16 +140,26 @@ impl Data<'_> {
         }
     }
 
-    /// The encoded file of `split`, made if need be.
-    fn prepared(&self, split: &Split) -> Result<PathBuf> {
+    /// The samples of `split`, and their file, made if need be.
+    fn prepared(&self, labelled: bool, split: &Split) -> Result<(Vec<Sample>, PathBuf)> {
         if holds_encoded(self.task, self.options.data_dir) {
-            return Ok(encoded_file(self.task, split, self.options.data_dir));
+            let path = encoded_file(self.task, split, self.options.data_dir);
+            return Ok((self.read(labelled, &path)?, path));
         }
-        let done = prepare(self.task, Some(&[split.name]), &self.options, self.on_progress)?;
-        done.into_iter()
-            .next()
-            .map(|p| p.path)
-            .ok_or_else(|| Error::run(format!("{} was not prepared", self.task.data_set(split))))
+        for _ in 0..TRIES {
+            let done = prepare(self.task, Some(&[split.name]), &self.options, self.on_progress)?;
+            let Some(set) = done.into_iter().next() else { break };
+            let samples = self.read(labelled, &set.path);
+            if set.is_still_there() {
+                return Ok((samples?, set.path));
+            }
+        }
+        let (set, folder) = (self.task.data_set(split), encoded_dir(&self.options)?);
+        Err(Error::run(format!(
+            "{set}: other processes keep preparing it in {} for other tokenizers",
+            folder.display()
+        ))
+        .hint("give each its own --data-dir, or name the tokenizers' folders differently"))
     }
 
     fn labelled_test(&self, data_set: &str) -> Result<PathBuf> {

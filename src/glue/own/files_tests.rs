@@ -1,6 +1,7 @@
 use std::fs;
 
 use super::*;
+use crate::glue::tsv::{Label, read_canonical};
 
 /// Files of texts in a folder of their own.
 struct Setup(tempfile::TempDir);
@@ -189,6 +190,29 @@ fn rows_are_written_once_and_again_where_a_file_has_changed() {
     setup.write("a.csv", "text,label\na\n");
     assert!(files.prepare(task, &data).is_err());
     assert!(!folder.join("source.json").exists());
+}
+
+/// In a test file of GLUE's -1 stands for no label; in one's own it may be one.
+#[test]
+fn minus_one_is_a_label_of_a_test_file_like_any_other() {
+    let train: String = (0..8).map(|n| format!("row {n},{}\n", n % 4 - 2)).collect();
+    let setup = Setup::new(&[
+        ("a.csv", &format!("text,label\n{train}")),
+        ("test.csv", "text,label\na,-2\nb,-1\nc,0\nd,1\n"),
+    ]);
+    let files = setup.files("a.csv", Some("a.csv"), Some("test.csv"));
+    for (regression, expected) in
+        [(false, [0, 1, 2, 3].map(Label::Class)), (true, [-2.0, -1.0, 0.0, 1.0].map(Label::Score))]
+    {
+        let settled = files.settle(&[], regression).unwrap();
+        assert!(settled.test_is_labelled);
+        let name = if regression { "minus-scores" } else { "minus-classes" };
+        let task = files.task(name, &settled.target, true);
+        let folder = files.prepare(task, &setup.0.path().join("data")).unwrap();
+        let path = canonical_file(task, "test", &folder);
+        let rows = read_canonical(task, Part::Test, &path).unwrap();
+        assert_eq!(rows.iter().map(|row| row.label).collect::<Vec<_>>(), expected);
+    }
 }
 
 #[test]

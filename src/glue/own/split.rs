@@ -65,7 +65,8 @@ fn units(rows: &[Row]) -> Vec<Unit> {
     units
 }
 
-/// The units by class; those of scores by the order of these, so many together that one is the share.
+/// The units by class; those of scores by the order of these, so many together that one is the share, or
+/// the rest where that is less.
 fn strata(units: Vec<Unit>, share: f64) -> Vec<Vec<Unit>> {
     let mut classes: HashMap<usize, Vec<Unit>> = HashMap::new();
     let mut scores = Vec::new();
@@ -79,7 +80,7 @@ fn strata(units: Vec<Unit>, share: f64) -> Vec<Vec<Unit>> {
     classes.sort_unstable_by_key(|(class, _)| *class);
     let mut strata: Vec<Vec<Unit>> = classes.into_iter().map(|(_, units)| units).collect();
     scores.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let (all, parts) = (scores.len(), part_of(scores.len(), share));
+    let (all, parts) = (scores.len(), part_of(scores.len(), share.min(1.0 - share)));
     let mut scores = scores.into_iter().map(|(_, unit)| unit);
     for part in 0..parts {
         // 10 in 3 parts: 3, 3, 4.
@@ -125,6 +126,18 @@ mod tests {
             tenths[score as usize / 100] += 1;
         }
         assert_eq!(tenths, [10; 10]);
+    }
+
+    #[test]
+    fn most_rows_can_be_held_back() {
+        for share in [0.5, 0.6, 0.75, 0.9] {
+            let wanted = (1000.0 * share) as usize;
+            for label in [|n| Label::Score(n as f32), |n| Label::Class(n % 2)] {
+                let rows: Vec<Row> = (0..1000).map(|n| row(n, label(n))).collect();
+                let found = count(&held_back(&rows, share, 7));
+                assert!(found.abs_diff(wanted) <= 20, "{share}: {found}");
+            }
+        }
     }
 
     #[test]
