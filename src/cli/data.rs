@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::printer::Printer;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, one_line};
 use crate::glue::encode::Encoder;
 use crate::glue::own::Columns;
 use crate::glue::own::examples::Example;
@@ -106,12 +106,14 @@ fn of(path: &Path, columns: Columns<'_>, encoder: Option<&Encoder>) -> Result<Ov
 
 /// The columns, as far as the first rows tell.
 fn table(columns: &[Column]) -> String {
-    let width = columns.iter().map(|column| column.name.chars().count()).max().unwrap_or(0).max(6);
+    let name = |column: &Column| one_line(&column.name);
+    let width = columns.iter().map(|column| name(column).chars().count()).max().unwrap_or(0).max(6);
     let head = format!(
         "{:width$}  {:15}  {:>9}  {:>5}  first value",
         "column", "holds", "different", "empty"
     );
-    let row = |Column { name, kind, different, empty, example }: &Column| {
+    let row = |column: &Column| {
+        let (name, Column { kind, different, empty, example, .. }) = (name(column), column);
         format!("{name:width$}  {kind:15}  {different:>9}  {empty:>5}  {example}")
             .trim_end()
             .to_owned()
@@ -131,7 +133,7 @@ fn show(overview: &Overview, args: &DataArgs, is_dev: bool) -> Vec<String> {
             lines.push(format!("  {count} labels"));
             let largest = overview.labels.iter().map(|(_, rows)| *rows).max().unwrap_or(0);
             for (name, rows) in overview.labels.iter().take(LABELS) {
-                let name: String = name.chars().take(NAME).collect();
+                let name: String = one_line(name).chars().take(NAME).collect();
                 let bar = bar(*rows, largest);
                 let line = format!(
                     "    {name:NAME$} {rows:>8}  {:>5.1} %  {bar}",

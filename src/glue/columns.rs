@@ -33,15 +33,15 @@ fn called<const N: usize>(names: &[String], known: &[[&str; N]]) -> Option<Vec<u
     known.iter().find_map(|texts| texts.iter().map(|name| place(name)).collect())
 }
 
-/// What a header would have to name, in words.
-pub(crate) fn described(task: Option<&Task>) -> String {
+/// What a header would have to name, in words; `word` is what a column is called.
+pub(crate) fn described(task: Option<&Task>, word: &str) -> String {
     let or = |names: Vec<String>| names.join(", or ");
     let pairs = || PAIRS.iter().map(|[a, b]| format!("{a} and {b}")).take(5).collect();
     let singles = || SINGLES.iter().map(|[name]| (*name).to_string()).take(2).collect();
     match task.map(|task| (task.name, task.is_pair())) {
-        Some((name, true)) => format!("columns called {} for {name}", or(pairs())),
-        Some((name, false)) => format!("a column called {} for {name}", or(singles())),
-        None => format!("columns called {}, or {}", or(singles()), or(pairs())),
+        Some((name, true)) => format!("{word}s called {} for {name}", or(pairs())),
+        Some((name, false)) => format!("a {word} called {} for {name}", or(singles())),
+        None => format!("{word}s called {}, or {}", or(singles()), or(pairs())),
     }
 }
 

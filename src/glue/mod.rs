@@ -15,7 +15,6 @@ mod object;
 pub mod own;
 mod precompiled;
 pub mod prepare;
-mod quoting;
 pub(crate) mod read;
 pub mod sample;
 pub mod softlabels;

@@ -1,17 +1,13 @@
-//! Texts of one's own, in the layouts that they come in: a line each, the tasks' own files, tables
-//! with a header, JSON lines.
+//! Texts of one's own, a line each, and the tasks' own files, in which nothing is quoted.
 
 use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value};
-
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, one_line};
 use crate::glue::columns::{self, usual};
-use crate::glue::quoting::{Quoting, too_long, unclosed};
 use crate::glue::read::{BYTE_ORDER_MARK, line_of, line_too_long};
 use crate::glue::task::{Column, Layout, Task};
-use crate::glue::tsv::{Label, MAX_LINE_BYTES, Row, is_label};
+use crate::glue::tsv::{Label, MAX_LINE_BYTES, Row, as_field, is_label};
 
 /// The rows of a file or of standard input, one at a time.
 pub struct Texts<R> {
@@ -35,22 +31,12 @@ enum Form {
     Plain,
     /// A file of the task's own without a header, tab-separated.
     Headless { fields: usize, a: Column, b: Option<Column> },
-    /// A table whose first line names the columns, of which these hold the texts.
-    Table { separator: Separator, names: Vec<String>, places: Vec<usize> },
-    /// A JSON object per line.
-    Json,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Separator {
-    /// As in GLUE's files, where nothing is quoted.
-    Tab,
-    /// As in CSV, where fields may be quoted and then hold commas, line ends and doubled quotes.
-    Comma,
+    /// A file whose first line names the columns, tab-separated, of which these hold the texts.
+    Table { names: Vec<String>, places: Vec<usize> },
 }
 
 impl<R: BufRead> Texts<R> {
-    /// The rows of `reader`; `path` is what errors call it, and its ending tells of its content.
+    /// The rows of `reader`; `path` is what errors call it.
     pub fn new(path: &Path, reader: R, task: Option<&'static Task>) -> Self {
         Self {
             reader,
@@ -77,12 +63,11 @@ impl<R: BufRead> Texts<R> {
                 "{path}: read as a file of {}",
                 self.task.map_or("", |task| task.name)
             )),
-            Form::Table { names, places, .. } => {
+            Form::Table { names, places } => {
                 let names = places.iter().filter_map(|place| Some(names.get(*place)?.as_str()));
-                let names: Vec<&str> = names.collect();
-                Some(format!("{path}: read from the columns called {}", names.join(" and ")))
+                let names = one_line(names.collect::<Vec<_>>().join(" and "));
+                Some(format!("{path}: read from the columns called {names}"))
             }
-            Form::Json => Some(format!("{path}: read as JSON lines")),
         }
     }
 
@@ -111,15 +96,15 @@ impl<R: BufRead> Texts<R> {
                 }
             };
             // Nobody means an empty text by an empty line of such a file.
-            let is_row = !line.is_empty() || !matches!(form, Form::Json | Form::Table { .. });
+            let is_row = !line.is_empty() || !matches!(form, Form::Table { .. });
             let number = self.lines;
-            let texts = if is_row { self.texts(&form, line)? } else { Vec::new() };
+            let texts = if is_row { self.texts(&form, &line)? } else { Vec::new() };
             self.form = Some(form);
             if !is_row {
                 continue;
             }
             self.has_pairs |= texts.len() > 1;
-            let mut texts = texts.into_iter();
+            let mut texts = texts.iter().map(|text| as_field(text));
             let (text_a, text_b) = (texts.next().unwrap_or_default(), texts.next());
             let uid = self.rows.to_string();
             self.rows += 1;
@@ -127,22 +112,12 @@ impl<R: BufRead> Texts<R> {
         }
     }
 
-    /// The texts of the row that begins with `line`.
-    fn texts(&mut self, form: &Form, line: String) -> Result<Vec<String>> {
-        let number = self.lines;
+    /// The texts of the row `line`.
+    fn texts(&self, form: &Form, line: &str) -> Result<Vec<String>> {
         match form {
-            Form::Plain => self.plain(&line),
-            Form::Headless { fields, a, b } => self.headless(&line, *fields, *a, *b),
-            Form::Table { separator: Separator::Tab, names, places } => {
-                let fields: Vec<&str> = line.split('\t').collect();
-                self.picked(number, &fields, names, places)
-            }
-            Form::Table { separator: Separator::Comma, names, places } => {
-                let fields = self.record(line)?;
-                let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
-                self.picked(number, &fields, names, places)
-            }
-            Form::Json => self.json(&line),
+            Form::Plain => self.plain(line),
+            Form::Headless { fields, a, b } => self.headless(line, *fields, *a, *b),
+            Form::Table { names, places } => self.picked(line, names, places),
         }
     }
 
@@ -174,33 +149,11 @@ impl<R: BufRead> Texts<R> {
         Ok(Some(line))
     }
 
-    /// How the input is laid out, by its name and its first line.
-    fn form_of(&mut self, first: &str) -> Result<Form> {
-        let ending = self.path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-        let is_json = ["jsonl", "ndjson", "json"].contains(&ending.to_lowercase().as_str());
-        let is_csv = ending.eq_ignore_ascii_case("csv");
-        let is_object = || serde_json::from_str::<Map<String, Value>>(first).is_ok();
-        if is_json || (first.starts_with('{') && is_object()) {
-            return Ok(Form::Json);
-        }
-        let mut headers = vec![(Separator::Tab, first.split('\t').map(str::to_owned).collect())];
-        if is_csv || (first.contains(',') && !first.contains('\t')) {
-            let names = match is_csv {
-                true => self.record(first.to_owned())?,
-                false => split_record(first),
-            };
-            headers.insert(0, (Separator::Comma, names));
-        }
-        for (separator, names) in headers {
-            if let Some(places) = self.places(&names)? {
-                return Ok(Form::Table { separator, names, places });
-            }
-        }
-        if is_csv {
-            return Err(self.wrong(1, self.columns(), format!("{first:?}")).hint(
-                "without such a header, --text and --text-pair name the columns of this one; or give a \
-                 text per line, or two with a tab between them, in a .tsv file",
-            ));
+    /// How the input is laid out, by its first line.
+    fn form_of(&self, first: &str) -> Result<Form> {
+        let names: Vec<String> = first.split('\t').map(str::to_owned).collect();
+        if let Some(places) = self.places(&names)? {
+            return Ok(Form::Table { names, places });
         }
         Ok(self.headless_form(first).unwrap_or(Form::Plain))
     }
@@ -217,7 +170,7 @@ impl<R: BufRead> Texts<R> {
 
     /// What a header would have to name.
     fn columns(&self) -> String {
-        columns::described(self.task)
+        columns::described(self.task, "column")
     }
 
     /// A file of the task's own that has no header: CoLA's, or a canonical one.
@@ -284,80 +237,13 @@ impl<R: BufRead> Texts<R> {
         Ok(texts.map(|text| (*text).to_owned()).collect())
     }
 
-    fn picked(
-        &self,
-        line: usize,
-        fields: &[&str],
-        names: &[String],
-        places: &[usize],
-    ) -> Result<Vec<String>> {
+    fn picked(&self, line: &str, names: &[String], places: &[usize]) -> Result<Vec<String>> {
+        let fields: Vec<&str> = line.split('\t').collect();
         if fields.len() != names.len() {
             let expected = format!("{} fields, as the first line names", names.len());
-            return Err(self.wrong(line, expected, fields.len()));
+            return Err(self.wrong(self.lines, expected, fields.len()));
         }
         Ok(places.iter().filter_map(|place| Some((*fields.get(*place)?).to_owned())).collect())
-    }
-
-    /// The fields of a record of CSV that begins with `line`; it may go on over further lines.
-    fn record(&mut self, mut record: String) -> Result<Vec<String>> {
-        let start = self.lines;
-        let mut quoting = Quoting::new(b',');
-        record.push('\n');
-        let mut followed = 0;
-        loop {
-            let line = record.as_bytes().get(followed..).unwrap_or_default();
-            quoting.follow(line, &self.path, self.lines)?;
-            followed = record.len();
-            if !quoting.is_open() {
-                record.truncate(followed - 1);
-                return Ok(split_record(&record));
-            }
-            if record.len() > MAX_LINE_BYTES {
-                return Err(too_long(&self.path, start));
-            }
-            let Some(next) = self.line()? else { return Err(unclosed(&self.path, start)) };
-            record.push_str(&next);
-            record.push('\n');
-        }
-    }
-
-    fn json(&self, line: &str) -> Result<Vec<String>> {
-        let object: Map<String, Value> = serde_json::from_str(line).map_err(|e| {
-            let reason = e.to_string();
-            let reason = reason.split(" at line ").next().unwrap_or(&reason).to_owned();
-            self.wrong(self.lines, "a JSON object on each line", reason)
-        })?;
-        let names: Vec<&String> = object.keys().collect();
-        let fields = || self.columns().replacen("column", "field", 1);
-        let places = self.places(&names.iter().map(|name| (*name).clone()).collect::<Vec<_>>());
-        let Some(places) = places.ok().flatten() else {
-            let known: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
-            let error = self.wrong(self.lines, fields(), known.join(", "));
-            return Err(match object.contains_key("token_id") {
-                true => error.hint("encoded samples are for platon evaluate"),
-                false => error,
-            });
-        };
-        let text = |place: usize| match names.get(place).and_then(|name| object.get(*name)) {
-            Some(Value::String(text)) => Ok(text.clone()),
-            other => {
-                let found = other.map_or("none".to_string(), Value::to_string);
-                let name = names.get(place).map_or("", |name| name.as_str());
-                Err(self.wrong(self.lines, format!("a text in {name}"), found))
-            }
-        };
-        places.into_iter().map(text).collect()
-    }
-}
-
-/// The fields of a whole record of CSV, as RFC 4180 has them.
-fn split_record(text: &str) -> Vec<String> {
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(text.as_bytes());
-    let mut record = csv::StringRecord::new();
-    match reader.read_record(&mut record) {
-        Ok(true) => record.iter().map(str::to_owned).collect(),
-        // A line without any characters is a field without any.
-        _ => vec![String::new()],
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::refusal::Refusal;
 use crate::glue::task::Task;
-use crate::glue::tsv::{Label, Row};
+use crate::glue::tsv::{Label, Row, as_field};
 use crate::infer::answer::Function;
 
 /// What a request asks for.
@@ -138,6 +138,8 @@ fn row(value: Value, n: usize, name: &str) -> Result<Row, Refusal> {
             return Err(Refusal::value(name, expected, found(&other)));
         }
     };
+    // On one line each, as those that a model has learnt from.
+    let (text_a, text_b) = (as_field(&text_a), text_b.as_deref().map(as_field));
     Ok(Row { uid: n.to_string(), label: Label::Class(0), text_a, text_b })
 }
 

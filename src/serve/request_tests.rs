@@ -30,6 +30,8 @@ fn every_form_of_inputs_is_read() {
         texts(r#"{"inputs": [{"text": "a", "text_pair": "b"}, ["c", "d"], "e"]}"#),
         [two("a", "b"), two("c", "d"), one("e")]
     );
+    // On one line, as the rows of a file.
+    assert_eq!(texts(r#"{"inputs": [["a\nb", "\tc"]]}"#), [two("a b", " c")]);
 }
 
 #[test]

@@ -2,16 +2,9 @@
 
 use crate::dir::Dir;
 
-/// A finished run of the demo in `run`.
-fn finished() -> Dir {
-    let dir = Dir::new().with_tiny_demo("flex");
-    dir.platon_ok("train tiny --no-tui --output-dir run --max-steps 2");
-    dir
-}
-
 #[test]
 fn the_task_s_own_files_csv_and_json_lines_are_predicted_as_plain_lines_are() {
-    let dir = finished();
+    let dir = Dir::with_finished_run("--max-steps 2");
     let file = dir.read("glue-data/demo/dev.tsv");
     let rows: Vec<[&str; 2]> = file
         .lines()
@@ -37,7 +30,7 @@ fn the_task_s_own_files_csv_and_json_lines_are_predicted_as_plain_lines_are() {
         ("glue-data/demo/dev.tsv", "read from the columns called sentence1 and sentence2"),
         ("named.tsv", "read from the columns called premise and hypothesis"),
         ("named.csv", "read from the columns called sentence1 and sentence2"),
-        ("rows.jsonl", "read as JSON lines"),
+        ("rows.jsonl", "read from the fields called premise and hypothesis"),
         ("glue-data/canonical_data/demo_dev.tsv", "read as a file of demo"),
     ] {
         let ended = dir.platon_ok(&format!("predict run --input {input}"));
@@ -56,7 +49,7 @@ fn the_task_s_own_files_csv_and_json_lines_are_predicted_as_plain_lines_are() {
 
 #[test]
 fn any_model_is_evaluated_on_a_task_that_is_named() {
-    let dir = finished();
+    let dir = Dir::with_finished_run("--max-steps 2");
     let own = dir.platon_ok("evaluate run").stdout;
     assert!(own.starts_with("demo_dev: loss "), "{own}");
     assert_eq!(dir.platon_ok("evaluate run/model").stdout, own);
@@ -81,7 +74,7 @@ fn any_model_is_evaluated_on_a_task_that_is_named() {
 
 #[test]
 fn the_diagnostic_set_has_nothing_to_evaluate() {
-    let dir = finished();
+    let dir = Dir::with_finished_run("--max-steps 2");
     let line = dir.platon_refuses("evaluate run --task ax");
     assert!(line.contains("task: expected a task with labelled sets to evaluate on, found ax"));
     assert!(line.ends_with("(hint: platon submit RUN writes its predictions for the GLUE server)"));
@@ -89,7 +82,7 @@ fn the_diagnostic_set_has_nothing_to_evaluate() {
 
 #[test]
 fn a_sparse_file_brings_its_own_tokenizer() {
-    let dir = finished();
+    let dir = Dir::with_finished_run("--max-steps 2");
     dir.write("texts.txt", "a cat\ta dog\n");
     let expected = dir.platon_ok("predict run --input texts.txt").stdout;
     dir.platon_ok("export run --format sparse --output small.safetensors");
@@ -111,7 +104,7 @@ fn a_sparse_file_brings_its_own_tokenizer() {
 
 #[test]
 fn weights_in_several_files_are_one_model() {
-    let dir = finished();
+    let dir = Dir::with_finished_run("--max-steps 2");
     dir.write("texts.txt", "a cat\ta dog\n");
     let expected = dir.platon_ok("predict run --input texts.txt").stdout;
     let whole = std::fs::read(dir.path("run/model/model.safetensors")).unwrap();
@@ -136,7 +129,7 @@ fn weights_in_several_files_are_one_model() {
 
 #[test]
 fn what_is_no_model_is_called_what_it_is() {
-    let dir = finished();
+    let dir = Dir::with_finished_run("--max-steps 2");
     dir.write("texts.txt", "a cat\ta dog\n");
     let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n";
     for file in ["model.safetensors", "config.json", "tokenizer.json"] {

@@ -78,7 +78,8 @@ fn a_csv_becomes_a_pruned_model_and_predictions_in_two_commands() {
     for name in ["new.tsv", "new.jsonl", "new.parquet", "new.csv.gz", "new.jsonl.zst"] {
         let again = dir.platon_ok(&format!("predict run --engine dense --input {name}"));
         assert_eq!(again.stdout, predicted.stdout, "{name}");
-        let said = format!("{name}: read from the columns called sentence_text");
+        let word = if name.contains("json") { "fields" } else { "columns" };
+        let said = format!("{name}: read from the {word} called sentence_text");
         assert!(again.stderr.contains(&said), "{}", again.stderr);
     }
     let piped = |flags: &str, text: &str| {

@@ -9,11 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::format::{Format, Packing};
 use crate::error::{Error, Result};
 use crate::files::{check_pointer, not_utf8};
-use crate::glue::quoting::too_long;
-use crate::glue::read::MAX_LINE_BYTES;
+use crate::glue::read::{MAX_LINE_BYTES, line_too_long};
 
 /// The largest text file, in bytes, once it is unpacked: that of a data file that is not packed.
-const MAX_BYTES: u64 = 4 << 30;
+pub(super) const MAX_BYTES: u64 = 4 << 30;
 
 /// What files begin with that are not the text their name says.
 const MAGICS: [(&[u8], &str, &str); 5] = [
@@ -109,7 +108,7 @@ impl Lines {
         self.number += 1;
         if line.last() != Some(&b'\n') {
             if line.len() > MAX_LINE_BYTES {
-                return Err(too_long(&self.path, self.number));
+                return Err(line_too_long(&self.path, self.number));
             }
             line.push(b'\n');
         }
@@ -173,7 +172,7 @@ pub(super) fn text<'a>(path: &Path, line: usize, bytes: &'a [u8]) -> Result<&'a 
     std::str::from_utf8(bytes).map_err(|e| not_utf8(path, line, bytes, e))
 }
 
-/// Whether the name of `file` is that of a file, a pipe or the like.
+/// Whether `file` is a plain file, rather than a pipe or the like.
 pub(super) fn is_plain(file: &File) -> bool {
     file.metadata().is_ok_and(|about| about.is_file())
 }

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::table::{Table, Value};
 use crate::error::{Error, Result};
-use crate::glue::quoting::too_long;
 use crate::glue::read::MAX_LINE_BYTES;
+use crate::glue::tsv::as_field;
 
 /// The columns of an example, by their names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +46,9 @@ impl Examples {
     pub fn new(mut table: Table, columns: Columns) -> Result<Self> {
         let header = table.header();
         let Columns { text, text_pair, label } = columns;
+        if text_pair == Some(text) {
+            return Err(Error::value("text-pair", format!("another column than {text}"), text));
+        }
         let named = [("text", Some(text)), ("text-pair", text_pair), ("label", label)];
         let named = named.into_iter().filter_map(|(flag, name)| Some((flag, name?)));
         let places = named.map(|(flag, name)| header.place(flag, name));
@@ -64,7 +67,7 @@ impl Examples {
     #[must_use]
     pub fn names(&self) -> String {
         let pair = self.text_pair.as_ref().map(|name| format!(" and {name}"));
-        format!("{}{}", self.text, pair.unwrap_or_default())
+        format!("{}s called {}{}", self.table.header().word(), self.text, pair.unwrap_or_default())
     }
 
     /// Bytes of the file that have been read.
@@ -82,7 +85,7 @@ impl Examples {
         let line = record.line;
         let mut values = record.values.into_iter();
         let mut text = |column: &str| match values.next() {
-            Some(Value::Text(text)) => Ok(Some(one_line(&text))),
+            Some(Value::Text(text)) => Ok(Some(as_field(&text))),
             None | Some(Value::Nothing) => Ok(None),
             Some(other) => {
                 let expected = format!("a text in {column}");
@@ -113,7 +116,9 @@ impl Examples {
         }
         let bytes = [&example.text_a, &example.text_b].into_iter().flatten().map(String::len);
         if bytes.sum::<usize>() > MOST_TEXT {
-            return Err(too_long(self.table.path(), example.line));
+            let expected = format!("texts of at most {MOST_TEXT} bytes together");
+            return Err(Error::content(self.table.path(), example.line, expected, "more")
+                .hint("texts so long are cut off in any case: shorten them"));
         }
         Ok(Some(example))
     }
@@ -121,11 +126,6 @@ impl Examples {
 
 /// The most bytes of a row's texts: what is written of it, with label and number, must fit a line.
 const MOST_TEXT: usize = MAX_LINE_BYTES - (1 << 12);
-
-/// A text without what ends lines and fields elsewhere.
-fn one_line(text: &str) -> String {
-    text.replace(['\t', '\n', '\r'], " ")
-}
 
 /// A value as an error shows it.
 pub(super) fn in_words(value: &Value) -> String {

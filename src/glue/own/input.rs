@@ -9,7 +9,8 @@ use serde_json::{Map, Value as Json};
 use super::examples::{Columns, Examples};
 use super::format::{Format, Layout, Packing};
 use super::table::Table;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, one_line};
+use crate::glue::columns::{has_a_text, usual};
 use crate::glue::read::MAX_LINE_BYTES;
 use crate::glue::task::Task;
 use crate::glue::texts::Texts;
@@ -51,11 +52,11 @@ impl Rows<AnyRead> {
     ) -> Result<Self> {
         check_pair(task, named)?;
         let format = Format::of(path);
+        // A name in .tsv is that of plain lines and of GLUE's files too.
         let is_sure = format.is_some_and(|format| {
             let Format { layout, packing } = format;
-            let is_table = matches!(layout, Layout::Csv | Layout::JsonLines);
-            let told = named.text.is_some() && (named.for_this || is_table);
-            layout == Layout::Parquet || packing != Packing::None || told
+            let told = named.text.is_some() && named.for_this;
+            layout != Layout::Tsv || packing != Packing::None || told
         });
         if let Some(mut format) = format.filter(|_| is_sure) {
             if format.layout == Layout::Tsv && named.text.is_none() {
@@ -65,17 +66,24 @@ impl Rows<AnyRead> {
             let table = Table::of(path, file, format)?;
             return Self::of_columns(table, task, named);
         }
-        if named.text.is_none() {
-            return Ok(Self::Plain(Texts::new(path, BufReader::new(Box::new(file)), task)));
-        }
         let mut reader = BufReader::new(file);
         let mut first = Vec::new();
         let bounded = reader.by_ref().take(MAX_LINE_BYTES as u64).read_until(b'\n', &mut first);
         bounded.map_err(|e| Error::io(path, "read", e))?;
         let (layout, names) = header(&first);
-        let has_them = named.text.as_ref().is_some_and(|text| names.contains(text));
+        let is_table = match &named.text {
+            Some(text) => named.for_this || names.contains(text),
+            None => match layout {
+                Layout::JsonLines => true,
+                // The columns of another task too: commas alone make no table.
+                Layout::Csv => {
+                    names.len() > 1 && (usual(&names, task).is_some() || has_a_text(&names))
+                }
+                _ => false,
+            },
+        };
         let reader: AnyRead = Box::new(Cursor::new(first).chain(reader));
-        if !named.for_this && !has_them {
+        if !is_table {
             return Ok(Self::Plain(Texts::new(path, BufReader::new(reader), task)));
         }
         let table =
@@ -104,7 +112,7 @@ impl<R: Read> Rows<R> {
             Self::Plain(texts) => texts.layout(),
             Self::Columns(examples, _) => {
                 let path = examples.path().display();
-                Some(format!("{path}: read from the columns called {}", examples.names()))
+                Some(format!("{path}: read from the {}", one_line(examples.names())))
             }
         }
     }
@@ -127,7 +135,11 @@ impl<R: Read> Rows<R> {
             Self::Columns(examples, rows) => (examples, rows),
         };
         let Some(example) = examples.next_example()? else { return Ok(None) };
-        let (uid, text_a) = (rows.to_string(), example.text_a.unwrap_or_default());
+        let text_a = example.text_a.ok_or_else(|| {
+            Error::content(examples.path(), example.line, "a text", "null")
+                .hint("an empty text is one; leave the row out where there is none")
+        })?;
+        let uid = rows.to_string();
         *rows += 1;
         let row = Row { uid, label: Label::Class(0), text_a, text_b: example.text_b };
         Ok(Some((example.line, row)))
@@ -170,33 +182,5 @@ fn header(first: &[u8]) -> (Layout, Vec<String>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Write;
-
-    use super::*;
-
-    #[test]
-    fn a_file_is_read_alike_whether_it_is_compressed_or_not() {
-        let dir = tempfile::tempdir().unwrap();
-        // As GLUE's files, in which marks are characters like others.
-        let text = "index\tsentence\tlabel\n0\t\"All of it\"\tno\n1\t\"He said\tb\n2\tx\"\tc\n";
-        std::fs::write(dir.path().join("x.tsv"), text).unwrap();
-        let packed = File::create(dir.path().join("x.tsv.gz")).unwrap();
-        let mut packed = flate2::write::GzEncoder::new(packed, flate2::Compression::fast());
-        packed.write_all(text.as_bytes()).unwrap();
-        packed.finish().unwrap();
-        let read = |name: &str| {
-            let path = dir.path().join(name);
-            let file = File::open(&path).unwrap();
-            let mut rows = Rows::new(&path, file, None, &Named::default()).unwrap();
-            let next = || rows.next_row().unwrap().map(|(line, row)| (line, row.text_a));
-            std::iter::from_fn(next).collect::<Vec<_>>()
-        };
-        let expected = [(2, "\"All of it\""), (3, "\"He said"), (4, "x\"")];
-        let expected = expected.map(|(line, text)| (line, text.to_string()));
-        assert_eq!(
-            (read("x.tsv").as_slice(), read("x.tsv.gz").as_slice()),
-            (&expected[..], &expected[..])
-        );
-    }
-}
+#[path = "input_tests.rs"]
+mod tests;

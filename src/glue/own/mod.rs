@@ -16,6 +16,7 @@ mod lines;
 mod numbers;
 pub mod overview;
 mod parquet;
+mod quoting;
 mod separated;
 mod split;
 pub mod table;

@@ -49,7 +49,7 @@ pub struct Odd {
 pub struct Lengths {
     /// What is counted: `tokens`, or `words`.
     pub unit: &'static str,
-    /// The shortest, the median, the length that 95 of 100 do not exceed, and the longest.
+    /// The shortest.
     pub shortest: usize,
     /// The length that half of the texts do not exceed.
     pub median: usize,

@@ -35,14 +35,17 @@ pub(super) struct Parquet {
     batch: Vec<Vec<Value>>,
     /// Rows decoded.
     row: usize,
+    /// Bytes of their texts, and how many there may be.
+    texts: u64,
+    most: u64,
 }
 
 impl Parquet {
-    /// The rows of `file`, which errors call `path`.
+    /// The rows of `file`, which errors call `path`; their texts may have `most` bytes together.
     ///
     /// # Errors
     /// It is no whole Parquet file.
-    pub(super) fn new(path: &Path, file: File) -> Result<Self> {
+    pub(super) fn new(path: &Path, file: File, most: u64) -> Result<Self> {
         let bytes = file.metadata().map_err(|e| Error::io(path, "read", e))?.len();
         let file = sound(path, None, || SerializedFileReader::new(file))?;
         let schema = file.metadata().file_metadata().schema();
@@ -58,6 +61,8 @@ impl Parquet {
             left: 0,
             batch: Vec::new(),
             row: 0,
+            texts: 0,
+            most,
         })
     }
 
@@ -107,7 +112,8 @@ impl Parquet {
     /// The next row; `None` at the end.
     ///
     /// # Errors
-    /// The file is damaged, or a text is no UTF-8 or too long; each of these names the row.
+    /// The file is damaged, or a text is no UTF-8 or too long, or all together are; each of these names
+    /// the row.
     pub(super) fn next(&mut self) -> Result<Option<Record>> {
         while self.batch.first().is_none_or(Vec::is_empty) {
             if !self.decode()? {
@@ -150,6 +156,17 @@ impl Parquet {
                 cells.into_iter().zip(first..).map(value).collect::<Result<Vec<_>>>()?;
             values.reverse();
             batch.push(values);
+        }
+        let bytes = |value: &Value| match value {
+            Value::Text(text) => text.len() as u64,
+            _ => 0,
+        };
+        // A text that is stored once may be that of any number of rows.
+        self.texts += batch.iter().flatten().map(bytes).sum::<u64>();
+        if self.texts > self.most {
+            let expected = format!("texts of at most {} bytes together", self.most);
+            return Err(Error::content(path, first, expected, "more")
+                .hint("take fewer rows: they are all read into memory"));
         }
         (self.batch, self.row, self.left) = (batch, self.row + count, self.left - count);
         Ok(true)

@@ -7,9 +7,9 @@ use csv::{ByteRecord, Reader, ReaderBuilder};
 
 use super::bytes::{Lines, text};
 use super::format::Layout;
+use super::quoting::{Quoting, too_long, unclosed};
 use super::table::{Record, Value};
 use crate::error::{Error, Result};
-use crate::glue::quoting::{Quoting, too_long, unclosed};
 use crate::glue::read::MAX_LINE_BYTES;
 
 /// The rows of such a file after the first, which names the columns.

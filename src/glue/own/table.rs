@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::bytes::{Lines, is_plain};
+use super::bytes::{Lines, MAX_BYTES, is_plain};
 use super::format::{Format, Layout};
 use super::lines::JsonLines;
 use super::parquet::Parquet;
@@ -76,7 +76,7 @@ impl Table {
             _ => open_data(path)?,
         };
         match format.layout {
-            Layout::Parquet => Self::of_parquet(path, file),
+            Layout::Parquet => Self::of_parquet(path, file, MAX_BYTES),
             _ => Self::of_lines(path, file, format, true),
         }
     }
@@ -87,7 +87,7 @@ impl Table {
     /// It cannot be read, or does not begin as a file of its format does.
     pub fn of(path: &Path, file: File, format: Format) -> Result<Self> {
         match format.layout {
-            Layout::Parquet if is_plain(&file) => Self::of_parquet(path, file),
+            Layout::Parquet if is_plain(&file) => Self::of_parquet(path, file, u64::MAX),
             Layout::Parquet => Err(Error::content(path, None, "a file", "a pipe")
                 .hint("Parquet is read from its end: save it to a file first")),
             _ => Self::of_lines(path, file, format, false),
@@ -112,8 +112,8 @@ impl Table {
         Ok(Self { path: path.to_path_buf(), rows })
     }
 
-    fn of_parquet(path: &Path, file: File) -> Result<Self> {
-        let rows = Rows::Parquet(Box::new(Parquet::new(path, file)?));
+    fn of_parquet(path: &Path, file: File, most: u64) -> Result<Self> {
+        let rows = Rows::Parquet(Box::new(Parquet::new(path, file, most)?));
         Ok(Self { path: path.to_path_buf(), rows })
     }
 
@@ -186,6 +186,16 @@ impl<'a> Header<'a> {
         self.names
     }
 
+    /// What such a file calls a column.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        self.word
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.names.iter().any(|known| known == name)
+    }
+
     /// The names of the columns that usually hold the texts of `task`.
     ///
     /// # Errors
@@ -194,9 +204,11 @@ impl<'a> Header<'a> {
         let places = usual(self.names, task);
         let places = places.ok_or_else(|| {
             let found = format!("the {}s {}", self.word, self.names.join(", "));
-            let expected = described(task);
-            Error::content(self.path, None, expected, found)
-                .hint("--text names the column of the text, --text-pair that of the second one")
+            let expected = described(task, self.word);
+            Error::content(self.path, None, expected, found).hint(match self.has("token_id") {
+                true => "encoded samples are for platon evaluate",
+                false => "--text names the column of the text, --text-pair that of the second one",
+            })
         })?;
         Ok(places.into_iter().filter_map(|place| self.names.get(place).cloned()).collect())
     }

@@ -245,12 +245,13 @@ fn a_packed_file_that_was_cut_short_or_changed_is_refused() {
 fn a_row_is_refused_by_its_length_before_it_is_in_memory() {
     let longest = "x".repeat(MAX_LINE_BYTES - 2);
     assert_eq!(read("a.csv", &format!("text\n{longest}\n"), &["text"]).unwrap().len(), 1);
-    let expected = "expected a row of at most 1048576 bytes, found more (hint: a quotation mark";
-    for (name, text) in [
-        ("a.csv", format!("text\n{longest}xxx\n")),
+    let expected = "expected a line of at most 1048576 bytes, found more (hint: texts so long";
+    let of_many = "expected a row of at most 1048576 bytes, found more (hint: a quotation mark";
+    for (name, text, expected) in [
+        ("a.csv", format!("text\n{longest}xxx\n"), expected),
         // Of many lines, for want of a quotation mark.
-        ("a.csv", format!("text\n\"{}", "some words\n".repeat(200_000))),
-        ("a.jsonl", format!("{{\"text\": \"a\"}}\n{{\"text\": \"{longest}\"}}\n")),
+        ("a.csv", format!("text\n\"{}", "some words\n".repeat(200_000)), of_many),
+        ("a.jsonl", format!("{{\"text\": \"a\"}}\n{{\"text\": \"{longest}\"}}\n"), expected),
     ] {
         let error = refused(name, text.as_bytes(), &["text"]);
         assert!(error.starts_with(&format!("{name}:2: {expected}")), "{error}");
@@ -351,6 +352,31 @@ fn parquet_gives_the_columns_that_are_wanted() {
     assert!(error.contains("expected a value per row in the column list, found lists"), "{error}");
     let error = refused("a.parquet", &bytes, &["texts"]);
     assert!(error.contains("(hint: did you mean --text text?)"), "{error}");
+}
+
+/// A text that is stored once may stand in any number of rows.
+#[test]
+fn the_texts_of_a_parquet_file_are_bounded_together() {
+    let bytes = parquet(601, Compression::SNAPPY, true);
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(&bytes).unwrap();
+    // A letter in each of 601 rows.
+    for (most, is_enough) in [(601, true), (600, false)] {
+        let file = File::open(file.path()).unwrap();
+        let mut rows = Parquet::new(Path::new("a.parquet"), file, most).unwrap();
+        rows.choose(vec![4]).unwrap();
+        let end = loop {
+            match rows.next() {
+                Ok(Some(_)) => {}
+                other => break other,
+            }
+        };
+        assert_eq!(end.is_ok(), is_enough);
+        if let Err(error) = end {
+            let text = error.to_string();
+            assert!(text.contains("expected texts of at most 600 bytes together"), "{text}");
+        }
+    }
 }
 
 #[test]

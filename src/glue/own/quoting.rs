@@ -23,6 +23,8 @@ enum At {
     Quoted,
     /// After a mark, which closes the field or is doubled.
     Mark,
+    /// After the spaces that follow a closing mark.
+    Closed,
 }
 
 impl At {
@@ -34,8 +36,8 @@ impl At {
             (Self::Quoted, b'"') => Some(Self::Mark),
             (Self::Quoted, _) => Some(Self::Quoted),
             _ if ends => Some(Self::Start),
-            (Self::Mark, b' ') => Some(Self::Mark),
-            (Self::Mark, _) => None,
+            (Self::Mark | Self::Closed, b' ') => Some(Self::Closed),
+            (Self::Mark | Self::Closed, _) => None,
             (Self::Start | Self::Plain, _) => Some(Self::Plain),
         }
     }
@@ -67,11 +69,6 @@ impl Quoting {
             self.at = next;
         }
         Ok(())
-    }
-
-    /// Whether a field goes on in the next line.
-    pub(super) fn is_open(&self) -> bool {
-        self.at == At::Quoted
     }
 }
 
