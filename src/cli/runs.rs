@@ -153,7 +153,7 @@ impl SavedRun {
         let own = TokenizerFolder::of(None, model)?;
         let files = self.config.own_files().filter(|_| self.task() == task.name);
         if let Some((files, run)) = files.zip(self.own.as_ref()) {
-            files.check_noted(&run.folder.own_data())?;
+            files.check_noted(task, &run.folder.own_data())?;
         }
         let data_dir = data_dir_of(&self.config, task)?;
         let tokenizer = self.tokenizer_for(task, &own, &data_dir)?;

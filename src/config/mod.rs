@@ -327,8 +327,10 @@ impl RunConfig {
                 return Err(Error::value(name, expected, format!("{value:?}")));
             }
             if is_own_name(value) {
-                return Err(Error::value(name, "a name of its own", value)
-                    .hint(format!("the run has files called {}", OWN_NAMES.join(", "))));
+                return Err(Error::value(name, "a name of its own", value).hint(format!(
+                    "the run has files called {}, model-TASK and best-TASK",
+                    OWN_NAMES.join(", ")
+                )));
             }
         }
         if log_file == tensorboard_logdir {

@@ -3,7 +3,7 @@
 //! `DATA/CoLA/train.tsv` -> `DATA/canonical_data/cola_train.tsv` ->
 //! `DATA/canonical_data/bert-base-uncased/cola_train.json`.
 
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::files::{remove_if_there, sha256_file, write_json, write_with};
+use crate::files::{make_parent, open_own, remove_if_there, sha256_file, write_json, write_with};
 use crate::glue::encode::{Encoder, MAX_TOKENS};
 use crate::glue::read::{open_data, text_at_most};
 use crate::glue::sample::to_lines;
@@ -24,6 +24,8 @@ const CANONICAL: &str = "canonical_data";
 
 /// Raise this when the same source and tokenizer would give other files.
 const FORMAT: u32 = 2;
+/// In a folder of encoded data: held by the process that writes there.
+const LOCK: &str = ".lock";
 /// Some fifty times a key.
 const MAX_KEY_BYTES: u64 = 1 << 16;
 /// Rows per unit of parallel work and of progress: small enough for a bar that moves.
@@ -209,7 +211,7 @@ pub fn prepare(
         let source = if from_raw { &raw } else { &canonical };
         if !source.is_file() {
             if named.is_some() || split.part != Part::Test {
-                return Err(missing(task, split, &raw, &canonical));
+                return Err(missing(task, split, (&raw, &canonical), options.data_dir));
             }
             on_progress(PrepareEvent::Missing { data_set: &data_set, path: &raw });
             continue;
@@ -227,7 +229,14 @@ pub fn prepare(
             canonical,
             data_set,
         };
-        let known = job.up_to_date();
+        let (known, _lock) = match job.up_to_date() {
+            Some(key) => (Some(key), None),
+            None => {
+                let lock = locked(&encoded_dir.join(LOCK));
+                // Another process may have prepared it until then.
+                (job.up_to_date(), lock)
+            }
+        };
         let skipped = known.is_some();
         let key = match known {
             Some(key) => {
@@ -322,6 +331,14 @@ impl Job<'_> {
     }
 }
 
+/// Waits until no other process has the lock `path`, so that a key is that of the file beside it. None
+/// where files cannot be locked.
+fn locked(path: &Path) -> Option<File> {
+    make_parent(path).ok()?;
+    let file = open_own(path, OpenOptions::new().write(true).create(true)).ok()?;
+    file.lock().ok().map(|()| file)
+}
+
 /// The key in the file `path`; an unreadable one is as good as none.
 fn read_key(path: &Path) -> Option<Key> {
     serde_json::from_str(&text_at_most(path, MAX_KEY_BYTES).ok()?).ok()
@@ -339,12 +356,16 @@ fn is_there(path: &Path) -> Result<bool> {
     }
 }
 
-fn missing(task: &Task, split: &Split, raw: &Path, canonical: &Path) -> Error {
+fn missing(task: &Task, split: &Split, (raw, canonical): (&Path, &Path), data_dir: &Path) -> Error {
     let put = format!("put GLUE's {} of {} at {}", split.file, task.folder, raw.display());
     let remedy = match task.is_own() {
         true => format!("put rows of identifier, label and texts at {}", canonical.display()),
         false if task.name == "demo" => put,
-        false => format!("platon download {} brings it, or {put}", task.name),
+        false => format!(
+            "platon download {} --data-dir {} brings it, or {put}",
+            task.name,
+            data_dir.display()
+        ),
     };
     Error::io(raw, "read", io::Error::from_raw_os_error(libc::ENOENT)).hint(remedy)
 }

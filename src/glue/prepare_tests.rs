@@ -60,9 +60,9 @@ fn both_stages_are_written_in_the_order_of_the_rows() {
     }
     let canonical = setup.path("canonical_data/rte_train.tsv");
     assert_eq!(read_canonical(task("rte").unwrap(), Part::Train, &canonical).unwrap().len(), 600);
-    // Nothing but the six files: no temporary one is left.
+    // Nothing but the six files and the lock: no temporary one is left.
     let names = |folder: &str| fs::read_dir(setup.path(folder)).unwrap().count();
-    assert_eq!((names("canonical_data"), names("canonical_data/tiny")), (3, 4));
+    assert_eq!((names("canonical_data"), names("canonical_data/tiny")), (3, 5));
 }
 
 #[test]
@@ -105,6 +105,24 @@ fn what_was_prepared_is_known_to_be_replaced() {
     assert!(after.is_still_there() && !before.is_still_there());
     fs::remove_file(setup.path("canonical_data/tiny/rte_dev.key.json")).unwrap();
     assert!(!after.is_still_there());
+}
+
+/// So that a key is always that of the file beside it.
+#[test]
+fn one_process_at_a_time_prepares_a_set() {
+    let setup = Setup::new();
+    let path = setup.path("canonical_data/tiny/.lock");
+    let lock = locked(&path).unwrap();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| setup.prepare(Some(&["dev"])).unwrap().remove(0));
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        assert!(!waiting.is_finished() && !setup.path("canonical_data/tiny/rte_dev.json").exists());
+        drop(lock);
+        assert!(!waiting.join().unwrap().skipped);
+    });
+    // What is up to date needs no lock.
+    let _lock = locked(&path).unwrap();
+    assert!(setup.prepare(Some(&["dev"])).unwrap()[0].skipped);
 }
 
 #[test]
@@ -180,6 +198,8 @@ fn a_missing_test_file_is_reported_but_a_missing_dev_file_is_an_error() {
     assert_eq!(setup.prepare(None).unwrap().len(), 2, "the canonical file serves");
     fs::remove_file(setup.path("canonical_data/rte_dev.tsv")).unwrap();
     let text = setup.prepare(None).unwrap_err().to_string();
-    let hint = "(hint: platon download rte brings it, or put GLUE's dev.tsv of RTE at ";
-    assert!(text.contains(hint), "{text}");
+    let dir = setup.0.path().display();
+    let hint =
+        format!("(hint: platon download rte --data-dir {dir} brings it, or put GLUE's dev.tsv");
+    assert!(text.contains(&hint), "{text}");
 }

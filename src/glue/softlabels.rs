@@ -84,6 +84,11 @@ pub fn attach(task: &Task, prepared: &[Prepared], files: &[PathBuf], dir: &Path)
             continue;
         };
         let mut samples = read_samples(task, split.part != Part::Test, &set.path)?;
+        if !set.is_still_there() {
+            let expected = "the samples that were prepared";
+            return Err(Error::content(&set.path, None, expected, "those of another process")
+                .hint("run it again once that is done"));
+        }
         if split.part == Part::Train {
             samples.iter_mut().try_for_each(|sample| answer(sample, &answers, files))?;
             written += samples.len();

@@ -44,7 +44,10 @@ pub const OWN_NAMES: [&str; 14] = [
 
 /// Whether a run gives itself the name `name`.
 pub fn is_own_name(name: &str) -> bool {
-    let of_a_task = |kind: &str| name.strip_prefix(kind).is_some_and(|rest| rest.starts_with('-'));
+    // Names of tasks have no dots.
+    let of_a_task = |kind: &str| {
+        name.strip_prefix(kind).is_some_and(|rest| rest.starts_with('-') && !rest.contains('.'))
+    };
     OWN_NAMES.contains(&name) || [MODEL, BEST].into_iter().any(of_a_task)
 }
 
@@ -294,7 +297,7 @@ mod tests {
                 format!("{name}/{name}: expected a file or folder of its own, found a link");
             assert!(text.contains(&expected), "{text}");
         }
-        assert!(!["models", "log.log", "best.log"].into_iter().any(is_own_name));
+        assert!(!["models", "log.log", "best.log", "model-a.log"].into_iter().any(is_own_name));
     }
 
     #[test]

@@ -177,6 +177,7 @@ fn a_run_whose_lock_was_replaced_saves_nothing_more() {
 }
 
 /// Between the look at a run and its lock another process may finish it.
+#[cfg(target_os = "linux")]
 #[test]
 fn a_run_that_another_process_has_just_finished_is_not_trained_again() {
     let dir = Dir::new().with_tiny_demo("flex");
@@ -187,8 +188,16 @@ fn a_run_that_another_process_has_just_finished_is_not_trained_again() {
     let lock = fs::File::open(dir.path("run/lock")).unwrap();
     lock.lock().unwrap();
     let mut child = dir.start("resume run --no-tui");
-    // It waits for the lock for 200 ms.
-    std::thread::sleep(Duration::from_millis(100));
+    // It has looked once it has opened the lock, and waits for it for a moment.
+    let files = std::path::PathBuf::from(format!("/proc/{}/fd", child.id()));
+    let has_opened = || {
+        let files = fs::read_dir(&files).into_iter().flatten().flatten();
+        files.filter_map(|file| fs::read_link(file.path()).ok()).any(|to| to.ends_with("run/lock"))
+    };
+    while !has_opened() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended: {}", dir.read("stderr"));
+        std::thread::sleep(Duration::from_millis(1));
+    }
     fs::rename(dir.path("report.json"), dir.path("run/report.json")).unwrap();
     drop(lock);
     assert_eq!(child.wait().unwrap().code(), Some(0));

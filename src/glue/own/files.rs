@@ -23,7 +23,7 @@ use crate::glue::task_def::{Definition, define};
 use crate::glue::tsv::{Row, dummy, write_canonical};
 
 /// Raise this when the same files would give other rows.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// The folder of own data inside the data folder.
 const FOLDER: &str = "own";
 /// Some fifty times what is written.
@@ -53,6 +53,9 @@ pub struct Files {
 /// Which files a run learnt from: what its folder keeps of them.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Learnt {
+    /// [`FORMAT`] at that time; none was noted in the first one's.
+    #[serde(default)]
+    format: u32,
     train_file_sha256: String,
 }
 
@@ -197,20 +200,27 @@ impl Files {
     /// # Errors
     /// A file cannot be read or written.
     pub fn note(&self, path: &Path) -> Result<()> {
-        write_json(path, &Learnt { train_file_sha256: sha256_file(&self.train)? })
+        let train_file_sha256 = sha256_file(&self.train)?;
+        write_json(path, &Learnt { format: FORMAT, train_file_sha256 })
     }
 
-    /// Refuses rows to evaluate on that are drawn from another training file than the one that stands
-    /// in the note `path`: most of them may be rows that were learnt from.
+    /// Refuses rows of `task` to evaluate on that are drawn from another training file than the one that
+    /// stands in the note `path`, or in another way: most of them may be rows that were learnt from.
     ///
     /// # Errors
     /// As it says; a file cannot be read.
-    pub fn check_noted(&self, path: &Path) -> Result<()> {
+    pub fn check_noted(&self, task: &Task, path: &Path) -> Result<()> {
         if self.dev.is_some() || !path.is_file() {
             return Ok(());
         }
         let learnt: Learnt = serde_json::from_str(&text_at_most(path, MAX_KEY_BYTES)?)
             .map_err(|e| Error::content(path, e.line(), "the SHA-256 of a training file", e))?;
+        // More than half of the rows with numbers were drawn otherwise in the first format.
+        if learnt.format < FORMAT && self.dev_share > 0.5 && task.kind == Kind::Regression {
+            let expected = "a run whose rows were held back as they are now";
+            return Err(Error::content(path, None, expected, "one of an older version of platon")
+                .hint("train it anew, with rows to evaluate on of your own choice: --dev-file"));
+        }
         if learnt.train_file_sha256 == sha256_file(&self.train)? {
             return Ok(());
         }

@@ -216,6 +216,22 @@ fn minus_one_is_a_label_of_a_test_file_like_any_other() {
 }
 
 #[test]
+fn a_run_of_rows_that_were_drawn_otherwise_is_refused() {
+    let setup = Setup::new(&[("a.csv", "text,label\na,1\nb,0\n")]);
+    let files = Files { dev_share: 0.75, ..setup.files("a.csv", None, None) };
+    let note = setup.0.path().join("own-data.json");
+    files.note(&note).unwrap();
+    let numbers = files.task("drawn-numbers", &Target::Number, false);
+    files.check_noted(numbers, &note).unwrap();
+    let old = fs::read_to_string(&note).unwrap().replace("\"format\": 2,", "");
+    fs::write(&note, old).unwrap();
+    let text = files.check_noted(numbers, &note).unwrap_err().to_string();
+    assert!(text.contains("held back as they are now, found one of an older version"), "{text}");
+    files.check_noted(files.task("drawn", &classes(&["0", "1"]), false), &note).unwrap();
+    Files { dev_share: 0.5, ..files }.check_noted(numbers, &note).unwrap();
+}
+
+#[test]
 fn a_task_has_the_metrics_of_its_kind() {
     let setup = Setup::new(&[]);
     let files = setup.files("a.csv", None, Some("b.csv"));
