@@ -61,12 +61,13 @@ pub fn run(args: &EncodeArgs, printer: &Printer) -> Result<()> {
     }
     let bert = checkpoint.config.clone();
     let width = bert.hidden_size;
+    let engine = saved.engine()?;
     // A vector has any text, whatever the model's task.
     let input = saved.open(None)?;
     let metadata = HashMap::from([("pooling".to_string(), pooling.name().to_string())]);
     let new = |path: &PathBuf| VectorsFile::new(path, width, metadata);
     let mut file = output.as_ref().map(new).transpose()?;
-    with_model(saved.engine()?, checkpoint, Load::Encoder, printer, |model| {
+    with_model(engine, checkpoint, Load::Encoder, printer, |model| {
         let encoding = Encoding { encoder: &encoder, bert: &bert };
         let bar = if file.is_some() { SlowBar::default() } else { SlowBar::beside_data(printer) };
         let tally = input.each_window(encoding, (printer, &bar), |read, samples| {

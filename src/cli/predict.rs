@@ -31,8 +31,9 @@ pub fn run(args: &PredictArgs, printer: &Printer) -> Result<()> {
     checkpoint.check_weights()?;
     let encoder = saved.encoder(&checkpoint)?;
     let bert = checkpoint.config.clone();
+    let engine = saved.engine()?;
     let input = saved.open(saved.task(&checkpoint))?;
-    with_model(saved.engine()?, checkpoint, Load::Classifier, printer, |model| {
+    with_model(engine, checkpoint, Load::Classifier, printer, |model| {
         let Some(head) = model.head() else { return Ok(()) };
         let begin = || if *json { Ok(()) } else { printer.data(&header(head)) };
         let encoding = Encoding { encoder: &encoder, bert: &bert };

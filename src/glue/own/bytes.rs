@@ -77,8 +77,18 @@ impl Lines {
     fn begin(&mut self, mut reader: Box<dyn Read + Send>, format: Format) -> Result<()> {
         const LONGEST: usize = 64;
         let mut start = Vec::new();
-        let read = reader.by_ref().take(LONGEST as u64).read_to_end(&mut start);
-        read.map_err(|e| self.failed(e))?;
+        // No further than the first line: whoever writes into a pipe may wait for what comes of it.
+        while start.len() < LONGEST && !start.contains(&b'\n') {
+            let mut some = [0; LONGEST];
+            let read = match reader.read(&mut some) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                read => read.map_err(|e| self.failed(e))?,
+            };
+            if read == 0 {
+                break;
+            }
+            start.extend_from_slice(some.get(..read).unwrap_or_default());
+        }
         check_pointer(&self.path, &start)?;
         if let Some((_, found, remedy)) = MAGICS.iter().find(|(magic, ..)| start.starts_with(magic))
         {

@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json};
 
 use super::examples::{Columns, Examples};
 use super::format::{Format, Layout, Packing};
+use super::separated::delimiter;
 use super::table::Table;
 use crate::error::{Error, Result, one_line};
 use crate::glue::columns::{has_a_text, usual};
@@ -33,7 +34,12 @@ pub enum Rows<R> {
     Plain(Texts<BufReader<R>>),
     /// Of the columns of a table, and how many there were.
     Columns(Box<Examples>, usize),
+    /// Not looked at yet: what does so.
+    Unread(Option<Look<R>>),
 }
+
+/// Looks at the first line, which tells the layout.
+type Look<R> = Box<dyn FnOnce() -> Result<Rows<R>> + Send>;
 
 /// A reader of anything.
 pub type AnyRead = Box<dyn Read + Send>;
@@ -63,32 +69,44 @@ impl Rows<AnyRead> {
                 // As where it is not compressed.
                 format.layout = Layout::Unquoted;
             }
-            let table = Table::of(path, file, format)?;
+            if format.layout == Layout::Parquet || format.packing != Packing::None {
+                return Self::of_columns(Table::of(path, file, format)?, task, named);
+            }
+            let mut reader = BufReader::new(file);
+            if reader.fill_buf().map_err(|e| Error::io(path, "read", e))?.is_empty() {
+                // Of no rows nobody need know the columns.
+                return Ok(Self::Plain(Texts::new(path, BufReader::new(Box::new(reader)), task)));
+            }
+            let table = Table::of_lines(path, reader, format, false)?;
             return Self::of_columns(table, task, named);
         }
+        let (path, named) = (path.to_path_buf(), named.clone());
+        Ok(Self::Unread(Some(Box::new(move || Self::by_first_line(&path, file, task, &named)))))
+    }
+
+    /// The rows of a file whose name does not tell how they are laid out.
+    fn by_first_line(
+        path: &Path,
+        file: File,
+        task: Option<&'static Task>,
+        named: &Named,
+    ) -> Result<Self> {
         let mut reader = BufReader::new(file);
         let mut first = Vec::new();
         let bounded = reader.by_ref().take(MAX_LINE_BYTES as u64).read_until(b'\n', &mut first);
         bounded.map_err(|e| Error::io(path, "read", e))?;
+        let reader: AnyRead = Box::new(Cursor::new(first.clone()).chain(reader));
         let (layout, names) = header(&first);
-        let is_table = match &named.text {
-            Some(text) => named.for_this || names.contains(text),
-            None => match layout {
-                Layout::JsonLines => true,
-                // The columns of another task too: commas alone make no table.
-                Layout::Csv => {
-                    names.len() > 1 && (usual(&names, task).is_some() || has_a_text(&names))
-                }
-                _ => false,
-            },
-        };
-        let reader: AnyRead = Box::new(Cursor::new(first).chain(reader));
-        if !is_table {
+        let has_named =
+            named.text.as_ref().is_some_and(|text| named.for_this || names.contains(text));
+        if !has_named && !is_table(layout, &names, task) {
             return Ok(Self::Plain(Texts::new(path, BufReader::new(reader), task)));
         }
-        let table =
-            Table::of_lines(path, reader, Format { layout, packing: Packing::None }, false)?;
-        Self::of_columns(table, task, named)
+        let format = Format { layout, packing: Packing::None };
+        let table = Table::of_lines(path, reader, format, false)?;
+        // Columns that a model has learnt from need not be those of this input.
+        let usual = Named::default();
+        Self::of_columns(table, task, if has_named { named } else { &usual })
     }
 }
 
@@ -114,6 +132,7 @@ impl<R: Read> Rows<R> {
                 let path = examples.path().display();
                 Some(format!("{path}: read from the {}", one_line(examples.names())))
             }
+            Self::Unread(_) => None,
         }
     }
 
@@ -122,6 +141,7 @@ impl<R: Read> Rows<R> {
         match self {
             Self::Plain(texts) => texts.bytes(),
             Self::Columns(examples, _) => examples.bytes(),
+            Self::Unread(_) => 0,
         }
     }
 
@@ -130,9 +150,16 @@ impl<R: Read> Rows<R> {
     /// # Errors
     /// It cannot be read, or has not the texts it must have; the error names its line.
     pub fn next_row(&mut self) -> Result<Option<(usize, Row)>> {
+        if let Self::Unread(look) = self
+            && let Some(look) = look.take()
+        {
+            *self = look()?;
+        }
         let (examples, rows) = match self {
             Self::Plain(texts) => return texts.next_row(),
             Self::Columns(examples, rows) => (examples, rows),
+            // Whoever could not look has said why.
+            Self::Unread(_) => return Ok(None),
         };
         let Some(example) = examples.next_example()? else { return Ok(None) };
         let text_a = example.text_a.ok_or_else(|| {
@@ -171,14 +198,29 @@ fn check_pair(task: Option<&Task>, named: &Named) -> Result<()> {
 
 /// How a text that begins with the line `first` is laid out, and what names it has for columns.
 fn header(first: &[u8]) -> (Layout, Vec<String>) {
-    let first = String::from_utf8_lossy(first);
-    let first = first.trim_start_matches('\u{feff}').trim();
-    if let Ok(object) = serde_json::from_str::<Map<String, Json>>(first) {
+    let text = String::from_utf8_lossy(first);
+    let text = text.trim_start_matches('\u{feff}').trim_end();
+    if let Ok(object) = serde_json::from_str::<Map<String, Json>>(text.trim_start()) {
         return (Layout::JsonLines, object.keys().cloned().collect());
     }
-    let layout = if first.contains('\t') { Layout::Tsv } else { Layout::Csv };
+    let layout = if text.contains('\t') { Layout::Tsv } else { Layout::Csv };
+    let separator = char::from(delimiter(text.as_bytes(), layout));
+    if separator == ';' && text.contains("; ") {
+        // A semicolon of a text's own.
+        return (layout, vec![text.to_owned()]);
+    }
     let name = |name: &str| name.trim().trim_matches('"').to_owned();
-    (layout, first.split(['\t', ',', ';']).map(name).collect())
+    (layout, text.split(separator).map(name).collect())
+}
+
+/// Whether a first line with these `names` is that of a table rather than a text: commas, semicolons or
+/// braces alone make none. One that has another task's columns is.
+fn is_table(layout: Layout, names: &[String], task: Option<&Task>) -> bool {
+    match layout {
+        Layout::JsonLines => true,
+        Layout::Csv => names.len() > 1 && (usual(names, task).is_some() || has_a_text(names)),
+        _ => false,
+    }
 }
 
 #[cfg(test)]

@@ -138,6 +138,49 @@ fn json_lines_are_known_by_their_name_or_the_first_one() {
     assert_eq!(read("x.txt", b"{a}\nb\n", None).unwrap().0.len(), 2);
 }
 
+/// A model's own columns need not be those of an input.
+#[test]
+fn columns_that_a_model_learnt_from_are_looked_for_first() {
+    let read = |content: &str, text: &str| {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(content.as_bytes()).unwrap();
+        std::io::Seek::rewind(&mut file).unwrap();
+        let named = Named { text: Some(text.into()), text_pair: None, for_this: false };
+        let mut rows = Rows::new(Path::new("standard input"), file, None, &named)?;
+        let next = || rows.next_row().transpose().map(|row| row.map(|(_, row)| row.text_a));
+        std::iter::from_fn(next).collect::<Result<Vec<_>>>()
+    };
+    for content in [
+        "sentence,label\ngood,1\n",
+        "sentence;label\ngood;1\n",
+        "{\"text\": \"good\"}\n",
+        "sentence\tlabel\ngood\t1\n",
+        "review,sentence\ngood,bad\n",
+        "{\"sentence\": \"bad\", \"review\": \"good\"}\n",
+        "good\n",
+    ] {
+        assert_eq!(read(content, "review").unwrap(), ["good"], "{content}");
+    }
+    let text = read("{\"Review\": \"good\"}\n", "review").unwrap_err().to_string();
+    assert!(text.contains("expected fields called sentence, or text"), "{text}");
+}
+
+#[test]
+fn marks_of_a_text_make_no_table() {
+    for line in ["Text; hello, world", "text;price (a,b)", "Sentence; and more"] {
+        let content = format!("{line}\nb\n");
+        let rows = read("standard input", content.as_bytes(), None).unwrap().0;
+        assert_eq!(rows, [row(1, line, None), row(2, "b", None)]);
+    }
+}
+
+#[test]
+fn an_input_without_a_byte_has_no_rows() {
+    for name in ["x.jsonl", "x.csv", "x.tsv", "x.txt", "standard input"] {
+        assert_eq!(read(name, b"", None).unwrap().0, []);
+    }
+}
+
 #[test]
 fn a_column_is_not_both_texts() {
     let mut file = tempfile::tempfile().unwrap();

@@ -118,7 +118,7 @@ impl Separated {
 
 /// A semicolon where it, and no comma, is in the header: spreadsheets write it where a comma divides
 /// whole numbers from fractions.
-fn delimiter(header: &[u8], layout: Layout) -> u8 {
+pub(super) fn delimiter(header: &[u8], layout: Layout) -> u8 {
     match layout {
         Layout::Tsv | Layout::Unquoted => b'\t',
         _ if !header.contains(&b',') && header.contains(&b';') => b';',

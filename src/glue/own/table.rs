@@ -207,7 +207,10 @@ impl<'a> Header<'a> {
             let expected = described(task, self.word);
             Error::content(self.path, None, expected, found).hint(match self.has("token_id") {
                 true => "encoded samples are for platon evaluate",
-                false => "--text names the column of the text, --text-pair that of the second one",
+                false => {
+                    "--text names the column of the text, --text-pair that of the second one; without a \
+                     header give a text per line, or two with a tab between them, in a .tsv file"
+                }
             })
         })?;
         Ok(places.into_iter().filter_map(|place| self.names.get(place).cloned()).collect())
