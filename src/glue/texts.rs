@@ -104,7 +104,7 @@ impl<R: BufRead> Texts<R> {
                 continue;
             }
             self.has_pairs |= texts.len() > 1;
-            let mut texts = texts.iter().map(|text| as_field(text));
+            let mut texts = texts.into_iter().map(as_field);
             let (text_a, text_b) = (texts.next().unwrap_or_default(), texts.next());
             let uid = self.rows.to_string();
             self.rows += 1;
@@ -113,7 +113,7 @@ impl<R: BufRead> Texts<R> {
     }
 
     /// The texts of the row `line`.
-    fn texts(&self, form: &Form, line: &str) -> Result<Vec<String>> {
+    fn texts<'a>(&self, form: &Form, line: &'a str) -> Result<Vec<&'a str>> {
         match form {
             Form::Plain => self.plain(line),
             Form::Headless { fields, a, b } => self.headless(line, *fields, *a, *b),
@@ -193,8 +193,8 @@ impl<R: BufRead> Texts<R> {
         canonical.then_some(Form::Headless { fields: count, a: Column::First(2), b })
     }
 
-    fn plain(&self, line: &str) -> Result<Vec<String>> {
-        let texts: Vec<String> = line.split('\t').map(str::to_owned).collect();
+    fn plain<'a>(&self, line: &'a str) -> Result<Vec<&'a str>> {
+        let texts: Vec<&str> = line.split('\t').collect();
         let task = self.task.map_or("", |task| task.name);
         let (fits, expected) = match self.task.map(Task::is_pair) {
             Some(true) => {
@@ -217,13 +217,13 @@ impl<R: BufRead> Texts<R> {
         })
     }
 
-    fn headless(
+    fn headless<'a>(
         &self,
-        line: &str,
+        line: &'a str,
         count: usize,
         a: Column,
         b: Option<Column>,
-    ) -> Result<Vec<String>> {
+    ) -> Result<Vec<&'a str>> {
         let fields: Vec<&str> = line.split('\t').collect();
         if fields.len() != count {
             let expected = format!("{count} fields, as in the lines before");
@@ -234,16 +234,21 @@ impl<R: BufRead> Texts<R> {
             Column::Last(n) => fields.len().checked_sub(n).and_then(|n| fields.get(n)),
         };
         let texts = [Some(a), b].into_iter().flatten().filter_map(text);
-        Ok(texts.map(|text| (*text).to_owned()).collect())
+        Ok(texts.copied().collect())
     }
 
-    fn picked(&self, line: &str, names: &[String], places: &[usize]) -> Result<Vec<String>> {
+    fn picked<'a>(
+        &self,
+        line: &'a str,
+        names: &[String],
+        places: &[usize],
+    ) -> Result<Vec<&'a str>> {
         let fields: Vec<&str> = line.split('\t').collect();
         if fields.len() != names.len() {
             let expected = format!("{} fields, as the first line names", names.len());
             return Err(self.wrong(self.lines, expected, fields.len()));
         }
-        Ok(places.iter().filter_map(|place| Some((*fields.get(*place)?).to_owned())).collect())
+        Ok(places.iter().filter_map(|place| fields.get(*place).copied()).collect())
     }
 }
 

@@ -200,7 +200,7 @@ fn check_pair(task: Option<&Task>, named: &Named) -> Result<()> {
 fn header(first: &[u8]) -> (Layout, Vec<String>) {
     let text = String::from_utf8_lossy(first);
     let text = text.trim_start_matches('\u{feff}').trim_end();
-    if let Ok(object) = serde_json::from_str::<Map<String, Json>>(text.trim_start()) {
+    if let Ok(object) = serde_json::from_str::<Map<String, Json>>(text) {
         return (Layout::JsonLines, object.keys().cloned().collect());
     }
     let layout = if text.contains('\t') { Layout::Tsv } else { Layout::Csv };
