@@ -5,7 +5,7 @@ use std::any::TypeId;
 use pulp::bytemuck::{cast_slice, cast_slice_mut};
 use pulp::{Scalar256b, Simd, WithSimd};
 
-use crate::activation::{Activation, GELU_TANH};
+use crate::activation::{Activation, ERF, EXP, GELU_TANH, ROUND};
 
 /// Vectors of one panel at most.
 pub const VECTORS: usize = 4;
@@ -121,22 +121,18 @@ fn keeping_nan<S: Simd>(simd: S, x: S::f32s, y: S::f32s) -> S::f32s {
     simd.select_f32s(simd.equal_f32s(x, x), y, x)
 }
 
-/// e^x by the polynomial of Cephes' `expf`, for x from -87 to 88; clamped beyond.
+/// e^x by a polynomial ([`EXP`]), for x from -87 to 88; clamped beyond.
 #[inline(always)]
 pub fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
-    // Adding 1.5 * 2^23 rounds to the nearest integer, which is then in the lowest bits.
-    const ROUND: f32 = 12_582_912.0;
-    const POLYNOMIAL: [f32; 6] =
-        [1.987_569_1e-4, 1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5e-1];
+    let ((ln2_high, ln2_low), coefficients) = EXP;
     let constant = |c: f32| simd.splat_f32s(c);
     let within = simd.min_f32s(simd.max_f32s(x, constant(-87.0)), constant(88.0));
     let x = keeping_nan(simd, x, within);
     let shifted = multiply_add(simd, x, constant(std::f32::consts::LOG2_E), constant(ROUND));
     let n = simd.sub_f32s(shifted, constant(ROUND));
-    // ln 2 in two parts, the first exact in few bits.
-    let r = multiply_add(simd, n, constant(-0.693_359_4), x);
-    let r = multiply_add(simd, n, constant(2.121_944_4e-4), r);
-    let p = polynomial(simd, r, POLYNOMIAL);
+    let r = multiply_add(simd, n, constant(-ln2_high), x);
+    let r = multiply_add(simd, n, constant(-ln2_low), r);
+    let p = polynomial(simd, r, coefficients);
     let y = multiply_add(simd, p, simd.mul_f32s(r, r), simd.add_f32s(r, constant(1.0)));
     let bits = simd.transmute_u32s_f32s(shifted);
     let exponent = simd.wrapping_dyn_shl_u32s(bits, simd.splat_u32s(23));
@@ -174,26 +170,15 @@ pub fn activate<S: Simd>(simd: S, activation: Activation, x: S::f32s) -> S::f32s
     }
 }
 
-/// The exact GELU, x Φ(x) (Hendrycks and Gimpel, 2016), by the minimax coefficients that Eigen and
-/// XLA use for the error function.
+/// The exact GELU, x Φ(x) (Hendrycks and Gimpel, 2016), by [`ERF`].
 #[inline(always)]
 fn gelu<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
-    const P: [f32; 7] = [
-        -2.726_142_3e-10,
-        2.770_681_4e-8,
-        -2.101_024e-6,
-        -5.692_506_4e-5,
-        -7.349_906_3e-4,
-        -2.954_6e-3,
-        -1.609_603_3e-2,
-    ];
-    const Q: [f32; 5] =
-        [-1.456_607_2e-5, -2.133_740_6e-4, -1.682_827e-3, -7.373_329e-3, -1.426_473_9e-2];
     let constant = |c: f32| simd.splat_f32s(c);
     let z = simd.mul_f32s(x, constant(std::f32::consts::FRAC_1_SQRT_2));
     let z = simd.min_f32s(simd.max_f32s(z, constant(-4.0)), constant(4.0));
     let t = simd.mul_f32s(z, z);
-    let erf = simd.div_f32s(simd.mul_f32s(z, polynomial(simd, t, P)), polynomial(simd, t, Q));
+    let erf =
+        simd.div_f32s(simd.mul_f32s(z, polynomial(simd, t, ERF.0)), polynomial(simd, t, ERF.1));
     let half = simd.mul_f32s(x, constant(0.5));
     multiply_add(simd, half, erf, half)
 }

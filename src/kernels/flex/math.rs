@@ -1,51 +1,37 @@
 //! Functions of single elements that the compiler can vectorise: no calls, no branches.
 
+use crate::activation::{ERF, EXP, ROUND};
+
+/// The polynomial in x with these coefficients, the highest power's first.
+#[inline(always)]
+fn polynomial<const N: usize>(x: f32, coefficients: [f32; N]) -> f32 {
+    let mut sum = 0.0;
+    for (n, c) in coefficients.into_iter().enumerate() {
+        sum = if n == 0 { c } else { sum * x + c };
+    }
+    sum
+}
+
 /// e^x in f32, to a few units in the last place, for x from -87 to 88; clamped beyond.
 ///
-/// Range reduction by powers of two, then the polynomial of Cephes' `expf`.
+/// Range reduction by powers of two, then a polynomial ([`EXP`]).
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
-    const LOG2_E: f32 = std::f32::consts::LOG2_E;
-    // ln 2 in two parts, the first exact in few bits, so that n * LN2_HIGH has no rounding error.
-    const LN2_HIGH: f32 = 0.693_359_4;
-    const LN2_LOW: f32 = -2.121_944_4e-4;
-    // Adding and taking away 1.5 * 2^23 rounds to the nearest integer.
-    const ROUND: f32 = 12_582_912.0;
+    let ((ln2_high, ln2_low), coefficients) = EXP;
     let x = x.clamp(-87.0, 88.0);
-    let n = (x * LOG2_E + ROUND) - ROUND;
-    let r = x - n * LN2_HIGH - n * LN2_LOW;
-    let mut p = 1.987_569_1e-4;
-    p = p * r + 1.398_2e-3;
-    p = p * r + 8.333_452e-3;
-    p = p * r + 4.166_579_6e-2;
-    p = p * r + 1.666_666_5e-1;
-    p = p * r + 5e-1;
-    let y = p * (r * r) + r + 1.0;
+    let n = (x * std::f32::consts::LOG2_E + ROUND) - ROUND;
+    let r = x - n * ln2_high - n * ln2_low;
+    let y = polynomial(r, coefficients) * (r * r) + r + 1.0;
     let power = f32::from_bits((((n as i32) + 127) << 23) as u32);
     y * power
 }
 
-/// The error function in f32, to 5e-7.
-///
-/// x P(x²) / Q(x²) with the minimax coefficients that Eigen and XLA use, clamped to ±4, beyond which
-/// erf is ±1 in f32.
+/// The error function in f32, to 5e-7 ([`ERF`]).
 #[inline(always)]
 fn erf(x: f32) -> f32 {
     let x = x.clamp(-4.0, 4.0);
     let t = x * x;
-    let mut p = -2.726_142_3e-10;
-    p = p * t + 2.770_681_4e-8;
-    p = p * t - 2.101_024e-6;
-    p = p * t - 5.692_506_4e-5;
-    p = p * t - 7.349_906_3e-4;
-    p = p * t - 2.954_6e-3;
-    p = p * t - 1.609_603_3e-2;
-    let mut q = -1.456_607_2e-5;
-    q = q * t - 2.133_740_6e-4;
-    q = q * t - 1.682_827e-3;
-    q = q * t - 7.373_329e-3;
-    q = q * t - 1.426_473_9e-2;
-    x * p / q
+    x * polynomial(t, ERF.0) / polynomial(t, ERF.1)
 }
 
 /// Φ(x), the distribution function of the normal distribution, to 3e-7.
