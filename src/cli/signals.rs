@@ -1,6 +1,7 @@
 //! What the operating system's signals do.
 
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::time::{Duration, Instant};
 
 use burn_train::Interrupter;
 
@@ -21,9 +22,13 @@ struct Watched {
     ask: Box<dyn Fn(i32) + Send>,
     /// The terminal as it was, where there is a dashboard.
     terminal: Option<TerminalState>,
-    /// The signal that asked.
-    asked: Option<i32>,
+    /// The signal that asked, and when.
+    asked: Option<(i32, Instant)>,
 }
+
+/// For how long after the first signal another one of its kind is still the same: `timeout` and the like
+/// send theirs to a program and then to its group, a person is slower.
+const SAME: Duration = Duration::from_millis(250);
 
 static WATCHED: Mutex<Option<Watched>> = Mutex::new(None);
 
@@ -31,7 +36,7 @@ fn watched() -> MutexGuard<'static, Option<Watched>> {
     WATCHED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// From now on the first signal ends the run of `interrupter` after the update it is at, a second one
+/// From now on the first signal ends the run of `interrupter` after the update it is at, a later one
 /// at once. What is ignored already, as `nohup` does it, stays ignored. With a `dashboard` the
 /// terminal is brought back first.
 ///
@@ -44,7 +49,7 @@ pub fn stop_on_signals(interrupter: &Interrupter, dashboard: bool) -> Result<()>
     watch(&numbers, ask, dashboard.then(TerminalState::save))
 }
 
-/// The first signal asks a server to stop, a second one ends it at once. What is ignored already
+/// The first signal asks a server to stop, a later one ends it at once. What is ignored already
 /// stays ignored.
 ///
 /// # Errors
@@ -57,7 +62,7 @@ pub fn ask_on_signals(ask: impl Fn(i32) + Send + 'static) -> Result<()> {
 /// What was watched has ended, and nothing else has begun: a signal ends the program at once. The
 /// signal that asked it to stop, if one did, perhaps when nothing was left to stop.
 pub fn end_watch() -> Option<i32> {
-    watched().take()?.asked
+    watched().take()?.asked.map(|(signal, _)| signal)
 }
 
 /// Asks by `ask` at the first of these signals. A process that watches one thing after the other does
@@ -89,10 +94,12 @@ fn on_signal(signal: i32) {
     let mut watched = watched();
     match watched.as_mut() {
         Some(watched) if watched.asked.is_none() => {
-            watched.asked = Some(signal);
+            watched.asked = Some((signal, Instant::now()));
             (watched.ask)(signal);
         }
         Some(_) if may_come_twice(signal) => {}
+        Some(Watched { asked: Some((first, at)), .. })
+            if *first == signal && at.elapsed() < SAME => {}
         watched => {
             if let Some(terminal) = watched.and_then(|watched| watched.terminal) {
                 terminal.restore();
@@ -124,8 +131,6 @@ fn is_ignored(signal: i32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
-
     use super::*;
 
     #[test]
@@ -141,6 +146,8 @@ mod tests {
                 std::thread::sleep(Duration::from_millis(1));
             }
             assert_eq!(interrupter.get_message().as_deref(), Some("SIGUSR2"));
+            // Sent twice at once, as by `timeout`: this ends nothing.
+            on_signal(libc::SIGUSR2);
             assert_eq!(end_watch(), Some(libc::SIGUSR2));
             assert_eq!(end_watch(), None);
         }
