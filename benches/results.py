@@ -240,14 +240,19 @@ def scores(dev):
     """The scores of a report, whatever set they are of."""
     flat = {}
     for name, value in dev.items():
-        flat.update(scores(value) if isinstance(value, dict) else {name: round(value, 4)})
+        # Of an undefined one, as the correlation of constant predictions, there is no number.
+        number = value if value is None or isinstance(value, dict) else round(value, 4)
+        flat.update(scores(value) if isinstance(value, dict) else {name: number})
     return flat
 
 
 # The table
 
 def mean(values):
-    """Mean, and the range where there are several."""
+    """Mean, and the range where there are several; undefined ones do not count."""
+    values = [value for value in values if value is not None]
+    if not values:
+        return "-"
     if len(values) == 1:
         return f"{values[0]:.2f}"
     return f"{statistics.fmean(values):.2f} ({min(values):.2f} to {max(values):.2f})"
@@ -282,12 +287,14 @@ def table(runs, known):
             text = ", ".join(f"{name} {mean([s[name] for s in all_scores.values()])}" for name in names)
             # Runs of the same seeds are compared.
             both = [seed for seed in seeds if seed in dense]
-            first = [json.loads(dense[seed]["scores"])[names[0]] for seed in both]
-            share = (f"{100 * sum(all_scores[seed][names[0]] for seed in both) / sum(first):.1f} %" if both else "-")
+            pairs = [(all_scores[seed][names[0]], json.loads(dense[seed]["scores"])[names[0]]) for seed in both]
+            pairs = [pair for pair in pairs if None not in pair]
+            first = sum(of_dense for _, of_dense in pairs)
+            share = f"{100 * sum(own for own, _ in pairs) / first:.1f} %" if first else "-"
             minutes = statistics.fmean(float(line["seconds"]) for line in seeds.values()) / 60
             lines.append(row(place[1], f"{place[2]:.0%}", ", ".join(map(str, sorted(seeds))), text, share,
                              f"{minutes:.1f}"))
-    seen = list(known.values())
+    seen = [line for seeds in found.values() for line in seeds.values()]
     lines += ["", f"Machine: {'; '.join(sorted({line['machine'] for line in seen})) or 'none'}. "
                   f"Commits: {', '.join(sorted({line['commit'] for line in seen})) or 'none'}."]
     if missing:

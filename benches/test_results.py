@@ -92,6 +92,23 @@ class Results(unittest.TestCase):
                 for run, score in ((dense, 50.0), (taught, 40.0))}
         self.assertIn("| taught | 20% | 1 | MCC 40.00, ACC 80.00 | 80.0 % | 1.0 |", results.table(runs, both))
 
+    def test_an_undefined_score_is_noted_and_left_out_of_means(self):
+        self.assertEqual(results.scores({"Pearson": None, "dev": {"ACC": 1.00004}}), {"Pearson": None, "ACC": 1.0})
+        dense, taught, other, last = runs = results.planned(PLAN)
+        known = {(run.name, run.key): line(run, score) for run, score in
+                 ((dense, 80.0), (other, None), (taught, 40.0), (last, 50.0))}
+        text = results.table(runs, known)
+        self.assertIn("| dense | 100% | 1, 2 | ACC 80.00 | 100.0 % | 1.0 |", text)
+        self.assertIn("| taught | 20% | 1, 2 | ACC 45.00 (40.00 to 50.00) | 50.0 % | 1.0 |", text)
+        known = {key: {**row, "scores": json.dumps({"ACC": None})} for key, row in known.items()}
+        self.assertIn("| dense | 100% | 1, 2 | ACC - | - | 1.0 |", results.table(runs, known))
+
+    def test_the_lines_below_the_table_are_about_its_rows(self):
+        run, other, *_ = runs = results.planned(PLAN)
+        known = {(run.name, run.key): line(run, 80.0),
+                 (other.name, "another"): {**line(other, 70.0), "machine": "old", "commit": "older"}}
+        self.assertIn("Machine: m. Commits: c.", results.table(runs, known))
+
     def test_rows_of_other_settings_do_not_count(self):
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder, "results.csv")
