@@ -227,7 +227,7 @@ pub fn write_with(path: &Path, content: impl FnOnce(&mut File) -> io::Result<()>
 pub fn write_by(path: &Path, content: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
     make_parent(path)?;
     let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".{}.tmp", std::process::id()));
+    name.push(format!(".{}{TEMPORARY}", std::process::id()));
     let temporary = path.with_file_name(name);
     let failed = |e| Error::io(path, "write", e);
     let written = create(&temporary)
@@ -238,6 +238,38 @@ pub fn write_by(path: &Path, content: impl FnOnce(&mut File) -> Result<()>) -> R
         // Best effort: the first error is the one to report.
         let _ = fs::remove_file(&temporary);
     })
+}
+
+/// How a temporary file ends, after a file's name and the process that writes it.
+const TEMPORARY: &str = ".tmp";
+
+/// Whether nothing is in the folder `dir`, if it is there, but temporary files of processes of this
+/// machine that are no more; these are removed then.
+///
+/// # Errors
+/// One of them cannot be removed.
+pub fn is_free(dir: &Path) -> Result<bool> {
+    let Ok(entries) = fs::read_dir(dir) else { return Ok(true) };
+    let mut left_over = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|e| Error::io(dir, "read", e))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let process = name.strip_suffix(TEMPORARY).and_then(|name| name.rsplit_once('.'));
+        match process.and_then(|(_, process)| process.parse().ok()) {
+            Some(process) if path.is_file() && !is_running(process) => left_over.push(path),
+            _ => return Ok(false),
+        }
+    }
+    left_over.iter().try_for_each(|path| remove_if_there(path))?;
+    Ok(true)
+}
+
+/// Whether this machine has such a process.
+fn is_running(process: u32) -> bool {
+    let Ok(process) = libc::pid_t::try_from(process) else { return false };
+    // SAFETY: the signal 0 is none; the call only looks whether it could be sent.
+    let answer = unsafe { libc::kill(process, 0) };
+    answer == 0 || io::Error::last_os_error().raw_os_error() == Some(libc::EPERM)
 }
 
 /// Makes the folder that `path` is in, if it is missing; the folder.
@@ -393,6 +425,24 @@ mod tests {
         File::options().write(true).open(&path).unwrap().set_len(1 << 40).unwrap();
         let text = read_whole(&path).unwrap_err().to_string();
         assert!(text.contains("at most 16777216 bytes, found 1099511627776 or more"), "{text}");
+    }
+
+    #[test]
+    fn a_folder_is_free_of_what_a_killed_process_left_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        assert!(is_free(&at("none")).unwrap() && is_free(dir.path()).unwrap());
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        let left = format!("model.safetensors.{}.tmp", child.id());
+        fs::write(at(&left), "half").unwrap();
+        for theirs in [format!("a.{}.tmp", std::process::id()), "a.tmp".into(), "vocab.txt".into()]
+        {
+            fs::write(at(&theirs), "").unwrap();
+            assert!(!is_free(dir.path()).unwrap() && at(&left).exists(), "{theirs}");
+            fs::remove_file(at(&theirs)).unwrap();
+        }
+        assert!(is_free(dir.path()).unwrap() && !at(&left).exists());
     }
 
     #[test]

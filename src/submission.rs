@@ -3,8 +3,9 @@
 //! A file is tab-separated: the line `index<TAB>prediction`, then a line per row of the task's test
 //! file, whose `index` column runs from 0.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Display, Write as _};
+use std::fs::File;
 use std::io::{Cursor, Write as _};
 use std::path::Path;
 
@@ -13,6 +14,7 @@ use zip::{CompressionMethod, DateTime, ZipWriter};
 
 use crate::error::{Error, Result};
 use crate::glue::task::SCORE_RANGE;
+use crate::zipped;
 
 const HEADER: &str = "index\tprediction";
 /// The prediction of [`constant`] for a score. The middle of the range is nowhere far off; the
@@ -63,6 +65,16 @@ pub const ENTRIES: [Entry; 11] = [
     entry("QQP.tsv", "qqp", "test", 390_965, BINARY),
     entry("AX.tsv", "mnli", "ax", 1104, INFERENCE),
 ];
+
+/// Whether the file `path` is an archive of these eleven files.
+#[must_use]
+pub fn is_one(path: &Path) -> bool {
+    let archive = File::open(path).ok().and_then(|file| zipped::open(file).ok());
+    archive.is_some_and(|archive| {
+        let expected: BTreeSet<&str> = ENTRIES.iter().map(|entry| entry.file).collect();
+        archive.file_names().collect::<BTreeSet<_>>() == expected
+    })
+}
 
 /// A predicted score as the server takes it: inside [`SCORE_RANGE`], with three decimals.
 ///

@@ -32,10 +32,11 @@ pub struct BenchArgs {
     /// Run folder, Hugging Face folder, .pt file or sparse file.
     model: PathBuf,
     /// Rounds of each batch, dense and sparse in turn; more where a batch takes little time.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..),
+        conflicts_with = "layers")]
     rounds: u16,
     /// What the dense model runs on: flex, ndarray, cuda or wgpu.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "layers")]
     backend: Option<String>,
     /// How each matrix is packed, and what of each layer is left, instead of times.
     #[arg(long)]
@@ -215,7 +216,7 @@ fn print(about: &Value, times: &[Timed], printer: &Printer) -> Result<()> {
 /// How each matrix is packed, and what is left of each layer.
 fn layers(engine: &Engine, json: bool, printer: &Printer) -> Result<()> {
     if !json {
-        printer.data("layer  matrix              outputs  inputs  remain  packing")?;
+        printer.data("layer  matrix              outputs  inputs  filled  packing")?;
     }
     for choice in engine.choices() {
         let matrix = choice.matrix;

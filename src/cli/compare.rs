@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::printer::Printer;
-use crate::error::{Error, Result};
-use crate::overview::{Format, Summary, compare};
+use crate::error::{Error, Result, one_line};
+use crate::overview::{Format, Summary, compare, tell_apart};
+use crate::run::RunFolder;
 
 #[derive(Args)]
 pub struct CompareArgs {
@@ -49,23 +50,29 @@ pub fn run(args: &CompareArgs, printer: &Printer) -> Result<()> {
 
 /// The runs in `folders`, each once.
 pub fn read_all(folders: &[PathBuf], printer: &Printer) -> Result<Vec<Summary>> {
-    let (mut runs, mut files): (Vec<Summary>, usize) = (Vec::new(), 0);
+    let (mut runs, mut left_out, mut seen) = (Vec::new(), Vec::new(), Vec::new());
     for path in folders {
-        if runs.iter().any(|run| run.path == *path) {
+        // One folder has many names.
+        let place = path.canonicalize().unwrap_or_else(|_| path.clone());
+        if seen.contains(&place) {
             return Err(Error::value("RUNS", "each run once", path.display()));
         }
+        seen.push(place);
         // A shell's pattern finds logs and the like too.
-        if path.is_file() {
-            files += 1;
+        if path.exists() && !RunFolder::at(path).config().exists() {
+            left_out.push(path);
             continue;
         }
         runs.push(Summary::read(path)?);
     }
-    if files > 0 {
-        printer.log(&format!("left out what is no folder: {files} of {}", folders.len()));
-    }
     if runs.is_empty() {
-        return Err(Error::value("RUNS", "folders of runs", "none"));
+        return Err(Error::value("RUNS", "folders of runs", "none")
+            .hint("platon list FOLDER shows the runs below a folder"));
     }
+    if !left_out.is_empty() {
+        let names: Vec<_> = left_out.iter().map(|path| path.display().to_string()).collect();
+        printer.log(&one_line(format!("left out what is no run: {}", names.join(", "))));
+    }
+    tell_apart(&mut runs);
     Ok(runs)
 }

@@ -46,7 +46,8 @@ pub struct ExportArgs {
     /// With --format hf or onnx: keep every weight in its place, also those that zeros make superfluous.
     #[arg(long)]
     whole: bool,
-    /// Where to; without it RUN/export-hf, RUN/export-onnx or RUN/model-sparse.safetensors.
+    /// Where to; without it RUN/export-hf, RUN/export-onnx or RUN/model-sparse.safetensors, of the best
+    /// RUN/export-hf-best, RUN/export-onnx-best or RUN/best-sparse.safetensors.
     #[arg(long)]
     output: Option<PathBuf>,
 }
@@ -153,18 +154,19 @@ pub fn export(args: &ExportArgs, printer: &Printer) -> Result<()> {
         }
         run.check()?;
     }
+    let best = matches!(args.checkpoint, Moment::Best);
     let shape = if args.whole { Shape::Kept } else { Shape::Shrunk };
     match args.format {
         Format::Hf => {
-            let folder = args.output.clone().unwrap_or_else(|| run.hugging_face());
+            let folder = args.output.clone().unwrap_or_else(|| run.hugging_face(best));
             write_folder(checkpoint, None, shape, &folder, printer)
         }
         Format::Onnx => {
-            let folder = args.output.clone().unwrap_or_else(|| run.onnx());
+            let folder = args.output.clone().unwrap_or_else(|| run.onnx(best));
             write_onnx(checkpoint, shape, &folder, printer)
         }
         Format::Sparse => {
-            let file = args.output.clone().unwrap_or_else(|| run.sparse());
+            let file = args.output.clone().unwrap_or_else(|| run.sparse(best));
             if file.exists() {
                 return Err(Error::value("output", "a new file", file.display())
                     .hint("name another one, or remove this one"));

@@ -105,7 +105,7 @@ pub fn sets(
     printer: &Printer,
 ) -> Result<()> {
     let model = config.model();
-    if model.from_scratch {
+    if model.draws_weights() {
         let error = Error::value("from_scratch", "weights of a checkpoint to encode with", true);
         return Err(error.hint("leave it away, or say --from-scratch=false"));
     }

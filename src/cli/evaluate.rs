@@ -29,6 +29,12 @@ pub struct EvaluateArgs {
     /// Data folder, or another than the run's.
     #[arg(long)]
     data_dir: Option<PathBuf>,
+    /// Where the training file of your own lies now, if it was moved: rows held back are drawn from it.
+    #[arg(long)]
+    train_file: Option<PathBuf>,
+    /// A file of your own to evaluate on, with the columns of the run's.
+    #[arg(long)]
+    dev_file: Option<PathBuf>,
     /// Folder with tokenizer files; without it that of the model.
     #[arg(long)]
     tokenizer: Option<PathBuf>,
@@ -45,10 +51,13 @@ pub struct EvaluateArgs {
 
 pub fn run(args: &EvaluateArgs, printer: &Printer) -> Result<()> {
     let EvaluateArgs { run, task, task_def, data_dir, tokenizer, backend, .. } = args;
+    let (train_file, dev_file) = (args.train_file.as_deref(), args.dev_file.as_deref());
     let flags = Flags {
         task: task.as_deref(),
         task_def: task_def.as_deref(),
         data_dir: data_dir.as_deref(),
+        train_file,
+        dev_file,
         tokenizer: tokenizer.as_deref(),
         backend: backend.as_deref(),
     };

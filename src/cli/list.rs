@@ -26,7 +26,7 @@ pub fn run(args: &ListArgs, printer: &Printer) -> Result<()> {
         let error = Error::value("FOLDER", "a folder with runs below it", args.folder.display());
         return Err(error.hint("platon train makes runs"));
     }
-    let head = ["run", "task", "method", "remaining, %", "state", "score", "when"];
+    let head = ["run", "task", "method", "remaining, %", "state", "metric", "score", "when (UTC)"];
     let mut table = Table { head: head.map(str::to_string).to_vec(), rows: Vec::new() };
     for folder in folders {
         let name = folder.strip_prefix(&args.folder).unwrap_or(&folder);
@@ -47,10 +47,9 @@ pub fn run(args: &ListArgs, printer: &Printer) -> Result<()> {
 }
 
 fn row(name: Cell, run: &Summary) -> Vec<Cell> {
-    let score = run
-        .scores
-        .first()
-        .map_or(Cell::Empty, |(name, value)| Cell::Text(format!("{name} {value:.2}")));
+    let (metric, score) = run.scores.first().map_or((Cell::Empty, Cell::Empty), |(name, value)| {
+        (name.as_str().into(), Cell::number(*value, 2))
+    });
     let when = run.when().map_or(Cell::Empty, Cell::Text);
     let ratio = run.remaining.map_or(Cell::Empty, |ratio| Cell::number(100.0 * ratio, 1));
     vec![
@@ -59,6 +58,7 @@ fn row(name: Cell, run: &Summary) -> Vec<Cell> {
         run.method().into(),
         ratio,
         run.state.words().into(),
+        metric,
         score,
         when,
     ]

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::glue::own::files::{is_name, is_taken, name_of};
 use crate::glue::own::labels::Target;
 use crate::glue::own::{Files, Settled};
+use crate::run::origin::origin;
 
 /// The settings, with a name for the task and its labels where a file of one's own is learnt from.
 ///
@@ -38,6 +39,33 @@ pub fn settle(layers: &[Layer], printer: Option<&Printer>) -> Result<RunConfig> 
         ("with_label", settled.test_is_labelled.into()),
         ("glue_format_on", (config.logging().glue_format_on || tests).into()),
     ])
+}
+
+/// Refuses to begin with the model of a run that has learnt from rows which this one would evaluate on:
+/// both hold rows of the same training file back, and not the same ones.
+///
+/// # Errors
+/// As it says; a file or the settings of that run cannot be read.
+pub fn check_draw(config: &RunConfig) -> Result<()> {
+    let Some(files) = config.own_files().filter(|files| files.dev.is_none()) else { return Ok(()) };
+    let from = config.model().weights().and_then(origin).map(|origin| origin.run);
+    let Some(run) = from else { return Ok(()) };
+    let begun = RunConfig::resolve(&[Layer::from_file(&run.config())?])?;
+    let Some(other) = begun.own_files() else { return Ok(()) };
+    if files.draws_as(&other) || !files.has_learnt(&run.own_data())? {
+        return Ok(());
+    }
+    let (path, found) = (run.path().display(), format!("those of seed {}", files.seed));
+    Err(match other.dev {
+        None => Error::value("seed", format!("the rows that {path} held back"), found).hint(format!(
+            "it has learnt from others: say --seed {} --dev-share {}, or name rows to evaluate on with \
+             --dev-file",
+            other.seed, other.dev_share
+        )),
+        Some(_) => {
+            Error::value("dev-file", format!("rows that {path} has not learnt from"), "none")
+        }
+    })
 }
 
 /// Whether the layer names a file to learn from.

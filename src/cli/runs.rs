@@ -15,7 +15,7 @@ use crate::glue::task::Task;
 use crate::infer::sets::{Data, EvalSet, Wanted};
 use crate::infer::tokenizer::TokenizerFolder;
 use crate::run::RunFolder;
-use crate::run::origin::{model_in, origin};
+use crate::run::origin::{model_in, origin, unfinished};
 use crate::train::plan::{data_dir_of, tasks_of, with_own_name};
 
 /// A finished run, or a model that comes from elsewhere.
@@ -45,6 +45,8 @@ pub struct Flags<'a> {
     pub task: Option<&'a str>,
     pub task_def: Option<&'a Path>,
     pub data_dir: Option<&'a Path>,
+    pub train_file: Option<&'a Path>,
+    pub dev_file: Option<&'a Path>,
     pub tokenizer: Option<&'a Path>,
     pub backend: Option<&'a str>,
 }
@@ -56,6 +58,8 @@ impl Flags<'_> {
             ("task", self.task.map(str::to_string)),
             ("task_def", self.task_def.map(path)),
             ("data_dir", self.data_dir.map(path)),
+            ("train_file", self.train_file.map(path)),
+            ("dev_file", self.dev_file.map(path)),
             ("tokenizer", self.tokenizer.map(path)),
             ("backend", self.backend.map(str::to_string)),
         ];
@@ -139,6 +143,9 @@ impl SavedRun {
 
     /// The final model.
     pub fn model(&self) -> Result<Checkpoint> {
+        if self.own.as_ref().is_some_and(|own| !own.is_model) && !self.model.exists() {
+            return Err(unfinished(&self.path));
+        }
         Checkpoint::open(&self.model)
     }
 
@@ -155,7 +162,7 @@ impl SavedRun {
         if let Some((files, run)) = files.zip(self.own.as_ref()) {
             files.check_noted(task, &run.folder.own_data())?;
         }
-        let data_dir = data_dir_of(&self.config, task)?;
+        let data_dir = data_dir_of(&self.config, task, &wanted.parts())?;
         let tokenizer = self.tokenizer_for(task, &own, &data_dir)?;
         let options = Options { data_dir: &data_dir, tokenizer };
         let bars = PrepareBars::new(printer, false);

@@ -37,6 +37,15 @@ pub struct SubmitArgs {
 }
 
 pub fn run(args: &SubmitArgs, printer: &Printer) -> Result<()> {
+    let output = &args.output;
+    if output.exists() && !submission::is_one(output) {
+        return Err(Error::value(
+            "output",
+            "a new file, or an earlier submission",
+            output.display(),
+        )
+        .hint("name another one with --output"));
+    }
     let mut runs = BTreeMap::new();
     for path in &args.runs {
         let (data_dir, backend) = (args.data_dir.as_deref(), args.backend.as_deref());
@@ -84,8 +93,8 @@ pub fn run(args: &SubmitArgs, printer: &Printer) -> Result<()> {
         ));
         files.insert(entry.file, submission::constant(entry));
     }
-    write_whole(&args.output, &submission::zip(&files)?)?;
-    printer.data(&args.output.display().to_string())
+    write_whole(output, &submission::zip(&files)?)?;
+    printer.data(&output.display().to_string())
 }
 
 /// The files of `entries`, predicted by the model of `run`.

@@ -27,8 +27,9 @@ pub fn supply(config: &RunConfig, printer: &Printer) -> Result<()> {
         }
     }
     let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let usable = Checkpoint::open_config(folder)
-        .is_ok_and(|found| config.model().from_scratch || found.check_weights().is_ok());
+    let usable = Checkpoint::open_config(folder).is_ok_and(|found| {
+        !config.model().reads_init_checkpoint() || found.check_weights().is_ok()
+    });
     if !usable && !folder.is_file() && sources::is_well_known(name) {
         printer.log(&format!("{name}: not in {}, downloading it", folder.display()));
         checkpoint(name, folder, &options, printer)?;

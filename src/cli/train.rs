@@ -15,11 +15,10 @@ use crate::backend::{Job, run_on};
 use crate::config::recipes::{DEFAULTS, recipe, recipe_keeping};
 use crate::config::{Layer, RunConfig};
 use crate::error::{Error, Result};
-use crate::glue::task_def;
 use crate::kernels::TrainingBackend;
 use crate::run::RunFolder;
 use crate::train::initial::with_found_ratio;
-use crate::train::plan::{model_for, task_of, with_own_name};
+use crate::train::plan::{model_for, own_head_dropout, task_of, with_own_name};
 use crate::world::{At, World};
 
 /// The folder of runs whose own folder was not named.
@@ -100,7 +99,7 @@ fn settings(args: &TrainArgs, printer: Option<&Printer>) -> Result<RunConfig> {
     let mut layers = Vec::new();
     let mut ratio = args.keep_ratio;
     if let Some(task) = &args.task {
-        let named = recipe(task)?.layer()?;
+        let named = taught_anew(recipe(task)?.layer()?);
         let has_siblings = !own::is_own(&named) && !own::is_own(&args.settings.layer());
         layers.push(match ratio.take_if(|_| has_siblings) {
             Some(ratio) => recipe_keeping(task, ratio)?,
@@ -122,12 +121,22 @@ fn settings(args: &TrainArgs, printer: Option<&Printer>) -> Result<RunConfig> {
         layers.insert(0, recipe(DEFAULTS)?.layer()?);
     }
     let config = of_models(with_own_name(own::settle(&layers, printer)?)?)?;
-    let Some(table) = &config.data().task_def else { return Ok(config) };
-    // As in the original, the table's word goes before the flag's.
-    match task_def::read(table, &config.data().task)?.dropout_p {
-        Some(rate) => config.with([("dropout_p", rate.into())]),
-        None => Ok(config),
+    own::check_draw(&config)?;
+    // As in the original, the task table's word goes before the flag's; that of GLUE's own does not.
+    let is_given = layers.iter().any(|layer| layer.settings.contains_key("dropout_p"));
+    let is_asked = is_own || (is_given && config.data().task_def.is_none());
+    let rate = if is_asked { None } else { own_head_dropout(&config, task_of(&config)?)? };
+    rate.map_or(Ok(config.clone()), |rate| config.with([("dropout_p", rate.into())]))
+}
+
+/// The settings of a run with a teacher in its own folder, as those of another run: that one has its own.
+fn taught_anew(mut layer: Layer) -> Layer {
+    let path = |name: &str| layer.settings.get(name).and_then(toml::Value::as_str).map(Path::new);
+    let own = path("output_dir").map(|dir| RunFolder::at(dir).teacher());
+    if own.is_some_and(|own| path("teacher") == Some(own.path())) {
+        layer.settings.insert("teacher".into(), "self".into());
     }
+    layer
 }
 
 /// The settings of a run in `folder`: a teacher called `self` is one that it trains itself.

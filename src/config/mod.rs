@@ -242,7 +242,7 @@ impl RunConfig {
         if !pruning.pruner.prunes() {
             return RatioSchedule::new((1.0, 1.0), 0, 0, 0, 1, total);
         }
-        if pruning.pruner == Pruner::Platon && total < Platon::first_scores(pruning.delta_t) {
+        if total < self.first_scores() {
             return Err(Error::value(
                 "delta_t",
                 format!("at most the run's {total} updates, of which it needs 2"),
@@ -270,6 +270,14 @@ impl RunConfig {
         RatioSchedule::new(ratios, 1, first, last, delta_t, total)
     }
 
+    /// The update after which weights have scores.
+    pub fn first_scores(&self) -> usize {
+        match self.pruning().pruner {
+            Pruner::Platon => Platon::first_scores(self.pruning().delta_t),
+            Pruner::Magnitude | Pruner::None => 1,
+        }
+    }
+
     /// Checks what depends on several settings.
     fn check(&self) -> Result<()> {
         let Pruning { initial_threshold, final_threshold, pruner, beta1, keep_zeros, .. } =
@@ -290,6 +298,7 @@ impl RunConfig {
             ));
         }
         let Model { keep_head, from_scratch, model_ckpt, .. } = self.model();
+        let draws = self.model().draws_weights();
         if *keep_head && (*from_scratch || model_ckpt.is_some()) {
             let other = if *from_scratch { "from_scratch" } else { "model_ckpt" };
             return Err(Error::value("keep_head", "the head of init_checkpoint", other)
@@ -315,7 +324,7 @@ impl RunConfig {
             return Err(Error::value("final_warmup_share", expected, shares));
         }
         self.own().check(self.data().task_def.is_some())?;
-        if keep_zeros && *from_scratch {
+        if keep_zeros && draws {
             return Err(Error::value("keep_zeros", "weights of a checkpoint", "from_scratch")
                 .hint("leave from_scratch or keep_zeros away"));
         }

@@ -1,7 +1,7 @@
 //! Every setting of a run. The names, and the defaults unless said otherwise, are the original
 //! program's.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use toml::Table;
 
@@ -95,7 +95,8 @@ settings! {
         keep_head: Any<bool> = false;
         /// Keep the first so many encoder layers; -1 for all.
         num_hidden_layers: MinusOneIsAll = -1;
-        /// Draw the weights afresh; take only sizes and tokenizer from the checkpoint.
+        /// Draw the weights afresh, unless --model-ckpt brings some; take only sizes and tokenizer from
+        /// the checkpoint.
         from_scratch: Any<bool> = false;
         /// Dropout before the last layer of the head, in [0, 1).
         dropout_p: Share = 0.1;
@@ -412,6 +413,24 @@ impl Own {
             (false, []) => None,
             (false, labels) => Some(Target::Classes(labels.to_vec())),
         }
+    }
+}
+
+impl Model {
+    /// What the weights are read from; `None` where they are drawn afresh.
+    pub fn weights(&self) -> Option<&Path> {
+        let init = (!self.from_scratch).then_some(&self.init_checkpoint);
+        self.model_ckpt.as_ref().or(init).map(PathBuf::as_path)
+    }
+
+    /// Whether all of them are drawn afresh.
+    pub fn draws_weights(&self) -> bool {
+        self.weights().is_none()
+    }
+
+    /// Whether they are those of `init_checkpoint`.
+    pub fn reads_init_checkpoint(&self) -> bool {
+        !self.from_scratch && self.model_ckpt.is_none()
     }
 }
 

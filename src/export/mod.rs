@@ -17,7 +17,7 @@ use crate::bert::head_settings::DROPOUT;
 use crate::bert::weights::{StoredTensor, Tensors};
 use crate::bert::{BertConfig, HeadSettings};
 use crate::error::{Error, Result};
-use crate::files::{read_text, write_json, write_whole};
+use crate::files::{is_free, read_text, write_json, write_whole};
 use crate::infer::source::Source;
 use crate::sparse::weights::Layer;
 use crate::sparse::{Shrunk, shrink};
@@ -31,9 +31,9 @@ pub enum Shape {
     Shrunk,
 }
 
-/// Refuses a folder that holds something.
+/// Refuses a folder that holds something, unless it is what an earlier try has left half-written.
 fn check_new(dir: &Path) -> Result<()> {
-    if std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
+    if !is_free(dir)? {
         return Err(Error::value("OUT", "a new or empty folder", dir.display())
             .hint("name another folder, or remove this one"));
     }
@@ -103,8 +103,9 @@ fn texts_in(folder: &Path) -> Result<BTreeMap<String, String>> {
     Ok(texts)
 }
 
-/// Writes what stands beside the weights: the configuration and the tokenizer's files.
+/// Writes what stands beside the weights: the tokenizer's files, and last the configuration, without which
+/// a folder is no model.
 fn write_beside(dir: &Path, json: &Value, texts: &BTreeMap<String, String>) -> Result<()> {
-    write_json(&dir.join(CONFIG), json)?;
-    texts.iter().try_for_each(|(name, text)| write_whole(&dir.join(name), text.as_bytes()))
+    texts.iter().try_for_each(|(name, text)| write_whole(&dir.join(name), text.as_bytes()))?;
+    write_json(&dir.join(CONFIG), json)
 }

@@ -112,6 +112,11 @@ pub enum Part {
     Test,
 }
 
+impl Part {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Train, Self::Dev, Self::Test];
+}
+
 /// One raw file of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Split {
@@ -191,6 +196,12 @@ impl Task {
             Some(labels) => labels.len(),
             None => 1,
         }
+    }
+
+    /// The dropout before the head where the original's table of tasks has one for this task, of GLUE's.
+    #[must_use]
+    pub fn head_dropout(&self) -> Option<f64> {
+        (self.name == "cola").then_some(0.05)
     }
 
     /// The names that each class goes by, the task's own first; none for regression.

@@ -7,6 +7,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 
+use crate::error::{Error, Result};
 use crate::seed::mix;
 
 /// How the batches of several training sets follow one another, as in the original. A batch is of one
@@ -26,6 +27,25 @@ impl Mix {
     /// The bins of the first training set, and those of the others.
     fn sets(self, bins: &[Bin]) -> (&[Bin], &[Bin]) {
         bins.split_at(self.first.min(bins.len()))
+    }
+
+    /// Refuses a ratio so small that no epoch has a batch of the other sets.
+    ///
+    /// # Errors
+    /// As it says.
+    pub fn check(self, bins: &[Bin]) -> Result<()> {
+        let count = |bins: &[Bin]| bins.iter().map(Bin::batches).sum::<usize>();
+        let (first, others) = self.sets(bins);
+        let (first, others) = (count(first), count(others));
+        if others == 0 || self.picked(first, others) > 0 {
+            return Ok(());
+        }
+        let least = 1.0 / first.max(1) as f64;
+        let expected = format!(
+            "at least {least:.4}, or 0 for all: the first task has {first} batches in an epoch"
+        );
+        Err(Error::value("ratio", expected, self.ratio)
+            .hint("as it is, the other tasks would never be learnt"))
     }
 
     /// How many of the others' batches an epoch has.

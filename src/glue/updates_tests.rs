@@ -55,6 +55,21 @@ fn batches_of_several_sets_are_mixed_by_the_original_s_rules() {
 }
 
 #[test]
+fn a_ratio_that_leaves_the_other_sets_out_is_refused() {
+    let bin = |samples: Range<usize>| Bin { samples: samples.collect(), batch_size: 2 };
+    let bins = [bin(0..40), bin(40..48)];
+    let check = |ratio, bins: &[Bin]| Mix { first: 1, others_first: false, ratio }.check(bins);
+    for ratio in [0.0, 0.05, 0.5, 9.0] {
+        check(ratio, &bins).unwrap();
+    }
+    let text = check(0.049, &bins).unwrap_err().to_string();
+    let expected = "ratio: expected at least 0.0500, or 0 for all: the first task has 20 batches in an \
+                    epoch, found 0.049";
+    assert!(text.starts_with(expected), "{text}");
+    check(0.049, &bins[..1]).unwrap();
+}
+
+#[test]
 fn chunks_end_at_pauses_and_epochs() {
     assert_eq!(updates([0, 0], None).chunks(), [0..3, 3..6]);
     assert_eq!(updates([2, 0], None).chunks(), [0..2, 2..3, 3..4, 4..6]);

@@ -56,6 +56,15 @@ pub struct Wanted<'a> {
     pub with_label: bool,
 }
 
+impl Wanted<'_> {
+    /// The parts of the data that they are of.
+    pub fn parts(&self) -> Vec<Part> {
+        let dev = (!self.no_dev).then_some(Part::Dev);
+        let test = (self.tests || self.with_label).then_some(Part::Test);
+        dev.into_iter().chain(test).collect()
+    }
+}
+
 /// A task's data for a model.
 pub struct Data<'a> {
     /// The task.
@@ -89,14 +98,7 @@ impl Data<'_> {
     pub fn eval_sets(&self, wanted: &Wanted) -> Result<Vec<EvalSet>> {
         self.check_names(wanted.data_sets)?;
         let mut sets = Vec::new();
-        for part in [Part::Dev, Part::Test] {
-            let skipped = match part {
-                Part::Test => !wanted.tests && !wanted.with_label,
-                _ => wanted.no_dev,
-            };
-            if skipped {
-                continue;
-            }
+        for part in wanted.parts() {
             for split in self.splits(part) {
                 let data_set = self.task.eval_name(split);
                 let all = wanted.data_sets.is_empty();

@@ -31,8 +31,17 @@ impl Compared<'_> {
 /// What does not make two runs different methods.
 const ASIDE: [&str; 3] = ["format", "seed", "output_dir"];
 
-/// Paths that lead to what decides the weights, and are no two copies of the same as a rule.
-const DECIDING: [&str; 5] = ["init_checkpoint", "model_ckpt", "teacher", "train_file", "dev_file"];
+/// Paths that lead to what decides the weights or the scores, and are no two copies of the same as a rule.
+const DECIDING: [&str; 8] = [
+    "data_dir",
+    "train_file",
+    "dev_file",
+    "task_def",
+    "init_checkpoint",
+    "tokenizer",
+    "model_ckpt",
+    "teacher",
+];
 
 /// Puts runs that differ in nothing but their seed together. Each seed may have a teacher of its own.
 ///
@@ -85,10 +94,20 @@ fn by_settings(runs: &[Summary], by_teacher: bool) -> Result<Vec<Compared<'_>>> 
 fn idle(run: &Summary) -> impl Iterator<Item = &'static str> {
     let (prunes, objective) = (run.config.pruning().pruner.prunes(), run.config.objective());
     let (is_taught, is_smooth) = (objective.teacher.is_some(), objective.adv_train);
+    let shares = [
+        (run.config.pruning().initial_warmup_share, "initial_warmup"),
+        (run.config.pruning().final_warmup_share, "final_warmup"),
+    ];
+    let by_share = shares.map(|(share, name)| share.map(|_| name));
     SETTINGS.iter().filter_map(move |Setting { name, group, .. }| {
         let is_idle = (!prunes && *group == Pruning::HEADING && *name != "pruner")
             || (!is_taught && name.starts_with("distill_"))
-            || (!is_smooth && name.starts_with("adv_") && *name != "adv_train");
+            || (!is_smooth && name.starts_with("adv_") && *name != "adv_train")
+            // Shares go before numbers of updates.
+            || by_share.contains(&Some(*name))
+            || (*name == "warmup_steps" && by_share.iter().all(Option::is_some))
+            // Where rows of one's own files are kept.
+            || (run.config.own_files().is_some() && *name == "data_dir");
         is_idle.then_some(*name)
     })
 }
@@ -121,7 +140,7 @@ pub fn compare(runs: &[Summary]) -> Result<Table> {
     let head = head.chain(["remaining, %", "model, MB", "s per update", "minutes"]);
     let rows = groups.iter().map(|group| {
         let mut row = vec![
-            Cell::Text(named(&group.runs)),
+            named(&group.runs),
             Cell::Text(seeds(&group.runs)),
             Cell::Text(states(&group.runs)),
         ];
@@ -146,12 +165,15 @@ pub fn compare(runs: &[Summary]) -> Result<Table> {
     Ok(Table { head: head.map(str::to_string).collect(), rows }.without_empty_columns())
 }
 
-/// The name of the first run's folder, and how many others there are.
-fn named(runs: &[&Summary]) -> String {
-    let first = runs.first().map(|run| run.name()).unwrap_or_default();
-    match runs.len() {
-        0 | 1 => first,
-        n => format!("{first} and {} more", n - 1),
+/// The names of the runs: for people that of the first, and how many others there are.
+fn named(runs: &[&Summary]) -> Cell {
+    let names: Vec<String> = runs.iter().map(|run| run.name.clone()).collect();
+    match names.as_slice() {
+        [first, _, ..] => {
+            let text = format!("{first} and {} more", names.len() - 1);
+            Cell::Names(names, text)
+        }
+        _ => Cell::Text(names.concat()),
     }
 }
 
@@ -215,7 +237,7 @@ fn folded(values: impl Iterator<Item = f64>, digits: usize) -> Cell {
         Some(Spread { count: 1, mean, .. }) => Cell::number(mean, digits),
         Some(Spread { mean, range: (least, most), .. }) => {
             let text = format!("{mean:.digits$} ({least:.digits$} to {most:.digits$})");
-            Cell::Number(mean, text)
+            Cell::Spread([mean, least, most], text)
         }
     }
 }

@@ -7,5 +7,5 @@ pub mod run;
 pub mod table;
 
 pub use compare::{Compared, compare};
-pub use run::{State, Summary, runs_below};
+pub use run::{State, Summary, runs_below, tell_apart};
 pub use table::{Format, Table};

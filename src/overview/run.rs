@@ -1,5 +1,6 @@
 //! One run, from the files in its folder.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -58,6 +59,8 @@ impl State {
 pub struct Summary {
     /// Its folder, as it was named.
     pub path: PathBuf,
+    /// The name of its folder, with as many of those that it is in as tell it from others.
+    pub name: String,
     /// Its settings.
     pub config: RunConfig,
     /// How far it is.
@@ -120,13 +123,8 @@ impl Summary {
         let newest = [folder.report(), folder.points(), folder.config()];
         let written = |path: &PathBuf| fs::metadata(path).and_then(|about| about.modified()).ok();
         let at = newest.iter().find_map(written);
-        Ok(Self { path: path.to_path_buf(), config, state, report, remaining, scores, at })
-    }
-
-    /// The name of its folder.
-    pub fn name(&self) -> String {
-        let path = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone());
-        path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+        let (path, name) = (path.to_path_buf(), end_of(path, 1));
+        Ok(Self { path, name, config, state, report, remaining, scores, at })
     }
 
     /// When its last file was written, in UTC, to the second.
@@ -199,6 +197,29 @@ pub fn runs_below(folder: &Path) -> Result<Vec<PathBuf>> {
     }
     found.sort();
     Ok(found)
+}
+
+/// Gives runs whose folders are called the same longer names.
+pub fn tell_apart(runs: &mut [Summary]) {
+    const LONGEST: usize = 64;
+    for parts in 2..LONGEST {
+        let mut count: BTreeMap<String, usize> = BTreeMap::new();
+        runs.iter().for_each(|run| *count.entry(run.name.clone()).or_default() += 1);
+        let is_shared = |run: &&mut Summary| count.get(&run.name).is_some_and(|count| *count > 1);
+        let mut shared = runs.iter_mut().filter(is_shared).peekable();
+        if shared.peek().is_none() {
+            return;
+        }
+        shared.for_each(|run| run.name = end_of(&run.path, parts));
+    }
+}
+
+/// The last `parts` names of a path, all of it if there are no more.
+fn end_of(path: &Path, parts: usize) -> String {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    let names: Vec<_> = path.iter().collect();
+    let end = names.get(names.len().saturating_sub(parts)..).unwrap_or_default();
+    end.iter().collect::<PathBuf>().display().to_string()
 }
 
 /// A run's report.
@@ -308,6 +329,15 @@ mod tests {
             let layer = Layer::command_line(settings.parse().unwrap());
             assert_eq!(main_metric(&RunConfig::resolve(&[layer]).unwrap()), expected);
         }
+    }
+
+    #[test]
+    fn a_name_is_the_end_of_a_path() {
+        let path = Path::new("/runs/a/demo");
+        assert_eq!(
+            [1, 2, 4, 9].map(|parts| end_of(path, parts)),
+            ["demo", "a/demo", "/runs/a/demo", "/runs/a/demo"]
+        );
     }
 
     #[test]

@@ -160,6 +160,31 @@ impl RatioSchedule {
         step == self.end
     }
 
+    /// At how many updates weights go while the ratio falls, the first scores being there after the update
+    /// `scores`.
+    pub fn falls(&self, scores: usize) -> usize {
+        let (first, last) = self.boundaries();
+        let before = first.max(scores.saturating_sub(1));
+        (last / self.delta_t).saturating_sub(before / self.delta_t)
+    }
+
+    /// Refuses a course that masks at no update while the ratio falls: it would jump straight to its final
+    /// value. The first scores are there after the update `scores`.
+    ///
+    /// # Errors
+    /// As it says.
+    pub fn check_falls(&self, scores: usize) -> Result<()> {
+        let (first, last) = self.boundaries();
+        if self.initial_ratio == self.final_ratio || self.falls(scores) > 0 {
+            return Ok(());
+        }
+        let expected =
+            format!("updates with masks between {} and {last}, where the ratio falls", first + 1);
+        let found = format!("{}: the ratio would jump straight to its final value", self.delta_t);
+        Err(Error::value("delta_t", expected, found)
+            .hint("lower delta_t, or train for more epochs"))
+    }
+
     /// The last update before pruning, and the last one while the ratio falls.
     pub fn boundaries(&self) -> (usize, usize) {
         (self.first, self.total - self.last)
@@ -172,6 +197,26 @@ mod tests {
 
     fn schedule(total: usize) -> Result<RatioSchedule> {
         RatioSchedule::new((1.0, 0.2), 20, 1, 4, 10, total)
+    }
+
+    #[test]
+    fn a_ratio_that_would_jump_is_refused() {
+        let falls = |delta_t: usize, scores: usize| {
+            let schedule = RatioSchedule::new((1.0, 0.2), 1, 12, 18, delta_t, 60).unwrap();
+            (schedule.falls(scores), schedule.check_falls(scores).is_ok())
+        };
+        // It falls at the updates 13 to 42.
+        assert_eq!(falls(1, 1), (30, true));
+        assert_eq!(falls(10, 10), (3, true), "20, 30, 40");
+        assert_eq!(falls(42, 42), (1, true));
+        assert_eq!(falls(50, 50), (0, false));
+        assert_eq!(falls(43, 1), (0, false));
+        assert_eq!(falls(20, 21), (1, true), "40, for at 20 there are no scores");
+        let none = RatioSchedule::new((0.5, 0.5), 1, 12, 18, 50, 60).unwrap();
+        assert!(none.check_falls(1).is_ok(), "nothing falls");
+        let error = RatioSchedule::new((1.0, 0.2), 1, 12, 18, 50, 60).unwrap().check_falls(1);
+        let text = error.unwrap_err().to_string();
+        assert!(text.contains("delta_t: expected updates with masks between 13 and 42"), "{text}");
     }
 
     #[test]

@@ -19,13 +19,16 @@ const LOCK: &str = "lock";
 pub(super) const HUGGING_FACE: &str = "export-hf";
 const ONNX: &str = "export-onnx";
 pub(super) const SPARSE: &str = "model-sparse.safetensors";
+pub(super) const BEST_HUGGING_FACE: &str = "export-hf-best";
+const BEST_ONNX: &str = "export-onnx-best";
+pub(super) const BEST_SPARSE: &str = "best-sparse.safetensors";
 const PAGE: &str = "report.html";
 const TEACHER: &str = "teacher";
 const TEACHER_ANSWERS: &str = "teacher-answers.safetensors";
 const OWN_DATA: &str = "own-data.json";
 
 /// The names that a run gives itself, so that no setting may give them to anything else.
-pub const OWN_NAMES: [&str; 14] = [
+pub const OWN_NAMES: [&str; 17] = [
     CONFIG,
     POINTS,
     REPORT,
@@ -37,6 +40,9 @@ pub const OWN_NAMES: [&str; 14] = [
     HUGGING_FACE,
     ONNX,
     SPARSE,
+    BEST_HUGGING_FACE,
+    BEST_ONNX,
+    BEST_SPARSE,
     TEACHER,
     TEACHER_ANSWERS,
     OWN_DATA,
@@ -216,19 +222,20 @@ impl RunFolder {
         self.0.join(CHECKPOINTS)
     }
 
-    /// Where the model is exported to as a Hugging Face folder.
-    pub fn hugging_face(&self) -> PathBuf {
-        self.0.join(HUGGING_FACE)
+    /// Where the final model is exported to as a Hugging Face folder, or with `best` that of the best
+    /// evaluation.
+    pub fn hugging_face(&self, best: bool) -> PathBuf {
+        self.0.join(if best { BEST_HUGGING_FACE } else { HUGGING_FACE })
     }
 
-    /// Where the model is exported to as a folder with an ONNX model.
-    pub fn onnx(&self) -> PathBuf {
-        self.0.join(ONNX)
+    /// Where such a model is exported to as a folder with an ONNX model.
+    pub fn onnx(&self, best: bool) -> PathBuf {
+        self.0.join(if best { BEST_ONNX } else { ONNX })
     }
 
-    /// Where the model is exported to as a sparse file.
-    pub fn sparse(&self) -> PathBuf {
-        self.0.join(SPARSE)
+    /// Where such a model is exported to as a sparse file.
+    pub fn sparse(&self, best: bool) -> PathBuf {
+        self.0.join(if best { BEST_SPARSE } else { SPARSE })
     }
 
     /// The run of a teacher of the run's own.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::folder::{BEST, HUGGING_FACE, MODEL, RunFolder, SPARSE};
+use super::folder::{BEST, BEST_HUGGING_FACE, BEST_SPARSE, HUGGING_FACE, MODEL, RunFolder, SPARSE};
 use crate::error::{Error, Result};
 use crate::glue::task::Task;
 
@@ -39,7 +39,7 @@ impl Origin {
 impl Of {
     /// The model that a run calls `name`.
     fn called(name: &str) -> Option<Self> {
-        if [HUGGING_FACE, SPARSE].contains(&name) {
+        if [HUGGING_FACE, SPARSE, BEST_HUGGING_FACE, BEST_SPARSE].contains(&name) {
             return Some(Self::First);
         }
         [MODEL, BEST].into_iter().find_map(|model| match name.strip_prefix(model)? {
@@ -77,8 +77,13 @@ pub fn model_in(path: &Path) -> Result<PathBuf> {
     if model.exists() {
         return Ok(model);
     }
-    Err(Error::value(path.display(), "a finished run", "one without its model")
-        .hint(format!("platon resume {} goes on with it", path.display())))
+    Err(unfinished(path))
+}
+
+/// The error of the run in the folder `path`, which has left no model yet.
+pub fn unfinished(path: &Path) -> Error {
+    Error::value(path.display(), "a finished run", "one without its model")
+        .hint(format!("platon resume {} goes on with it", path.display()))
 }
 
 #[cfg(test)]
@@ -110,6 +115,8 @@ mod tests {
             ("best", Some(Of::First)),
             ("model-sparse.safetensors", Some(Of::First)),
             ("export-hf", Some(Of::First)),
+            ("best-sparse.safetensors", Some(Of::First)),
+            ("export-hf-best", Some(Of::First)),
             ("model-rte", further("rte")),
             ("best-own-a", further("own-a")),
         ] {

@@ -30,6 +30,12 @@ pub struct Binding {
     pub labels: Vec<String>,
     /// The fingerprint of the samples, for training and evaluation.
     pub data: String,
+    /// The dropout before each head; none in checkpoints of older versions.
+    #[serde(default)]
+    pub head_dropouts: Vec<f64>,
+    /// What is measured on each task, in the order in which scores are kept; none likewise.
+    #[serde(default)]
+    pub metrics: Vec<Vec<String>>,
 }
 
 /// What a checkpoint's `progress.json` holds: where the run stands after an update.
@@ -115,6 +121,8 @@ mod tests {
                 .unwrap(),
                 labels: vec!["yes".into()],
                 data: "0f".into(),
+                head_dropouts: vec![0.1, 1.0 / 3.0],
+                metrics: vec![vec!["ACC".into()]],
             }),
             ..RunRecord::default()
         };

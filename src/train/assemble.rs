@@ -201,7 +201,7 @@ fn model<B: AutodiffBackend>(
     // Read first: a model of sizes that its file does not have would only take memory.
     let (tensors, parts) = if let Some(path) = &settings.model_ckpt {
         (Some(classifier_for(Checkpoint::open(path)?, plan.task)?.0), Parts::All)
-    } else if settings.from_scratch {
+    } else if settings.draws_weights() {
         (None, Parts::Encoder)
     } else if settings.keep_head {
         (Some(classifier_for(checkpoint, plan.task)?.0), Parts::All)

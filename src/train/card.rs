@@ -62,7 +62,7 @@ impl Card<'_> {
         let path = model.model_ckpt.as_ref().unwrap_or(&model.init_checkpoint);
         // Of a run the folder `model` says nothing.
         let named = if path.ends_with("model") { path.parent().unwrap_or(path) } else { path };
-        (!model.from_scratch).then(|| file_name(named))
+        (!model.draws_weights()).then(|| file_name(named))
     }
 
     /// Scores with their metrics and sets.

@@ -18,7 +18,7 @@ pub fn with_found_ratio(config: RunConfig) -> Result<RunConfig> {
     if is_wanted && !pruning.pruner.prunes() {
         return config.with([("initial_threshold", 1.0.into())]);
     }
-    if is_wanted && model.from_scratch {
+    if is_wanted && model.draws_weights() {
         let error = Error::value("initial_threshold", "a number with from_scratch", AUTO);
         return Err(error.hint("weights that are drawn afresh have no zeros to count"));
     }

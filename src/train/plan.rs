@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::samples::{Sets, raw_training_rows};
 use super::selection::Selection;
+use crate::bert::head_settings::DROPOUT;
 use crate::bert::{BertConfig, Checkpoint, ClassifierConfig, Family, HeadConfig};
 use crate::config::{Layer, RunConfig};
 use crate::error::{Error, Result};
@@ -73,7 +74,7 @@ impl Plan {
             Checkpoint::open_config(&model_settings.init_checkpoint)?
         };
         check_encoder_type(&model_settings.encoder_type, checkpoint.config.family)?;
-        if needs_weights && !model_settings.from_scratch {
+        if needs_weights && model_settings.reads_init_checkpoint() {
             checkpoint.check_weights().map_err(|e| {
                 e.hint("put the weights into this folder, or draw them afresh with --from-scratch")
             })?;
@@ -85,7 +86,7 @@ impl Plan {
         let folder = TokenizerFolder::of(config.model().tokenizer.as_deref(), &checkpoint)?;
         let tokenizer = folder.path();
         // Preparing takes minutes for the large tasks: what cannot fit is refused before it.
-        let data_dir = data_dir_of(config, task)?;
+        let data_dir = data_dir_of(config, task, &Part::ALL)?;
         if let Some(rows) = most_training_rows(task, &data_dir).filter(|_| tasks.len() == 1) {
             let batches = match data_settings.bins() {
                 // Those of the longer samples may hold one each.
@@ -118,6 +119,7 @@ impl Plan {
             ratio: data_settings.ratio,
         };
         let mix = (tasks.len() > 1).then_some(mix);
+        mix.map_or(Ok(()), |mix| mix.check(&bins))?;
         check_updates(batches_of(&bins, mix), config)?;
         let updates_config = UpdatesConfig {
             batches: config.optimisation().grad_accumulation_step,
@@ -129,7 +131,9 @@ impl Plan {
             mix,
         };
         let updates = Updates::new(bins, updates_config);
-        let schedule = config.ratio_schedule(updates.total())?.ending_at(updates.last());
+        let schedule = config.ratio_schedule(updates.total())?;
+        schedule.check_falls(config.first_scores())?;
+        let schedule = schedule.ending_at(updates.last());
         let updates = Arc::new(updates);
         let others = tasks.into_iter().skip(1).collect();
         let plan = Self {
@@ -242,14 +246,25 @@ fn check_softlabels(samples: &[Sample], starts: &[usize]) -> Result<()> {
 }
 
 /// The dropout before the head of `task`: that of its task table goes before the settings', as with the
-/// original, where the first task's stands by now.
+/// original, where the first task's stands by now. A rate that is the first task's alone is no other's.
 fn head_dropout(config: &RunConfig, task: &Task) -> Result<f64> {
     let rate = config.model().dropout_p;
+    if task.name == config.data().task {
+        return Ok(rate);
+    }
+    let first = own_head_dropout(config, task_of(config)?)?;
+    let others = if first == Some(rate) { DROPOUT } else { rate };
+    Ok(own_head_dropout(config, task)?.unwrap_or(others))
+}
+
+/// The dropout before the head of `task` that its table, or that of GLUE's tasks, has for it.
+///
+/// # Errors
+/// The task table cannot be read.
+pub fn own_head_dropout(config: &RunConfig, task: &Task) -> Result<Option<f64>> {
     match &config.data().task_def {
-        Some(table) if task.name != config.data().task => {
-            Ok(task_def::read(table, task.name)?.dropout_p.unwrap_or(rate))
-        }
-        _ => Ok(rate),
+        Some(table) => Ok(task_def::read(table, task.name)?.dropout_p),
+        None => Ok(task.head_dropout()),
     }
 }
 
@@ -280,15 +295,15 @@ fn check_has_training_data(task: &Task) -> Result<()> {
     })
 }
 
-/// The folder that holds the run's data: for files of one's own, a folder of their rows, which are
-/// written where they are missing or not those of the files any more.
+/// The folder that holds the run's data: for files of one's own, a folder of their rows, of which those of
+/// `parts` are written where they are missing or not those of the files any more.
 ///
 /// # Errors
 /// A file of one's own cannot be read or is malformed, or its rows cannot be written.
-pub fn data_dir_of(config: &RunConfig, task: &Task) -> Result<PathBuf> {
+pub fn data_dir_of(config: &RunConfig, task: &Task, parts: &[Part]) -> Result<PathBuf> {
     let data_dir = &config.data().data_dir;
     match config.own_files().filter(|_| config.data().task == task.name) {
-        Some(files) => files.prepare(task, data_dir),
+        Some(files) => files.prepare(task, data_dir, parts),
         None => Ok(data_dir.clone()),
     }
 }

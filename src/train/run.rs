@@ -305,6 +305,15 @@ fn notes(config: &RunConfig, plan: &Plan, devices: usize) -> Vec<String> {
         let name = precision.name();
         notes.push(format!("--precision {name} is for GPUs: processors take longer with it"));
     }
+    let falls = plan.schedule.falls(config.first_scores());
+    if config.pruning().pruner.prunes() && (1..3).contains(&falls) {
+        let times = if falls == 1 { "once" } else { "twice" };
+        notes.push(format!(
+            "weights go {times} only while the ratio falls, at the multiples of {}: lower --delta-t, or \
+             train for more epochs",
+            config.pruning().delta_t
+        ));
+    }
     let settings = config.optimisation();
     notes.push(format!(
         "{} updates of {} on {} training samples, seed {}",

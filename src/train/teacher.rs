@@ -270,7 +270,7 @@ fn samples_for(
     let bert = &checkpoint.config;
     let samples = if reads_otherwise(plan, checkpoint)? {
         let folder = TokenizerFolder::of(None, checkpoint)?;
-        let data_dir = super::plan::data_dir_of(config, plan.task)?;
+        let data_dir = super::plan::data_dir_of(config, plan.task, &[Part::Train])?;
         if holds_encoded(plan.task, &data_dir) {
             let expected = "a teacher with the tokenizer of the encoded samples";
             return Err(Error::value("teacher", expected, checkpoint.path().display())

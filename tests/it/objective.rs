@@ -104,6 +104,10 @@ fn a_run_trains_its_own_teacher_first() {
     dir.platon_ok("resume moved --no-tui");
     assert!(!dir.path("moved/teacher").exists());
     assert_eq!(weights(&dir.path("moved/model")), weights(&dir.path("taught/model")));
+    // So does another run with the same settings.
+    dir.platon_ok("train moved/config.toml --no-tui --output-dir repeated");
+    assert!(dir.path("repeated/teacher/model").exists());
+    assert_eq!(weights(&dir.path("repeated/model")), weights(&dir.path("taught/model")));
     // The recipe makes a teacher of its own wherever it is used.
     assert!(dir.read("moved/model/recipe.toml").contains("teacher = \"self\""));
 }

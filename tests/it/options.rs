@@ -287,6 +287,12 @@ fn a_warm_start_begins_with_all_weights_of_a_finished_run() {
         tensors.into_iter().map(|(k, v)| (k, v.values)).collect::<HashMap<_, _>>()
     };
     assert_eq!(weights("first"), weights("second"));
+    // The checkpoint that gives sizes and tokenizer has no weights, and needs none.
+    dir.platon_ok(
+        "train tiny --no-tui --output-dir third --pruner none --learning-rate 1e-30 --max-steps 1 \
+         --from-scratch=false --resume --model-ckpt first/model",
+    );
+    assert_eq!(weights("third"), weights("second"));
     let line = dir.platon_refuses("train tiny --resume");
     assert!(line.contains("output-dir: expected the folder of the run to go on with"), "{line}");
     assert_eq!(dir.platon("train tiny --model-ckpt first/model").code, 2);
@@ -381,4 +387,23 @@ fn a_task_of_one_s_own_trains_evaluates_and_predicts() {
     let dropout =
         |model: &str| dir.json(&format!("both/{model}/config.json"))["classifier_dropout"].clone();
     assert_eq!((dropout("model"), dropout("model-tone")), (0.2.into(), 0.3.into()));
+    // A run goes on with what it began with.
+    let train = "train tiny --no-tui --task-def tasks.yml --train_datasets mood,tone --max-steps 4";
+    dir.platon_ok(&format!("{train} --output-dir cut --keep-state"));
+    std::fs::remove_file(dir.path("cut/report.json")).unwrap();
+    let table = dir.read("tasks.yml");
+    for (from, to, expected) in [
+        (
+            "dropout_p: 0.3",
+            "dropout_p: 0.9",
+            "the dropout 0.2, 0.3 before the heads, found the dropout 0.2, 0.9",
+        ),
+        ("[ACC, F1]", "[F1, ACC]", "the metrics ACC F1, ACC, found the metrics F1 ACC, ACC"),
+    ] {
+        dir.write("tasks.yml", &table.replace(from, to));
+        let line = dir.platon_refuses("resume cut --no-tui");
+        assert!(line.contains(&format!("task-def: expected {expected}")), "{line}");
+    }
+    dir.write("tasks.yml", &table);
+    dir.platon_ok("resume cut --no-tui");
 }

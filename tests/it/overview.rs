@@ -30,11 +30,13 @@ fn seeds_are_folded_and_what_differs_is_shown() {
     assert_eq!(rows.len(), 2);
     let report = |run: &str| dir.json(&format!("runs/{run}/report.json"));
     for (row, runs) in rows.iter().zip([["p1", "p2"], ["m1", "m2"]]) {
-        assert_eq!(row["run"], format!("{} and 1 more", runs[0]));
+        assert_eq!(row["run"], runs.join(", "));
         assert_eq!((&row["seeds"], &row["state"]), (&"1, 2".into(), &"finished".into()));
         let scores = runs.map(|run| report(run)["dev"]["ACC"].as_f64().unwrap());
         let mean = (scores[0] + scores[1]) / 2.0;
         assert!((row["ACC"].as_f64().unwrap() - mean).abs() < 1e-9, "{row}");
+        let ends = [scores[0].min(scores[1]), scores[0].max(scores[1])];
+        assert_eq!([&row["ACC min"], &row["ACC max"]].map(|v| v.as_f64().unwrap()), ends);
         assert!((row["remaining, %"].as_f64().unwrap() - 20.0).abs() < 0.1, "{row}");
     }
     assert_eq!((&rows[0]["pruner"], &rows[1]["pruner"]), (&"platon".into(), &"magnitude".into()));
@@ -48,15 +50,18 @@ fn seeds_are_folded_and_what_differs_is_shown() {
     assert!(text.lines().next().unwrap().contains("pruner"), "{text}");
     for (arguments, expected) in [
         ("runs/p1 runs/p1", "RUNS: expected each run once"),
-        ("runs/p1 runs/notes", "runs/notes/config.toml: cannot read"),
+        ("runs/p1 runs/../runs/p1", "RUNS: expected each run once"),
+        ("runs/notes", "RUNS: expected folders of runs, found none"),
         ("runs/nothing", "name the folder of a run"),
         ("runs/notes/readme.txt", "RUNS: expected folders of runs, found none"),
     ] {
         let text = dir.platon_refuses(&format!("compare {arguments}"));
         assert!(text.contains(expected), "{text}");
     }
-    let found = dir.platon_ok("compare runs/p1 runs/notes/readme.txt --json");
-    assert!(found.stderr.contains("left out what is no folder: 1 of 2"), "{}", found.stderr);
+    let found = dir.platon_ok("compare runs/p1 runs/notes runs/notes/readme.txt --json");
+    let expected = "left out what is no run: runs/notes, runs/notes/readme.txt";
+    assert!(found.stderr.contains(expected), "{}", found.stderr);
+    assert!(dir.platon_ok("compare runs/p1 runs/p2").stdout.contains("p1 and 1 more"));
     // What has no effect makes no difference.
     for ratio in [0.3, 0.4] {
         dir.platon_ok(&format!(
@@ -122,7 +127,7 @@ fn runs_are_listed_whatever_their_state() {
         (&one[0]["ACC"], &one[0]["remaining, %"])
     );
     // The scores of a run that is not finished are those of its last evaluation.
-    assert!(rows[4]["score"].as_str().unwrap().starts_with("ACC "), "{}", rows[4]);
+    assert!(rows[4]["metric"] == "ACC" && rows[4]["score"].is_f64(), "{}", rows[4]);
     // However many updates ago that was.
     let update = "{\"step\":13,\"split\":\"train\",\"loss\":1.0,\"sparsity\":0.8}\n";
     let points = dir.read("runs/p2/metrics.jsonl") + &update.repeat(3000);
@@ -132,6 +137,23 @@ fn runs_are_listed_whatever_their_state() {
     assert!(text.lines().count() == 2 && text.contains("demo"), "{text}");
     assert!(dir.platon_refuses("list runs/notes").contains("FOLDER: expected a folder with runs"));
     assert!(dir.platon_refuses("list nowhere").contains("nowhere: cannot read"));
+}
+
+#[test]
+fn runs_on_other_data_are_other_rows_and_have_names_of_their_own() {
+    let dir = with_runs();
+    let settings = dir.read("runs/p1/config.toml");
+    let elsewhere = settings.replace("glue-data\"", "elsewhere\"");
+    assert_ne!(elsewhere, settings);
+    dir.write("other/p1/config.toml", &elsewhere);
+    dir.write("other/p1/report.json", &dir.read("runs/p1/report.json"));
+    let rows = table(&dir, "compare runs/p1 other/p1 runs/p2 --json");
+    assert_eq!(rows.len(), 2);
+    assert_eq!((&rows[0]["run"], &rows[1]["run"]), (&"runs/p1, p2".into(), &"other/p1".into()));
+    assert!(rows[1]["data_dir"].as_str().unwrap().ends_with("elsewhere"), "{}", rows[1]);
+    dir.platon_ok("report runs/p1 other/p1 --output page.html");
+    let page = dir.read("page.html");
+    assert!(page.contains("runs/p1") && page.contains("other/p1"));
 }
 
 #[test]

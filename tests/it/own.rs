@@ -181,6 +181,61 @@ fn a_recipe_names_the_files_and_dev_and_test_rows_are_scored() {
 }
 
 #[test]
+fn a_run_is_evaluated_without_its_training_file() {
+    let dir = moods();
+    dir.write("dev.csv", &mood(120..150)).write("other.csv", &mood(150..180));
+    let train = format!("train tiny --train-file mood.csv {COLUMNS} --no-tui");
+    dir.platon_ok(&format!("{train} --dev-file dev.csv --output-dir run"));
+    dir.platon_ok(&format!("{train} --output-dir drawn"));
+    std::fs::rename(dir.path("mood.csv"), dir.path("moved.csv")).unwrap();
+    std::fs::remove_dir_all(dir.path("glue-data/own")).unwrap();
+    let evaluated = |args: &str| -> serde_json::Value {
+        serde_json::from_str(&dir.platon_ok(&format!("evaluate {args} --json")).stdout).unwrap()
+    };
+    let of = |run: &str| dir.json(&format!("{run}/report.json"))["dev"]["ACC"].clone();
+    assert_eq!(evaluated("run")["ACC"], of("run"));
+    // Rows that are held back are drawn from it.
+    let line = dir.platon_refuses("evaluate drawn");
+    assert!(line.contains("mood.csv: cannot read") && line.contains("--train-file"), "{line}");
+    assert_eq!(evaluated("drawn --train-file moved.csv")["ACC"], of("drawn"));
+    let line = dir.platon_refuses("evaluate drawn --train-file other.csv");
+    assert!(line.contains("expected the rows that the run began with"), "{line}");
+    // Or other rows are named.
+    for run in ["run", "drawn"] {
+        let row = evaluated(&format!("{run} --dev-file other.csv"));
+        assert_eq!((&row["data_set"], &row["rows"]), (&"mood_dev".into(), &30.into()));
+    }
+    let line = dir.platon_refuses("evaluate run --dev-file nowhere.csv");
+    assert!(line.contains("nowhere.csv: cannot read"), "{line}");
+}
+
+#[test]
+fn a_model_is_not_evaluated_on_rows_that_it_has_learnt_from() {
+    let dir = moods();
+    dir.write("dev.csv", &mood(120..150));
+    let train = format!("train tiny --train-file mood.csv {COLUMNS} --no-tui --max-steps 1");
+    dir.platon_ok(&format!("{train} --seed 1 --output-dir first"));
+    let again = format!("{train} --from-scratch=false --init-checkpoint first");
+    let warm = format!("{train} --resume --model-ckpt first");
+    for (n, again) in [again, warm].into_iter().enumerate() {
+        let line = dir.platon_refuses(&format!("{again} --seed 2 --output-dir refused"));
+        assert!(line.contains("seed: expected the rows that first held back"), "{line}");
+        assert!(line.contains("say --seed 1 --dev-share 0.1"), "{line}");
+        assert!(!dir.path("refused").exists());
+        for (m, flags) in ["--seed 1", "--seed 2 --dev-file dev.csv"].into_iter().enumerate() {
+            dir.platon_ok(&format!("{again} {flags} --output-dir taken-{n}-{m}"));
+        }
+    }
+    // One that was evaluated on other rows has learnt from them all.
+    let line = dir.platon_refuses(&format!(
+        "{train} --from-scratch=false --init-checkpoint taken-0-1 --output-dir refused"
+    ));
+    assert!(line.contains("dev-file: expected rows that taken-0-1 has not learnt from"), "{line}");
+    // Nothing is taken over where weights are drawn.
+    dir.platon_ok(&format!("{train} --init-checkpoint first --seed 2 --output-dir fresh"));
+}
+
+#[test]
 fn numbers_with_a_fraction_are_learnt_as_numbers() {
     let dir = moods();
     let row = |n: usize| {

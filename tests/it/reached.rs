@@ -36,7 +36,7 @@ fn a_run_that_is_cut_short_says_what_it_has_reached() {
 
 #[test]
 fn magnitude_pruning_ends_at_its_ratio_too() {
-    let (ratio, _) = reached("--pruner magnitude --final-warmup 0 --delta-t 50");
+    let (ratio, _) = reached("--pruner magnitude --final-warmup 0 --delta-t 8");
     assert!((ratio - 0.2).abs() < 1e-3, "{ratio}");
 }
 
@@ -48,6 +48,9 @@ fn runs_that_can_have_no_scores_are_refused() {
     let error = refused("--delta-t 13");
     assert!(error.contains("delta_t: expected at most the run's 12 updates"), "{error}");
     assert!(error.contains("found 13: there would be no scores to prune by"), "{error}");
+    // It falls at 3 to 8.
+    let error = refused("--delta-t 9");
+    assert!(error.contains("delta_t: expected updates with masks between 3 and 8"), "{error}");
     assert!(refused("--beta1 0").contains("beta1: expected a number in (0, 1)"));
     assert!(!dir.path("run").exists());
     dir.platon_ok("train tiny --no-tui --output-dir run --delta-t 13 --pruner none");

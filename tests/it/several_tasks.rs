@@ -181,6 +181,7 @@ fn what_does_not_go_with_several_tasks_is_refused() {
         ("--mix-opt 1", "mix_opt: expected several training sets"),
         ("--ratio 0.5", "ratio: expected several training sets"),
         ("--train-datasets demo,rte --teacher self", "teacher: expected one task"),
+        ("--train-datasets demo,rte --ratio 0.1", "ratio: expected at least 0.1667, or 0 for all"),
         ("--train-datasets demo,xyz", "xyz"),
         ("--train-datasets demo,rte --test-datasets xyz", "test_datasets: expected data sets of"),
         ("--mkd-opt 1", "mkd_opt: expected encoded training samples with a softlabel"),
@@ -188,5 +189,32 @@ fn what_does_not_go_with_several_tasks_is_refused() {
         let text = dir.platon_refuses(&format!("train tiny --no-tui --output-dir run {flags}"));
         assert!(text.contains(expected), "{flags}: {text}");
         assert!(!dir.path("run").exists(), "{flags}");
+    }
+}
+
+/// The original's table of tasks has 0.05 for CoLA, and nothing for the others.
+#[test]
+fn each_of_glue_s_tasks_has_its_own_dropout() {
+    let dir = with_rte();
+    let rows = |n: usize| -> String {
+        (0..n).map(|n| format!("gj04\t{}\t\ta cat sleeps {n}\n", n % 2)).collect()
+    };
+    dir.write("glue-data/CoLA/train.tsv", &rows(40)).write("glue-data/CoLA/dev.tsv", &rows(20));
+    let train = "train tiny --no-tui --max-steps 1";
+    let dropout =
+        |model: &str| dir.json(&format!("{model}/config.json"))["classifier_dropout"].clone();
+    for (run, flags, expected) in [
+        ("first", "--train-datasets cola,rte", [("model", 0.05), ("model-rte", 0.1)]),
+        ("second", "--train-datasets rte,cola", [("model", 0.1), ("model-cola", 0.05)]),
+        (
+            "asked",
+            "--train-datasets cola,rte --dropout-p 0.3",
+            [("model", 0.3), ("model-rte", 0.3)],
+        ),
+    ] {
+        dir.platon_ok(&format!("{train} {flags} --output-dir {run}"));
+        for (model, rate) in expected {
+            assert_eq!(dropout(&format!("{run}/{model}")), rate, "{run} {model}");
+        }
     }
 }

@@ -72,13 +72,27 @@ pub struct Settled {
     pub rows: usize,
 }
 
-/// What prepared rows were made from; written last.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What prepared rows were made from, as far as they have been asked for: the hashes of the files;
+/// written last.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Key {
     format: u32,
-    train: String,
+    train: Option<String>,
     dev: Option<String>,
     test: Option<String>,
+}
+
+impl Key {
+    /// This one, and of what it does not have what `known` has.
+    fn or(self, known: Self) -> Self {
+        let Self { format, train, dev, test } = self;
+        Self {
+            format,
+            train: train.or(known.train),
+            dev: dev.or(known.dev),
+            test: test.or(known.test),
+        }
+    }
 }
 
 impl Files {
@@ -160,38 +174,53 @@ impl Files {
         define(Definition { name, pair, labels, metrics, main, splits, test_is_labelled })
     }
 
-    /// The folder with the rows of `task` in canonical form, written anew if a file has changed.
+    /// The folder with the rows of `task` in canonical form, of which those of `parts` are written anew if
+    /// their file has changed. No other file need be there.
     ///
     /// # Errors
     /// As [`settle`](Self::settle), or a file cannot be written.
-    pub fn prepare(&self, task: &Task, data_dir: &Path) -> Result<PathBuf> {
+    pub fn prepare(&self, task: &Task, data_dir: &Path, parts: &[Part]) -> Result<PathBuf> {
         let folder = self.folder(task, data_dir)?;
         let path = folder.join("source.json");
-        let sha256 = |path: &Option<PathBuf>| path.as_deref().map(sha256_file).transpose();
-        let (train, dev, test) =
-            (sha256_file(&self.train)?, sha256(&self.dev)?, sha256(&self.test)?);
-        let key = Key { format: FORMAT, train, dev, test };
+        // Rows that are held back are drawn from the training file.
+        let draws = self.dev.is_none() && parts.contains(&Part::Dev);
+        let wants = |part| parts.contains(&part) || (draws && part == Part::Train);
+        let sha256 = |part, path: Option<&PathBuf>| {
+            path.filter(|_| wants(part)).map(|path| sha256_of(part, path)).transpose()
+        };
+        let key = Key {
+            format: FORMAT,
+            train: sha256(Part::Train, Some(&self.train))?,
+            dev: sha256(Part::Dev, self.dev.as_ref())?,
+            test: sha256(Part::Test, self.test.as_ref())?,
+        };
         let canonical = |split: &str| canonical_file(task, split, &folder);
-        let is_there = task.splits.iter().all(|split| canonical(split.name).is_file());
+        let mut wanted = task.splits.iter().filter(|split| wants(split.part));
+        let is_there = wanted.all(|split| canonical(split.name).is_file());
         let known = text_at_most(&path, MAX_KEY_BYTES).ok();
         let known = known.and_then(|text| serde_json::from_str::<Key>(&text).ok());
-        if is_there && known.as_ref() == Some(&key) {
+        let known = known.filter(|known| known.format == FORMAT).unwrap_or_default();
+        if is_there && key.clone().or(known.clone()) == known {
             return Ok(folder);
         }
         // The old key goes first: it must not vouch for files of an interrupted run.
         remove_if_there(&path)?;
-        let mut train = self.rows(task, &self.train, true)?;
-        let dev = match &self.dev {
-            Some(dev) => self.rows(task, dev, true)?,
-            None => self.hold_back(task, &mut train)?,
-        };
-        write_canonical(task, &train, &canonical("train"))?;
-        write_canonical(task, &dev, &canonical("dev"))?;
-        if let Some(test) = &self.test {
+        if wants(Part::Train) {
+            let mut train = self.rows(task, &self.train, true)?;
+            if self.dev.is_none() {
+                let dev = self.hold_back(task, &mut train)?;
+                write_canonical(task, &dev, &canonical("dev"))?;
+            }
+            write_canonical(task, &train, &canonical("train"))?;
+        }
+        if let Some(dev) = self.dev.as_ref().filter(|_| wants(Part::Dev)) {
+            write_canonical(task, &self.rows(task, dev, true)?, &canonical("dev"))?;
+        }
+        if let Some(test) = self.test.as_ref().filter(|_| wants(Part::Test)) {
             let rows = self.rows(task, test, task.test.label.is_some())?;
             write_canonical(task, &rows, &canonical("test"))?;
         }
-        write_json(&path, &key)?;
+        write_json(&path, &key.or(known))?;
         Ok(folder)
     }
 
@@ -210,22 +239,34 @@ impl Files {
     /// # Errors
     /// As it says; a file cannot be read.
     pub fn check_noted(&self, task: &Task, path: &Path) -> Result<()> {
-        if self.dev.is_some() || !path.is_file() {
-            return Ok(());
-        }
-        let learnt: Learnt = serde_json::from_str(&text_at_most(path, MAX_KEY_BYTES)?)
-            .map_err(|e| Error::content(path, e.line(), "the SHA-256 of a training file", e))?;
+        let Some(learnt) = learnt(path)?.filter(|_| self.dev.is_none()) else { return Ok(()) };
         // More than half of the rows with numbers were drawn otherwise in the first format.
         if learnt.format < FORMAT && self.dev_share > 0.5 && task.kind == Kind::Regression {
             let expected = "a run whose rows were held back as they are now";
             return Err(Error::content(path, None, expected, "one of an older version of platon")
                 .hint("train it anew, with rows to evaluate on of your own choice: --dev-file"));
         }
-        if learnt.train_file_sha256 == sha256_file(&self.train)? {
+        if learnt.train_file_sha256 == sha256_of(Part::Train, &self.train)? {
             return Ok(());
         }
         Err(Error::content(&self.train, None, "the rows that the run began with", "others")
             .hint("put that file back: the rows that were held back are drawn from it"))
+    }
+
+    /// Whether the same rows of the same training file are held back.
+    #[must_use]
+    pub fn draws_as(&self, other: &Self) -> bool {
+        let draw = |files: &Self| (files.dev.is_none(), files.seed, files.dev_share.to_bits());
+        draw(self) == draw(other)
+    }
+
+    /// Whether the run whose note is `path` has learnt from this training file.
+    ///
+    /// # Errors
+    /// The note or the file cannot be read.
+    pub fn has_learnt(&self, path: &Path) -> Result<bool> {
+        let Some(learnt) = learnt(path)? else { return Ok(false) };
+        Ok(learnt.train_file_sha256 == sha256_of(Part::Train, &self.train)?)
     }
 
     /// The folder of what is made of these files and settings.
@@ -325,6 +366,29 @@ impl Files {
         }
         Ok(false)
     }
+}
+
+/// What the note `path` says, if it is there.
+fn learnt(path: &Path) -> Result<Option<Learnt>> {
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let learnt = serde_json::from_str(&text_at_most(path, MAX_KEY_BYTES)?)
+        .map_err(|e| Error::content(path, e.line(), "the SHA-256 of a training file", e))?;
+    Ok(Some(learnt))
+}
+
+/// The SHA-256 of the file `path`, whose rows are `part`.
+fn sha256_of(part: Part, path: &Path) -> Result<String> {
+    let flag = match part {
+        Part::Train => "--train-file",
+        Part::Dev => "--dev-file",
+        Part::Test => "--test-file",
+    };
+    sha256_file(path).map_err(|e| match path.exists() {
+        true => e,
+        false => e.hint(format!("put it back, or name its place with {flag}")),
+    })
 }
 
 /// What stands for a label that is kept secret.

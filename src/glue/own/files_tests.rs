@@ -166,7 +166,7 @@ fn rows_are_written_once_and_again_where_a_file_has_changed() {
     let task = files.task("mine", &settled.target, false);
     assert!(std::ptr::eq(task, files.task("mine", &settled.target, false)), "made once");
     let data = setup.0.path().join("data");
-    let folder = files.prepare(task, &data).unwrap();
+    let folder = files.prepare(task, &data, &Part::ALL).unwrap();
     assert!(folder.starts_with(data.join("own")));
     let read = |split: &str| fs::read_to_string(canonical_file(task, split, &folder)).unwrap();
     let (train, dev) = (read("train"), read("dev"));
@@ -178,18 +178,59 @@ fn rows_are_written_once_and_again_where_a_file_has_changed() {
         fs::metadata(canonical_file(task, split, &folder)).unwrap().modified().unwrap()
     };
     let before = times("train");
-    assert_eq!(files.prepare(task, &data).unwrap(), folder);
+    assert_eq!(files.prepare(task, &data, &Part::ALL).unwrap(), folder);
     assert_eq!(times("train"), before);
     // Another draw has a folder of its own.
     let other = Files { seed: 8, ..files.clone() };
-    assert_ne!(other.prepare(task, &data).unwrap(), folder);
+    assert_ne!(other.prepare(task, &data, &Part::ALL).unwrap(), folder);
     setup.write("a.csv", &format!("text,label\n{rows}new,x\n"));
-    assert_eq!(files.prepare(task, &data).unwrap(), folder);
+    assert_eq!(files.prepare(task, &data, &Part::ALL).unwrap(), folder);
     assert_eq!(read("train").lines().count() + read("dev").lines().count(), 41);
     // A malformed file leaves no key that vouches for what was there.
     setup.write("a.csv", "text,label\na\n");
-    assert!(files.prepare(task, &data).is_err());
+    assert!(files.prepare(task, &data, &Part::ALL).is_err());
     assert!(!folder.join("source.json").exists());
+}
+
+/// What evaluates has no need of the rows to learn from, unless it draws its own from them.
+#[test]
+fn rows_of_one_part_want_no_other_file() {
+    let csv = "text,label\na,x\nb,y\nc,x\nd,y\n";
+    let setup = Setup::new(&[("a.csv", csv), ("dev.csv", "text,label\ne,y\n"), ("b.csv", csv)]);
+    let (with_dev, without) =
+        (setup.files("a.csv", Some("dev.csv"), None), setup.files("b.csv", None, None));
+    let task = with_dev.task("parts", &classes(&["x", "y"]), false);
+    let data = setup.0.path().join("data");
+    let remove = |name: &str| fs::remove_file(setup.0.path().join(name)).unwrap();
+    let prepare = |files: &Files, parts: &[Part]| files.prepare(task, &data, parts);
+    let lines = |folder: &Path, split: &str| {
+        fs::read_to_string(canonical_file(task, split, folder))
+            .map_or(0, |text| text.lines().count())
+    };
+    remove("a.csv");
+    let folder = prepare(&with_dev, &[Part::Dev]).unwrap();
+    assert_eq!((lines(&folder, "train"), lines(&folder, "dev")), (0, 1));
+    // What was not asked for is not vouched for.
+    let error = prepare(&with_dev, &Part::ALL).unwrap_err().to_string();
+    assert!(error.contains("a.csv: cannot read"), "{error}");
+    assert!(error.ends_with("(hint: put it back, or name its place with --train-file)"), "{error}");
+    setup.write("a.csv", csv);
+    prepare(&with_dev, &Part::ALL).unwrap();
+    assert_eq!((lines(&folder, "train"), lines(&folder, "dev")), (4, 1));
+    // One part made anew leaves the other known.
+    remove("a.csv");
+    setup.write("dev.csv", "text,label\ne,y\nf,x\n");
+    prepare(&with_dev, &[Part::Dev]).unwrap();
+    assert_eq!((lines(&folder, "train"), lines(&folder, "dev")), (4, 2));
+    let key = fs::read_to_string(folder.join("source.json")).unwrap();
+    let key: Key = serde_json::from_str(&key).unwrap();
+    assert!(key.train.is_some() && key.dev.is_some() && key.test.is_none(), "{key:?}");
+    // Of rows that are held back.
+    let folder = prepare(&without, &[Part::Dev]).unwrap();
+    assert_eq!((lines(&folder, "train"), lines(&folder, "dev")), (2, 2));
+    remove("b.csv");
+    let error = prepare(&without, &[Part::Dev]).unwrap_err().to_string();
+    assert!(error.contains("b.csv: cannot read") && error.contains("--train-file"), "{error}");
 }
 
 /// In a test file of GLUE's -1 stands for no label; in one's own it may be one.
@@ -208,7 +249,7 @@ fn minus_one_is_a_label_of_a_test_file_like_any_other() {
         assert!(settled.test_is_labelled);
         let name = if regression { "minus-scores" } else { "minus-classes" };
         let task = files.task(name, &settled.target, true);
-        let folder = files.prepare(task, &setup.0.path().join("data")).unwrap();
+        let folder = files.prepare(task, &setup.0.path().join("data"), &Part::ALL).unwrap();
         let path = canonical_file(task, "test", &folder);
         let rows = read_canonical(task, Part::Test, &path).unwrap();
         assert_eq!(rows.iter().map(|row| row.label).collect::<Vec<_>>(), expected);

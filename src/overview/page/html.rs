@@ -102,8 +102,9 @@ pub fn copied(text: &str, button: &str) -> Markup {
 
 /// A table.
 pub fn table(table: &Table) -> Markup {
-    let is_number =
-        |n: usize| table.rows.iter().any(|row| matches!(row.get(n), Some(Cell::Number(..))));
+    let is_number = |n: usize| {
+        table.rows.iter().any(|row| matches!(row.get(n), Some(Cell::Number(..) | Cell::Spread(..))))
+    };
     let class = |n: usize| is_number(n).then_some("number");
     html! {
         div.scroll tabindex="0" {

@@ -35,7 +35,7 @@ pub fn of_run(run: &Summary) -> Result<String> {
         curves = curves.max(chart.curves.len());
         courses.push(figure(title, notes, &chart)?.html());
     }
-    let name = run.name();
+    let name = run.name.clone();
     let body = html! {
         header {
             h1 { (name) }
@@ -269,18 +269,27 @@ fn shrinking(layers: &[Shrunk]) -> Markup {
     }
 }
 
+/// The weights' file of a Hugging Face folder.
+const WEIGHTS: &str = "model.safetensors";
+
 /// Files and their sizes.
 fn costs(run: &Summary, folder: &RunFolder) -> Markup {
-    let files = [
-        ("Hugging Face folder's weights", folder.model().join("model.safetensors")),
-        ("sparse file", folder.sparse()),
-        ("shrunk Hugging Face folder's weights", folder.hugging_face().join("model.safetensors")),
-        ("ONNX model", folder.onnx().join("model.onnx")),
+    let exported = |best: bool| {
+        [
+            ("sparse file", folder.sparse(best)),
+            ("exported Hugging Face folder's weights", folder.hugging_face(best).join(WEIGHTS)),
+            ("ONNX model", folder.onnx(best).join("model.onnx")),
+        ]
+    };
+    let own = [
+        ("Hugging Face folder's weights", folder.model().join(WEIGHTS)),
+        ("those of the best evaluation's model", folder.best().join(WEIGHTS)),
     ];
-    let rows = files.iter().filter_map(|(what, path)| {
-        let bytes = std::fs::metadata(path).ok()?.len();
-        let name = path.strip_prefix(&run.path).unwrap_or(path).display().to_string();
-        Some(vec![(*what).into(), name.into(), Cell::number(bytes as f64 / 1e6, 1)])
+    let files = own.into_iter().chain(exported(false)).chain(exported(true));
+    let rows = files.filter_map(|(what, path)| {
+        let bytes = std::fs::metadata(&path).ok()?.len();
+        let name = path.strip_prefix(&run.path).unwrap_or(&path).display().to_string();
+        Some(vec![what.into(), name.into(), Cell::number(bytes as f64 / 1e6, 1)])
     });
     let head = ["file", "in the run folder", "MB"].map(str::to_string).to_vec();
     let sizes = Table { head, rows: rows.collect() };

@@ -42,7 +42,7 @@ pub fn of_runs(runs: &[Summary]) -> Result<String> {
     let mut heats = Vec::new();
     for run in runs {
         let Some(report) = &run.report else { continue };
-        let name = run.name();
+        let name = run.name.clone();
         let heat = heat_map(&name, report)?;
         heats.extend(heat.map(|heat| heat.html()));
     }
@@ -80,7 +80,7 @@ pub fn of_runs(runs: &[Summary]) -> Result<String> {
 fn charts(runs: &[Summary]) -> Result<Vec<(&'static str, Chart)>> {
     let (mut losses, mut scores, mut remaining) = (Vec::new(), Vec::new(), Vec::new());
     for run in runs {
-        let name = run.name();
+        let name = run.name.clone();
         let course = Course::read(&RunFolder::at(&run.path))?;
         let loss = course.of_training("loss");
         if loss.is_empty() {
@@ -132,7 +132,7 @@ fn against_ratio(groups: &[Compared]) -> Vec<(String, Chart)> {
         let is_taken =
             |curve: &Vec<Found>| curve.iter().any(|(ratio, ..)| (ratio - found.0).abs() < 1e-6);
         let name = match methods.get(&run.method()).is_some_and(is_taken) {
-            true => format!("{} ({})", run.method(), run.name()),
+            true => format!("{} ({})", run.method(), run.name),
             false => run.method(),
         };
         methods.entry(name).or_default().push(found);
