@@ -44,7 +44,12 @@ pub fn save_hugging_face(
 ) -> Result<()> {
     let head = HeadSettings::new(task.kind.labels().unwrap_or_default(), dropouts.head);
     weights::save(tensors, &dir.join(WEIGHTS))?;
-    write_json(&dir.join(CONFIG), &config.to_classifier_json(&head, dropouts.encoder))?;
+    let mut json = config.to_classifier_json(&head, dropouts.encoder);
+    if let (Some(name), Value::Object(json)) = (task.hub_name(), &mut json) {
+        // As transformers' own scripts for GLUE have it: a model that leaves its run is known by it.
+        json.insert("finetuning_task".into(), name.into());
+    }
+    write_json(&dir.join(CONFIG), &json)?;
     encoder.map_or(Ok(()), |encoder| encoder.save_to(dir, config.max_tokens()))
 }
 

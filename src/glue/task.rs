@@ -233,6 +233,13 @@ impl Task {
         TASKS.iter().all(|task| task.name != self.name)
     }
 
+    /// The name of the task at Hugging Face, as `finetuning_task` in a `config.json` gives it; `None` where
+    /// it is none of [`TASKS`].
+    #[must_use]
+    pub fn hub_name(&self) -> Option<&'static str> {
+        (!self.is_own()).then_some(if self.name == "sst" { "sst2" } else { self.name })
+    }
+
     /// Whether a row holds two texts.
     #[must_use]
     pub const fn is_pair(&self) -> bool {

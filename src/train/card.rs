@@ -52,8 +52,7 @@ impl Card<'_> {
 
     /// The name of GLUE's part on the hub; `None` for data of one's own.
     fn glue_part(&self) -> Option<&'static str> {
-        let name = self.task.name;
-        (!self.task.is_own() && name != "demo").then_some(if name == "sst" { "sst2" } else { name })
+        self.task.hub_name().filter(|name| *name != "demo")
     }
 
     /// The name of what the run began with; `None` where its weights were drawn afresh.

@@ -56,19 +56,20 @@ fn any_model_is_evaluated_on_a_task_that_is_named() {
     dir.platon_ok("export run --format hf --output folder");
     dir.platon_ok("export run --format sparse --output small.safetensors");
     std::fs::remove_dir_all(dir.path("run")).unwrap();
+    for args in ["folder", "small.safetensors", "folder --task demo", "folder --task DEMO"] {
+        assert_eq!(dir.platon_ok(&format!("evaluate {args}")).stdout, own);
+    }
+    let mut config = dir.json("folder/config.json");
+    assert_eq!(config.as_object_mut().unwrap().remove("finetuning_task"), Some("demo".into()));
+    dir.write("folder/config.json", &config.to_string());
     assert_eq!(dir.platon_ok("evaluate folder --task demo").stdout, own);
-    assert_eq!(dir.platon_ok("evaluate small.safetensors --task DEMO").stdout, own);
     let line = dir.platon_refuses("evaluate folder");
     assert!(line.contains("folder: expected a run folder, or a model whose config.json names"));
     assert!(line.ends_with("(hint: name the task with --task)"), "{line}");
     let line = dir.platon_refuses("submit folder");
     assert!(line.ends_with("(hint: name the folder of a finished run)"), "{line}");
-    let mut config = dir.json("folder/config.json");
-    config["finetuning_task"] = "demo".into();
-    dir.write("folder/config.json", &config.to_string());
-    assert_eq!(dir.platon_ok("evaluate folder").stdout, own);
     dir.write("one.txt", "a cat\n");
-    let line = dir.platon_refuses("predict folder --input one.txt");
+    let line = dir.platon_refuses("predict small.safetensors --input one.txt");
     assert!(line.contains("one.txt:1: expected two texts with a tab between them for demo"));
 }
 
