@@ -243,19 +243,20 @@ pub fn write_by(path: &Path, content: impl FnOnce(&mut File) -> Result<()>) -> R
 /// How a temporary file ends, after a file's name and the process that writes it.
 const TEMPORARY: &str = ".tmp";
 
-/// Whether nothing is in the folder `dir`, if it is there, but temporary files of processes of this
-/// machine that are no more; these are removed then.
+/// Whether nothing is in the folder `dir`, if it is there, but temporary files for one of `names` of
+/// processes of this machine that are no more; these are removed then.
 ///
 /// # Errors
 /// One of them cannot be removed.
-pub fn is_free(dir: &Path) -> Result<bool> {
+pub fn is_free(dir: &Path, names: &[&str]) -> Result<bool> {
     let Ok(entries) = fs::read_dir(dir) else { return Ok(true) };
     let mut left_over = Vec::new();
     for entry in entries {
         let path = entry.map_err(|e| Error::io(dir, "read", e))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let process = name.strip_suffix(TEMPORARY).and_then(|name| name.rsplit_once('.'));
-        match process.and_then(|(_, process)| process.parse().ok()) {
+        let file = name.strip_suffix(TEMPORARY).and_then(|name| name.rsplit_once('.'));
+        let process = file.filter(|(file, _)| names.contains(file)).map(|(_, process)| process);
+        match process.and_then(|process| process.parse().ok()) {
             Some(process) if path.is_file() && !is_running(process) => left_over.push(path),
             _ => return Ok(false),
         }
@@ -431,18 +432,23 @@ mod tests {
     fn a_folder_is_free_of_what_a_killed_process_left_there() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
-        assert!(is_free(&at("none")).unwrap() && is_free(dir.path()).unwrap());
+        let is_free = || is_free(dir.path(), &["model.safetensors"]).unwrap();
+        assert!(super::is_free(&at("none"), &[]).unwrap() && is_free());
         let mut child = std::process::Command::new("true").spawn().unwrap();
         child.wait().unwrap();
         let left = format!("model.safetensors.{}.tmp", child.id());
         fs::write(at(&left), "half").unwrap();
-        for theirs in [format!("a.{}.tmp", std::process::id()), "a.tmp".into(), "vocab.txt".into()]
-        {
+        for theirs in [
+            format!("model.safetensors.{}.tmp", std::process::id()),
+            format!("backup.{}.tmp", child.id()),
+            "model.safetensors.tmp".into(),
+            "vocab.txt".into(),
+        ] {
             fs::write(at(&theirs), "").unwrap();
-            assert!(!is_free(dir.path()).unwrap() && at(&left).exists(), "{theirs}");
+            assert!(!is_free() && at(&left).exists(), "{theirs}");
             fs::remove_file(at(&theirs)).unwrap();
         }
-        assert!(is_free(dir.path()).unwrap() && !at(&left).exists());
+        assert!(is_free() && !at(&left).exists());
     }
 
     #[test]

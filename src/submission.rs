@@ -66,9 +66,15 @@ pub const ENTRIES: [Entry; 11] = [
     entry("AX.tsv", "mnli", "ax", 1104, INFERENCE),
 ];
 
-/// Whether the file `path` is an archive of these eleven files.
+/// Whether the file `path` is an archive of these eleven files, or empty.
 #[must_use]
 pub fn is_one(path: &Path) -> bool {
+    match path.metadata() {
+        // A pipe would be waited on.
+        Ok(found) if !found.is_file() => return false,
+        Ok(found) if found.len() == 0 => return true,
+        _ => {}
+    }
     let archive = File::open(path).ok().and_then(|file| zipped::open(file).ok());
     archive.is_some_and(|archive| {
         let expected: BTreeSet<&str> = ENTRIES.iter().map(|entry| entry.file).collect();

@@ -52,17 +52,14 @@ pub fn run(args: &CompareArgs, printer: &Printer) -> Result<()> {
 pub fn read_all(folders: &[PathBuf], printer: &Printer) -> Result<Vec<Summary>> {
     let (mut runs, mut left_out, mut seen) = (Vec::new(), Vec::new(), Vec::new());
     for path in folders {
-        // One folder has many names.
+        // A shell's pattern finds logs and the like too, and a link to a run beside the run itself.
         let place = path.canonicalize().unwrap_or_else(|_| path.clone());
-        if seen.contains(&place) {
-            return Err(Error::value("RUNS", "each run once", path.display()));
-        }
-        seen.push(place);
-        // A shell's pattern finds logs and the like too.
-        if path.exists() && !RunFolder::at(path).config().exists() {
+        let is_run = RunFolder::at(path).config().exists() || !path.exists();
+        if !is_run || seen.contains(&place) {
             left_out.push(path);
             continue;
         }
+        seen.push(place);
         runs.push(Summary::read(path)?);
     }
     if runs.is_empty() {
@@ -71,7 +68,10 @@ pub fn read_all(folders: &[PathBuf], printer: &Printer) -> Result<Vec<Summary>> 
     }
     if !left_out.is_empty() {
         let names: Vec<_> = left_out.iter().map(|path| path.display().to_string()).collect();
-        printer.log(&one_line(format!("left out what is no run: {}", names.join(", "))));
+        printer.log(&one_line(format!(
+            "left out what is no run, or one that stands there already: {}",
+            names.join(", ")
+        )));
     }
     tell_apart(&mut runs);
     Ok(runs)

@@ -35,6 +35,9 @@ pub struct EvaluateArgs {
     /// A file of your own to evaluate on, with the columns of the run's.
     #[arg(long)]
     dev_file: Option<PathBuf>,
+    /// Where the test file of your own lies now, of a run that scores it.
+    #[arg(long)]
+    test_file: Option<PathBuf>,
     /// Folder with tokenizer files; without it that of the model.
     #[arg(long)]
     tokenizer: Option<PathBuf>,
@@ -58,6 +61,7 @@ pub fn run(args: &EvaluateArgs, printer: &Printer) -> Result<()> {
         data_dir: data_dir.as_deref(),
         train_file,
         dev_file,
+        test_file: args.test_file.as_deref(),
         tokenizer: tokenizer.as_deref(),
         backend: backend.as_deref(),
     };

@@ -48,20 +48,35 @@ pub fn settle(layers: &[Layer], printer: Option<&Printer>) -> Result<RunConfig> 
 /// As it says; a file or the settings of that run cannot be read.
 pub fn check_draw(config: &RunConfig) -> Result<()> {
     let Some(files) = config.own_files().filter(|files| files.dev.is_none()) else { return Ok(()) };
-    let from = config.model().weights().and_then(origin).map(|origin| origin.run);
-    let Some(run) = from else { return Ok(()) };
-    let begun = RunConfig::resolve(&[Layer::from_file(&run.config())?])?;
-    let Some(other) = begun.own_files() else { return Ok(()) };
-    if files.draws_as(&other) || !files.has_learnt(&run.own_data())? {
+    let Some(path) = config.model().weights() else { return Ok(()) };
+    let path = std::path::absolute(path).map_err(|e| Error::io(path, "read", e))?;
+    let Some(run) = origin(&path).map(|origin| origin.run) else { return Ok(()) };
+    if !files.has_learnt(&run.own_data())? {
         return Ok(());
     }
-    let (path, found) = (run.path().display(), format!("those of seed {}", files.seed));
+    // What it is of another version is not to keep anybody from its model.
+    let begun = Layer::from_file(&run.config()).and_then(|layer| RunConfig::resolve(&[layer]));
+    let Some((begun, other)) =
+        begun.ok().and_then(|begun| Some((begun.clone(), begun.own_files()?)))
+    else {
+        return Ok(());
+    };
+    if files.draws_as(&other) && config.own().target() == begun.own().target() {
+        return Ok(());
+    }
+    let path = run.path().display();
     Err(match other.dev {
-        None => Error::value("seed", format!("the rows that {path} held back"), found).hint(format!(
-            "it has learnt from others: say --seed {} --dev-share {}, or name rows to evaluate on with \
-             --dev-file",
-            other.seed, other.dev_share
-        )),
+        None => {
+            let draw = |files: &Files| {
+                let Files { label, dev_share, seed, .. } = files;
+                format!("--label {label} --dev-share {dev_share} --seed {seed}")
+            };
+            let expected = format!("the rows that {path} held back ({})", draw(&other));
+            Error::value("train-file", expected, format!("others ({})", draw(&files))).hint(
+                "it has learnt from most of these: hold back the same, or name rows to evaluate on with \
+                 --dev-file",
+            )
+        }
         Some(_) => {
             Error::value("dev-file", format!("rows that {path} has not learnt from"), "none")
         }

@@ -47,6 +47,7 @@ pub struct Flags<'a> {
     pub data_dir: Option<&'a Path>,
     pub train_file: Option<&'a Path>,
     pub dev_file: Option<&'a Path>,
+    pub test_file: Option<&'a Path>,
     pub tokenizer: Option<&'a Path>,
     pub backend: Option<&'a str>,
 }
@@ -60,12 +61,38 @@ impl Flags<'_> {
             ("data_dir", self.data_dir.map(path)),
             ("train_file", self.train_file.map(path)),
             ("dev_file", self.dev_file.map(path)),
+            ("test_file", self.test_file.map(path)),
             ("tokenizer", self.tokenizer.map(path)),
             ("backend", self.backend.map(str::to_string)),
         ];
         let given =
             settings.into_iter().filter_map(|(key, value)| Some((key.into(), value?.into())));
         Layer::command_line(given.collect())
+    }
+}
+
+impl Flags<'_> {
+    /// Refuses files of one's own that are not there, or where none are learnt from.
+    fn check_files(&self, begun: Option<&RunConfig>) -> Result<()> {
+        for (name, file) in [
+            ("train-file", self.train_file),
+            ("dev-file", self.dev_file),
+            ("test-file", self.test_file),
+        ] {
+            let Some(file) = file else { continue };
+            if begun.is_none_or(|begun| begun.own_files().is_none()) {
+                let expected = "none: only a run on files of your own has such rows";
+                return Err(Error::value(name, expected, file.display()));
+            }
+            if !file.exists() {
+                return Err(Error::value(
+                    name,
+                    "a file",
+                    format!("{}, which is not there", file.display()),
+                ));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -81,6 +108,7 @@ impl SavedRun {
             run.check()?;
             let mut layer = Layer::from_file(&run.config())?;
             let config = RunConfig::resolve(std::slice::from_ref(&layer))?;
+            flags.check_files(Some(&config))?;
             let tasks = tasks_of(&config)?;
             let of = origin.task(&tasks).map(|task| task.name);
             let flags = Flags { task: flags.task.or(of), ..flags };
@@ -92,6 +120,7 @@ impl SavedRun {
             let one = Layer::command_line(
                 [
                     ("more_tasks", Vec::<String>::new().into()),
+                    ("more_dropouts", Vec::<f64>::new().into()),
                     ("mix_opt", 0.into()),
                     ("ratio", 0.0.into()),
                 ]
@@ -108,6 +137,7 @@ impl SavedRun {
             };
             return Ok(Some(Self { path, own: Some(own), config, model }));
         }
+        flags.check_files(None)?;
         let model = model_in(&path)?;
         let named = Checkpoint::open(&model)?.task().map(str::to_string);
         let Some(task) = flags.task.or(named.as_deref()) else { return Ok(None) };
@@ -232,7 +262,9 @@ pub fn check_same(begun: &RunConfig, asked: &RunConfig) -> Result<()> {
     for (key, value) in settings {
         // What was found where the run began stands in its file.
         let is_the_found = is_found && key == "initial_threshold";
-        if asked.get(key) != Some(value) && !is_the_found {
+        // Runs of older versions did not note it.
+        let is_new = key == "more_dropouts" && value.as_array().is_some_and(Vec::is_empty);
+        if asked.get(key) != Some(value) && !is_the_found && !is_new {
             let found = asked.get(key).map_or("none".to_string(), ToString::to_string);
             return Err(Error::value(key, format!("{value}, as the run began"), found)
                 .hint("platon resume RUN goes on without naming the settings again"));

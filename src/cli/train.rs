@@ -12,13 +12,15 @@ use super::settings::Settings;
 use super::supply::{supply, supply_demo};
 use super::training::{Place, go_on, on_all_ranks, plan, start};
 use crate::backend::{Job, run_on};
+use crate::bert::head_settings::DROPOUT;
 use crate::config::recipes::{DEFAULTS, recipe, recipe_keeping};
 use crate::config::{Layer, RunConfig};
 use crate::error::{Error, Result};
+use crate::glue::task::Task;
 use crate::kernels::TrainingBackend;
 use crate::run::RunFolder;
 use crate::train::initial::with_found_ratio;
-use crate::train::plan::{model_for, own_head_dropout, task_of, with_own_name};
+use crate::train::plan::{model_for, own_head_dropout, task_of, tasks_of, with_own_name};
 use crate::world::{At, World};
 
 /// The folder of runs whose own folder was not named.
@@ -79,6 +81,7 @@ fn train(args: &TrainArgs, world: &World, printer: &Printer) -> Result<u8> {
         let same = |begun: &RunConfig| check_same(begun, &config);
         return go_on(dir, &toml::Table::new(), &same, args.no_tui, world, printer);
     }
+    own::check_draw(&config)?;
     if args.dry_run {
         run_on(config.run().backend, DryRun { config: &config, printer })?;
         return Ok(0);
@@ -99,7 +102,10 @@ fn settings(args: &TrainArgs, printer: Option<&Printer>) -> Result<RunConfig> {
     let mut layers = Vec::new();
     let mut ratio = args.keep_ratio;
     if let Some(task) = &args.task {
-        let named = taught_anew(recipe(task)?.layer()?);
+        let mut named = recipe(task)?.layer()?;
+        if !args.resume {
+            named = taught_anew(named);
+        }
         let has_siblings = !own::is_own(&named) && !own::is_own(&args.settings.layer());
         layers.push(match ratio.take_if(|_| has_siblings) {
             Some(ratio) => recipe_keeping(task, ratio)?,
@@ -120,13 +126,38 @@ fn settings(args: &TrainArgs, printer: Option<&Printer>) -> Result<RunConfig> {
     if is_own || (args.task.is_none() && args.keep_ratio.is_some()) {
         layers.insert(0, recipe(DEFAULTS)?.layer()?);
     }
+    // The rates of a run's other tasks are for these tasks, and for its own.
+    let is_asked = args.settings.layer().settings.contains_key("dropout_p");
+    if is_asked || !args.train_datasets.is_empty() {
+        layers.iter_mut().for_each(|layer| drop(layer.settings.remove("more_dropouts")));
+    }
     let config = of_models(with_own_name(own::settle(&layers, printer)?)?)?;
-    own::check_draw(&config)?;
-    // As in the original, the task table's word goes before the flag's; that of GLUE's own does not.
-    let is_given = layers.iter().any(|layer| layer.settings.contains_key("dropout_p"));
-    let is_asked = is_own || (is_given && config.data().task_def.is_none());
-    let rate = if is_asked { None } else { own_head_dropout(&config, task_of(&config)?)? };
-    rate.map_or(Ok(config.clone()), |rate| config.with([("dropout_p", rate.into())]))
+    with_dropouts(config, &layers, is_asked)
+}
+
+/// The settings with the dropout before the head of each task: that of its task table, as in the original,
+/// or the one that somebody asked for, or the task's own among GLUE's. `layers` are what was given, and
+/// `is_asked` is whether the flag was.
+fn with_dropouts(config: RunConfig, layers: &[Layer], is_asked: bool) -> Result<RunConfig> {
+    let tasks = tasks_of(&config)?;
+    let own = |task: &&'static Task| own_head_dropout(&config, task);
+    let own = tasks.iter().map(own).collect::<Result<Vec<_>>>()?;
+    let (rate, has_table) = (config.model().dropout_p, config.data().task_def.is_some());
+    let is_given = is_asked || layers.iter().any(|layer| layer.settings.contains_key("dropout_p"));
+    // Of a recipe it may be the first task's own, which is not asked for the others.
+    let is_own = !is_asked && own.first() == Some(&Some(rate));
+    let asked = (is_given && !is_own).then_some(rate);
+    let rates = own.into_iter().map(|own| {
+        let (before, after) = if has_table { (own, asked) } else { (asked, own) };
+        before.or(after).unwrap_or(DROPOUT)
+    });
+    let mut rates: Vec<f64> = rates.collect();
+    let first = rates.remove(0);
+    let more = match config.model().more_dropouts.as_slice() {
+        [] => rates,
+        known => known.to_vec(),
+    };
+    config.with([("dropout_p", first.into()), ("more_dropouts", more.into())])
 }
 
 /// The settings of a run with a teacher in its own folder, as those of another run: that one has its own.

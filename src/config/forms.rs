@@ -53,7 +53,7 @@ written! {
     Number: f64;
     NumberOrAuto: NumberOrAuto;
     Switch: bool;
-    List: Vec<String>;
+    List: Vec<String>, Vec<f64>;
 }
 
 /// A number, or the word `auto`.
@@ -183,6 +183,25 @@ range!(
     /// A number from 0.
     NotNegative(f64): "0 or a positive number", value => value >= 0.0 && value.is_finite()
 );
+
+/// Shares that are never all.
+pub struct Shares;
+
+impl Form for Shares {
+    type Written = Vec<f64>;
+    type Value = Vec<f64>;
+
+    fn read(values: Vec<f64>) -> Result<Vec<f64>, (&'static str, String)> {
+        match values.iter().find(|value| !(0.0..1.0).contains(*value)) {
+            Some(value) => Err(("numbers in [0, 1)", value.to_string())),
+            None => Ok(values),
+        }
+    }
+
+    fn write(values: &Vec<f64>) -> Vec<f64> {
+        values.clone()
+    }
+}
 
 /// A number, 0 being written for none.
 pub struct ZeroIsNone;

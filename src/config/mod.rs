@@ -352,6 +352,11 @@ impl RunConfig {
     /// Checks what goes with several tasks, or only with them.
     fn check_tasks(&self) -> Result<()> {
         let Data { task, more_tasks, mix_opt, ratio, .. } = self.data();
+        let rates = self.model().more_dropouts.len();
+        if rates > 0 && rates != more_tasks.len() {
+            let expected = format!("one for each of more_tasks, which are {}", more_tasks.len());
+            return Err(Error::value("more_dropouts", expected, rates));
+        }
         if more_tasks.is_empty() {
             let given = [("mix_opt", *mix_opt > 0), ("ratio", *ratio > 0.0)];
             return given.iter().find(|(_, is_given)| *is_given).map_or(Ok(()), |(name, _)| {

@@ -286,7 +286,7 @@ fn a_checkpoint_is_bound_to_what_decides_the_weights() {
         names.join(" "),
         "task more_tasks mix_opt ratio test_datasets with_label max_seq_len bin_on bin_size bin_grow_ratio text \
          text_pair label labels regression dev_share metric keep_head num_hidden_layers \
-         from_scratch dropout_p bert_dropout_p pruner initial_threshold final_threshold \
+         from_scratch dropout_p more_dropouts bert_dropout_p pruner initial_threshold final_threshold \
          warmup_steps initial_warmup final_warmup initial_warmup_share final_warmup_share beta1 \
          beta2 delta_t prune_include prune_exclude prune_embeddings prune_ratios keep_zeros \
          distill_weight distill_temperature distill_hidden mkd_opt adv_train adv_alpha adv_k \

@@ -8,7 +8,7 @@ use toml::Table;
 use super::declare::{self, Flag, Setting, settings};
 use super::forms::{
     Any, AtLeast1, AutoIsNone, Bound, EmptyIsNone, Form, Fraction, MinusOneIsAll, NotNegative,
-    NumberOrAuto, OptionalShare, OptionalText, Patterns, Positive, Ratios, Share, Written,
+    NumberOrAuto, OptionalShare, OptionalText, Patterns, Positive, Ratios, Share, Shares, Written,
     ZeroIsNone,
 };
 use super::{BackendName, NoiseNorm};
@@ -100,6 +100,8 @@ settings! {
         from_scratch: Any<bool> = false;
         /// Dropout before the last layer of the head, in [0, 1).
         dropout_p: Share = 0.1;
+        /// Dropout before the heads of --more-tasks, found where the run begins.
+        more_dropouts: Shares = Vec::new(), Flag::Without;
         /// Dropout inside the encoder, in [0, 1).
         bert_dropout_p: Share = 0.1;
     }

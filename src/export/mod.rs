@@ -33,7 +33,8 @@ pub enum Shape {
 
 /// Refuses a folder that holds something, unless it is what an earlier try has left half-written.
 fn check_new(dir: &Path) -> Result<()> {
-    if !is_free(dir)? {
+    let own = TOKENIZER_FILES.into_iter().chain([WEIGHTS, onnx::MODEL, CONFIG]);
+    if !is_free(dir, &own.collect::<Vec<_>>())? {
         return Err(Error::value("OUT", "a new or empty folder", dir.display())
             .hint("name another folder, or remove this one"));
     }

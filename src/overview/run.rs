@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
 
 use serde_json::{Map, Value};
@@ -216,7 +216,11 @@ pub fn tell_apart(runs: &mut [Summary]) {
 
 /// The last `parts` names of a path, all of it if there are no more.
 fn end_of(path: &Path, parts: usize) -> String {
-    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    let path = match path.components().any(|part| part == Component::ParentDir) {
+        true => path.canonicalize(),
+        false => std::path::absolute(path),
+    }
+    .unwrap_or_else(|_| path.to_path_buf());
     let names: Vec<_> = path.iter().collect();
     let end = names.get(names.len().saturating_sub(parts)..).unwrap_or_default();
     end.iter().collect::<PathBuf>().display().to_string()

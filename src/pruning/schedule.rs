@@ -160,12 +160,12 @@ impl RatioSchedule {
         step == self.end
     }
 
-    /// At how many updates weights go while the ratio falls, the first scores being there after the update
-    /// `scores`.
+    /// At how many updates weights go while the ratio falls and before it is the final one, the first scores
+    /// being there after the update `scores`.
     pub fn falls(&self, scores: usize) -> usize {
         let (first, last) = self.boundaries();
         let before = first.max(scores.saturating_sub(1));
-        (last / self.delta_t).saturating_sub(before / self.delta_t)
+        (last.saturating_sub(1) / self.delta_t).saturating_sub(before / self.delta_t)
     }
 
     /// Refuses a course that masks at no update while the ratio falls: it would jump straight to its final
@@ -178,11 +178,15 @@ impl RatioSchedule {
         if self.initial_ratio == self.final_ratio || self.falls(scores) > 0 {
             return Ok(());
         }
-        let expected =
-            format!("updates with masks between {} and {last}, where the ratio falls", first + 1);
+        let span = last.saturating_sub(first);
+        let expected = format!(
+            "one of which a multiple, with scores, is between {} and {}, where the ratio falls",
+            first + 1,
+            last.saturating_sub(1)
+        );
         let found = format!("{}: the ratio would jump straight to its final value", self.delta_t);
         Err(Error::value("delta_t", expected, found)
-            .hint("lower delta_t, or train for more epochs"))
+            .hint(format!("say --delta-t {}, or train for more epochs", (span / 5).max(1))))
     }
 
     /// The last update before pruning, and the last one while the ratio falls.
@@ -206,9 +210,10 @@ mod tests {
             (schedule.falls(scores), schedule.check_falls(scores).is_ok())
         };
         // It falls at the updates 13 to 42.
-        assert_eq!(falls(1, 1), (30, true));
+        assert_eq!(falls(1, 1), (29, true));
         assert_eq!(falls(10, 10), (3, true), "20, 30, 40");
-        assert_eq!(falls(42, 42), (1, true));
+        assert_eq!(falls(41, 41), (1, true));
+        assert_eq!(falls(42, 42), (0, false), "there it is the final one");
         assert_eq!(falls(50, 50), (0, false));
         assert_eq!(falls(43, 1), (0, false));
         assert_eq!(falls(20, 21), (1, true), "40, for at 20 there are no scores");
@@ -216,7 +221,10 @@ mod tests {
         assert!(none.check_falls(1).is_ok(), "nothing falls");
         let error = RatioSchedule::new((1.0, 0.2), 1, 12, 18, 50, 60).unwrap().check_falls(1);
         let text = error.unwrap_err().to_string();
-        assert!(text.contains("delta_t: expected updates with masks between 13 and 42"), "{text}");
+        let expected = "delta_t: expected one of which a multiple, with scores, is between 13 and 41, where \
+                        the ratio falls, found 50: the ratio would jump straight to its final value (hint: \
+                        say --delta-t 6, or train for more epochs)";
+        assert_eq!(text, expected);
     }
 
     #[test]

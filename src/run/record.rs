@@ -30,10 +30,8 @@ pub struct Binding {
     pub labels: Vec<String>,
     /// The fingerprint of the samples, for training and evaluation.
     pub data: String,
-    /// The dropout before each head; none in checkpoints of older versions.
-    #[serde(default)]
-    pub head_dropouts: Vec<f64>,
-    /// What is measured on each task, in the order in which scores are kept; none likewise.
+    /// What is measured on each task, in the order in which scores are kept; none in checkpoints of older
+    /// versions.
     #[serde(default)]
     pub metrics: Vec<Vec<String>>,
 }
@@ -121,7 +119,6 @@ mod tests {
                 .unwrap(),
                 labels: vec!["yes".into()],
                 data: "0f".into(),
-                head_dropouts: vec![0.1, 1.0 / 3.0],
                 metrics: vec![vec!["ACC".into()]],
             }),
             ..RunRecord::default()

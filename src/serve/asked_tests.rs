@@ -57,7 +57,8 @@ impl Server {
             })
         });
         let client = ureq::Agent::config_builder().http_status_as_error(false);
-        let client = client.timeout_global(Some(LONG)).build().new_agent();
+        // A connection that is kept may be closed by the server at the moment it is used again.
+        let client = client.max_idle_connections(0).timeout_global(Some(LONG)).build().new_agent();
         Self { address: address.recv().unwrap(), stop, thread, client }
     }
 

@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use super::samples::{Sets, raw_training_rows};
 use super::selection::Selection;
-use crate::bert::head_settings::DROPOUT;
 use crate::bert::{BertConfig, Checkpoint, ClassifierConfig, Family, HeadConfig};
-use crate::config::{Layer, RunConfig};
+use crate::config::{Layer, Model, RunConfig};
 use crate::error::{Error, Result};
 use crate::glue::encode::Encoder;
 use crate::glue::prepare::{Options, PrepareEvent, holds_encoded};
@@ -81,8 +80,8 @@ impl Plan {
         }
         let bert = first_layers(&checkpoint.config, model_settings.num_hidden_layers)?;
         let selection = Selection::new(config, &bert, task.outputs())?;
-        let head_dropouts =
-            tasks.iter().map(|task| head_dropout(config, task)).collect::<Result<_>>()?;
+        let rate = |(n, task): (usize, &&'static Task)| head_dropout(config, n, task);
+        let head_dropouts = tasks.iter().enumerate().map(rate).collect::<Result<_>>()?;
         let folder = TokenizerFolder::of(config.model().tokenizer.as_deref(), &checkpoint)?;
         let tokenizer = folder.path();
         // Preparing takes minutes for the large tasks: what cannot fit is refused before it.
@@ -119,7 +118,8 @@ impl Plan {
             ratio: data_settings.ratio,
         };
         let mix = (tasks.len() > 1).then_some(mix);
-        mix.map_or(Ok(()), |mix| mix.check(&bins))?;
+        // What has begun goes on as it is.
+        mix.filter(|_| needs_weights).map_or(Ok(()), |mix| mix.check(&bins))?;
         check_updates(batches_of(&bins, mix), config)?;
         let updates_config = UpdatesConfig {
             batches: config.optimisation().grad_accumulation_step,
@@ -132,7 +132,9 @@ impl Plan {
         };
         let updates = Updates::new(bins, updates_config);
         let schedule = config.ratio_schedule(updates.total())?;
-        schedule.check_falls(config.first_scores())?;
+        if needs_weights {
+            schedule.check_falls(config.first_scores())?;
+        }
         let schedule = schedule.ending_at(updates.last());
         let updates = Arc::new(updates);
         let others = tasks.into_iter().skip(1).collect();
@@ -245,16 +247,18 @@ fn check_softlabels(samples: &[Sample], starts: &[usize]) -> Result<()> {
     Ok(())
 }
 
-/// The dropout before the head of `task`: that of its task table goes before the settings', as with the
-/// original, where the first task's stands by now. A rate that is the first task's alone is no other's.
-fn head_dropout(config: &RunConfig, task: &Task) -> Result<f64> {
-    let rate = config.model().dropout_p;
-    if task.name == config.data().task {
-        return Ok(rate);
+/// The dropout before the head of `task`, the run's task number `n`. Runs of older versions did not note
+/// those of further tasks.
+fn head_dropout(config: &RunConfig, n: usize, task: &Task) -> Result<f64> {
+    let Model { dropout_p, more_dropouts, .. } = config.model();
+    let Some(further) = n.checked_sub(1) else { return Ok(*dropout_p) };
+    match (more_dropouts.get(further), &config.data().task_def) {
+        (Some(rate), _) => Ok(*rate),
+        (None, Some(table)) => {
+            Ok(task_def::read(table, task.name)?.dropout_p.unwrap_or(*dropout_p))
+        }
+        (None, None) => Ok(*dropout_p),
     }
-    let first = own_head_dropout(config, task_of(config)?)?;
-    let others = if first == Some(rate) { DROPOUT } else { rate };
-    Ok(own_head_dropout(config, task)?.unwrap_or(others))
 }
 
 /// The dropout before the head of `task` that its table, or that of GLUE's tasks, has for it.

@@ -97,7 +97,6 @@ impl Start {
             bert: plan.bert.clone(),
             labels,
             data,
-            head_dropouts: plan.head_dropouts.clone(),
             metrics: plan.tasks().map(tags).collect(),
         };
         let Some(begun) = &self.record.binding else { return Ok(own) };
@@ -107,18 +106,19 @@ impl Start {
             return Err(Error::value("init-checkpoint", words(begun), words(&own))
                 .hint("go on with the model's folder that the run began with"));
         }
-        for (is_same, words) in [
-            (begun.labels == own.labels, labels_of as fn(&Binding) -> String),
-            (
-                begun.head_dropouts.is_empty() || begun.head_dropouts == own.head_dropouts,
-                dropouts_of,
-            ),
-            (begun.metrics.is_empty() || begun.metrics == own.metrics, metrics_of),
-        ] {
-            if !is_same {
-                return Err(Error::value("task-def", words(begun), words(&own))
-                    .hint("go on with the task table that the run began with"));
-            }
+        if begun.labels != own.labels {
+            let words = |binding: &Binding| format!("the labels {}", binding.labels.join(", "));
+            return Err(Error::value("task-def", words(begun), words(&own))
+                .hint("go on with the task table that the run began with"));
+        }
+        if !begun.metrics.is_empty() && begun.metrics != own.metrics {
+            let tags = |tags: &Vec<String>| tags.join(" ");
+            let words = |binding: &Binding| {
+                let tasks: Vec<_> = binding.metrics.iter().map(tags).collect();
+                format!("the metrics {}", tasks.join(", "))
+            };
+            return Err(Error::value("task-def", words(begun), words(&own))
+                .hint("go on with the task table that the run began with"));
         }
         if begun.data != own.data {
             let words = |binding: &Binding| {
@@ -179,20 +179,6 @@ fn check_settings(begun: &Table, own: &Table, folder: &RunFolder, update: usize)
         "put the settings back, or remove the checkpoint if it is another run's; other settings \
          are for another run: platon train CONFIG --output-dir OTHER",
     ))
-}
-
-fn labels_of(binding: &Binding) -> String {
-    format!("the labels {}", binding.labels.join(", "))
-}
-
-fn dropouts_of(binding: &Binding) -> String {
-    let rates: Vec<_> = binding.head_dropouts.iter().map(ToString::to_string).collect();
-    format!("the dropout {} before the heads", rates.join(", "))
-}
-
-fn metrics_of(binding: &Binding) -> String {
-    let tasks: Vec<_> = binding.metrics.iter().map(|tags| tags.join(" ")).collect();
-    format!("the metrics {}", tasks.join(", "))
 }
 
 #[cfg(test)]

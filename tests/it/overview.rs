@@ -49,8 +49,6 @@ fn seeds_are_folded_and_what_differs_is_shown() {
     assert_eq!(text.lines().count(), 3);
     assert!(text.lines().next().unwrap().contains("pruner"), "{text}");
     for (arguments, expected) in [
-        ("runs/p1 runs/p1", "RUNS: expected each run once"),
-        ("runs/p1 runs/../runs/p1", "RUNS: expected each run once"),
         ("runs/notes", "RUNS: expected folders of runs, found none"),
         ("runs/nothing", "name the folder of a run"),
         ("runs/notes/readme.txt", "RUNS: expected folders of runs, found none"),
@@ -59,8 +57,13 @@ fn seeds_are_folded_and_what_differs_is_shown() {
         assert!(text.contains(expected), "{text}");
     }
     let found = dir.platon_ok("compare runs/p1 runs/notes runs/notes/readme.txt --json");
-    let expected = "left out what is no run: runs/notes, runs/notes/readme.txt";
+    let expected = "already: runs/notes, runs/notes/readme.txt";
     assert!(found.stderr.contains(expected), "{}", found.stderr);
+    std::os::unix::fs::symlink("p1", dir.path("runs/latest")).unwrap();
+    for again in ["runs/p1", "./runs/p1", "runs/../runs/p1", "runs/latest"] {
+        let rows = table(&dir, &format!("compare runs/p1 {again} --json"));
+        assert_eq!((rows.len(), &rows[0]["seeds"]), (1, &"1".into()), "{again}");
+    }
     assert!(dir.platon_ok("compare runs/p1 runs/p2").stdout.contains("p1 and 1 more"));
     // What has no effect makes no difference.
     for ratio in [0.3, 0.4] {

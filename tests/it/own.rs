@@ -205,8 +205,13 @@ fn a_run_is_evaluated_without_its_training_file() {
         let row = evaluated(&format!("{run} --dev-file other.csv"));
         assert_eq!((&row["data_set"], &row["rows"]), (&"mood_dev".into(), &30.into()));
     }
-    let line = dir.platon_refuses("evaluate run --dev-file nowhere.csv");
-    assert!(line.contains("nowhere.csv: cannot read"), "{line}");
+    for flag in ["--train-file", "--dev-file", "--test-file"] {
+        let line = dir.platon_refuses(&format!("evaluate run {flag} nowhere.csv"));
+        assert!(line.contains("expected a file, found nowhere.csv, which is not there"), "{line}");
+    }
+    dir.platon_ok("train tiny --no-tui --max-steps 1 --output-dir demo");
+    let line = dir.platon_refuses("evaluate demo --dev-file dev.csv");
+    assert!(line.contains("dev-file: expected none: only a run on files of your own"), "{line}");
 }
 
 #[test]
@@ -219,8 +224,12 @@ fn a_model_is_not_evaluated_on_rows_that_it_has_learnt_from() {
     let warm = format!("{train} --resume --model-ckpt first");
     for (n, again) in [again, warm].into_iter().enumerate() {
         let line = dir.platon_refuses(&format!("{again} --seed 2 --output-dir refused"));
-        assert!(line.contains("seed: expected the rows that first held back"), "{line}");
-        assert!(line.contains("say --seed 1 --dev-share 0.1"), "{line}");
+        let expected = "first held back (--label label --dev-share 0.1 --seed 1), found others (--label \
+                        label --dev-share 0.1 --seed 2)";
+        assert!(
+            line.contains("train-file: expected the rows that ") && line.contains(expected),
+            "{line}"
+        );
         assert!(!dir.path("refused").exists());
         for (m, flags) in ["--seed 1", "--seed 2 --dev-file dev.csv"].into_iter().enumerate() {
             dir.platon_ok(&format!("{again} {flags} --output-dir taken-{n}-{m}"));
@@ -230,7 +239,31 @@ fn a_model_is_not_evaluated_on_rows_that_it_has_learnt_from() {
     let line = dir.platon_refuses(&format!(
         "{train} --from-scratch=false --init-checkpoint taken-0-1 --output-dir refused"
     ));
-    assert!(line.contains("dev-file: expected rows that taken-0-1 has not learnt from"), "{line}");
+    assert!(line.contains("taken-0-1 has not learnt from, found none"), "{line}");
+    // Other labels draw other rows.
+    let text = mood(0..120).replace("text,label", "text,second");
+    let both: String = mood(0..120)
+        .lines()
+        .zip(text.lines())
+        .map(|(a, b)| format!("{a},{}\n", b.rsplit_once(',').unwrap().1))
+        .collect();
+    dir.write("both.csv", &both);
+    let on = |label: &str| {
+        train.replace("mood.csv", "both.csv").replace("label label", &format!("label {label}"))
+    };
+    dir.platon_ok(&format!("{} --seed 1 --output-dir labelled", on("label")));
+    let line = dir.platon_refuses(&format!(
+        "{} --seed 1 --from-scratch=false --init-checkpoint labelled --output-dir refused",
+        on("second")
+    ));
+    assert!(line.contains("found others (--label second"), "{line}");
+    // A file of that name beside a model need not be a run's.
+    std::fs::create_dir(dir.path("site")).unwrap();
+    std::fs::rename(dir.path("taken-0-0/model"), dir.path("site/model")).unwrap();
+    dir.write("site/config.toml", "title = \"a site\"\n");
+    dir.platon_ok(&format!(
+        "{train} --from-scratch=false --init-checkpoint site/model --output-dir of-site"
+    ));
     // Nothing is taken over where weights are drawn.
     dir.platon_ok(&format!("{train} --init-checkpoint first --seed 2 --output-dir fresh"));
 }

@@ -200,17 +200,30 @@ fn each_of_glue_s_tasks_has_its_own_dropout() {
         (0..n).map(|n| format!("gj04\t{}\t\ta cat sleeps {n}\n", n % 2)).collect()
     };
     dir.write("glue-data/CoLA/train.tsv", &rows(40)).write("glue-data/CoLA/dev.tsv", &rows(20));
-    let train = "train tiny --no-tui --max-steps 1";
+    let train = "train --no-tui --max-steps 1";
     let dropout =
         |model: &str| dir.json(&format!("{model}/config.json"))["classifier_dropout"].clone();
     for (run, flags, expected) in [
-        ("first", "--train-datasets cola,rte", [("model", 0.05), ("model-rte", 0.1)]),
-        ("second", "--train-datasets rte,cola", [("model", 0.1), ("model-cola", 0.05)]),
+        ("a", "tiny --train-datasets cola,rte", [("model", 0.05), ("model-rte", 0.1)]),
+        ("b", "tiny --train-datasets rte,cola", [("model", 0.1), ("model-cola", 0.05)]),
         (
-            "asked",
-            "--train-datasets cola,rte --dropout-p 0.3",
+            "c",
+            "tiny --train-datasets cola,rte --dropout-p 0.3",
             [("model", 0.3), ("model-rte", 0.3)],
         ),
+        (
+            "d",
+            "tiny --train-datasets rte,cola --dropout-p 0.3",
+            [("model", 0.3), ("model-cola", 0.3)],
+        ),
+        (
+            "e",
+            "tiny --train-datasets cola,rte --dropout-p 0.05",
+            [("model", 0.05), ("model-rte", 0.05)],
+        ),
+        // The settings of a run make it again.
+        ("f", "d/config.toml", [("model", 0.3), ("model-cola", 0.3)]),
+        ("g", "a/config.toml", [("model", 0.05), ("model-rte", 0.1)]),
     ] {
         dir.platon_ok(&format!("{train} {flags} --output-dir {run}"));
         for (model, rate) in expected {

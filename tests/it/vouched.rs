@@ -55,14 +55,14 @@ fn settings_that_decide_the_weights_are_those_of_the_checkpoint() {
         ("seed = 2018", "seed = 7"),
         ("learning_rate = 0.001", "learning_rate = 0.002"),
         ("final_threshold = 0.2", "final_threshold = 0.5"),
-        ("dropout_p = 0.1\nbert", "dropout_p = 0.2\nbert"),
+        ("dropout_p = 0.1\nmore", "dropout_p = 0.2\nmore"),
     ] {
         edit(&dir, from, to);
         let line = dir.platon_refuses("resume run --no-tui");
         let said = format!(
             "run/config.toml: expected {} as in checkpoint update-6, found {} (hint: ",
-            from.trim_end_matches("\nbert"),
-            to.trim_end_matches("\nbert")
+            from.trim_end_matches("\nmore"),
+            to.trim_end_matches("\nmore")
         );
         assert!(line.contains(&said), "{line}");
         edit(&dir, to, from);

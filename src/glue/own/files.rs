@@ -253,10 +253,13 @@ impl Files {
             .hint("put that file back: the rows that were held back are drawn from it"))
     }
 
-    /// Whether the same rows of the same training file are held back.
+    /// Whether the same rows are held back of the same training file, for the same labels.
     #[must_use]
     pub fn draws_as(&self, other: &Self) -> bool {
-        let draw = |files: &Self| (files.dev.is_none(), files.seed, files.dev_share.to_bits());
+        fn draw(files: &Files) -> impl PartialEq {
+            let Files { text, text_pair, label, dev_share, seed, .. } = files.clone();
+            (files.dev.is_none(), text, text_pair, label, dev_share.to_bits(), seed)
+        }
         draw(self) == draw(other)
     }
 
