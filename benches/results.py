@@ -240,9 +240,11 @@ def scores(dev):
     """The scores of a report, whatever set they are of."""
     flat = {}
     for name, value in dev.items():
-        # Of an undefined one, as the correlation of constant predictions, there is no number.
-        number = value if value is None or isinstance(value, dict) else round(value, 4)
-        flat.update(scores(value) if isinstance(value, dict) else {name: number})
+        if isinstance(value, dict):
+            flat.update(scores(value))
+        else:
+            # Of an undefined one, as the correlation of constant predictions, there is no number.
+            flat[name] = None if value is None else round(value, 4)
     return flat
 
 

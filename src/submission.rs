@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Display, Write as _};
-use std::fs::File;
 use std::io::{Cursor, Write as _};
 use std::path::Path;
 
@@ -13,6 +12,7 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
 use crate::error::{Error, Result};
+use crate::files::open;
 use crate::glue::task::SCORE_RANGE;
 use crate::zipped;
 
@@ -69,14 +69,11 @@ pub const ENTRIES: [Entry; 11] = [
 /// Whether the file `path` is an archive of these eleven files, or empty.
 #[must_use]
 pub fn is_one(path: &Path) -> bool {
-    match path.metadata() {
-        // A pipe would be waited on.
-        Ok(found) if !found.is_file() => return false,
-        Ok(found) if found.len() == 0 => return true,
-        _ => {}
+    let Ok(file) = open(path) else { return false };
+    if file.metadata().is_ok_and(|about| about.len() == 0) {
+        return true;
     }
-    let archive = File::open(path).ok().and_then(|file| zipped::open(file).ok());
-    archive.is_some_and(|archive| {
+    zipped::open(file).is_ok_and(|archive| {
         let expected: BTreeSet<&str> = ENTRIES.iter().map(|entry| entry.file).collect();
         archive.file_names().collect::<BTreeSet<_>>() == expected
     })

@@ -54,13 +54,12 @@ pub struct EvaluateArgs {
 
 pub fn run(args: &EvaluateArgs, printer: &Printer) -> Result<()> {
     let EvaluateArgs { run, task, task_def, data_dir, tokenizer, backend, .. } = args;
-    let (train_file, dev_file) = (args.train_file.as_deref(), args.dev_file.as_deref());
     let flags = Flags {
         task: task.as_deref(),
         task_def: task_def.as_deref(),
         data_dir: data_dir.as_deref(),
-        train_file,
-        dev_file,
+        train_file: args.train_file.as_deref(),
+        dev_file: args.dev_file.as_deref(),
         test_file: args.test_file.as_deref(),
         tokenizer: tokenizer.as_deref(),
         backend: backend.as_deref(),

@@ -56,11 +56,8 @@ pub fn check_draw(config: &RunConfig) -> Result<()> {
     }
     // What it is of another version is not to keep anybody from its model.
     let begun = Layer::from_file(&run.config()).and_then(|layer| RunConfig::resolve(&[layer]));
-    let Some((begun, other)) =
-        begun.ok().and_then(|begun| Some((begun.clone(), begun.own_files()?)))
-    else {
-        return Ok(());
-    };
+    let Ok(begun) = begun else { return Ok(()) };
+    let Some(other) = begun.own_files() else { return Ok(()) };
     if files.draws_as(&other) && config.own().target() == begun.own().target() {
         return Ok(());
     }

@@ -69,9 +69,7 @@ impl Flags<'_> {
             settings.into_iter().filter_map(|(key, value)| Some((key.into(), value?.into())));
         Layer::command_line(given.collect())
     }
-}
 
-impl Flags<'_> {
     /// Refuses files of one's own that are not there, or where none are learnt from.
     fn check_files(&self, begun: Option<&RunConfig>) -> Result<()> {
         for (name, file) in [

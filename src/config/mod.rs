@@ -298,7 +298,6 @@ impl RunConfig {
             ));
         }
         let Model { keep_head, from_scratch, model_ckpt, .. } = self.model();
-        let draws = self.model().draws_weights();
         if *keep_head && (*from_scratch || model_ckpt.is_some()) {
             let other = if *from_scratch { "from_scratch" } else { "model_ckpt" };
             return Err(Error::value("keep_head", "the head of init_checkpoint", other)
@@ -324,7 +323,7 @@ impl RunConfig {
             return Err(Error::value("final_warmup_share", expected, shares));
         }
         self.own().check(self.data().task_def.is_some())?;
-        if keep_zeros && draws {
+        if keep_zeros && self.model().draws_weights() {
             return Err(Error::value("keep_zeros", "weights of a checkpoint", "from_scratch")
                 .hint("leave from_scratch or keep_zeros away"));
         }

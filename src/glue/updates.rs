@@ -24,6 +24,12 @@ pub struct Mix {
 }
 
 impl Mix {
+    /// The batches of the first training set, and those of the others.
+    fn batches(self, bins: &[Bin]) -> (usize, usize) {
+        let (first, others) = self.sets(bins);
+        (count(first), count(others))
+    }
+
     /// The bins of the first training set, and those of the others.
     fn sets(self, bins: &[Bin]) -> (&[Bin], &[Bin]) {
         bins.split_at(self.first.min(bins.len()))
@@ -34,9 +40,7 @@ impl Mix {
     /// # Errors
     /// As it says.
     pub fn check(self, bins: &[Bin]) -> Result<()> {
-        let count = |bins: &[Bin]| bins.iter().map(Bin::batches).sum::<usize>();
-        let (first, others) = self.sets(bins);
-        let (first, others) = (count(first), count(others));
+        let (first, others) = self.batches(bins);
         if others == 0 || self.picked(first, others) > 0 {
             return Ok(());
         }
@@ -59,10 +63,14 @@ impl Mix {
 
 /// The batches of one epoch over `bins`.
 pub fn batches_of(bins: &[Bin], mix: Option<Mix>) -> usize {
-    let count = |bins: &[Bin]| bins.iter().map(Bin::batches).sum::<usize>();
     let Some(mix) = mix else { return count(bins) };
-    let (first, others) = mix.sets(bins);
-    count(first) + mix.picked(count(first), count(others))
+    let (first, others) = mix.batches(bins);
+    first + mix.picked(first, others)
+}
+
+/// The batches of all of `bins`.
+fn count(bins: &[Bin]) -> usize {
+    bins.iter().map(Bin::batches).sum()
 }
 
 /// What a run's updates follow from.

@@ -61,6 +61,11 @@ impl Cell {
         }
     }
 
+    /// Whether it is one, or several.
+    pub fn is_number(&self) -> bool {
+        matches!(self, Self::Number(..) | Self::Spread(..))
+    }
+
     /// For programs: a cell for the column itself, and one for the least and the greatest value if it has
     /// several.
     fn parts(&self, has_range: bool) -> Vec<Self> {
@@ -153,7 +158,7 @@ impl Table {
         // Numbers stand on the right, so that they can be compared.
         let is_number = |n: usize| {
             let mut cells = self.rows.iter().filter_map(|row| row.get(n));
-            cells.all(|cell| matches!(cell, Cell::Number(..) | Cell::Spread(..) | Cell::Empty))
+            cells.all(|cell| cell.is_number() || *cell == Cell::Empty)
         };
         let mut text = String::new();
         let mut line = |cells: &mut dyn Iterator<Item = &str>| {

@@ -57,11 +57,10 @@ impl Card<'_> {
 
     /// The name of what the run began with; `None` where its weights were drawn afresh.
     fn base(&self) -> Option<String> {
-        let model = self.config.model();
-        let path = model.model_ckpt.as_ref().unwrap_or(&model.init_checkpoint);
+        let path = self.config.model().weights()?;
         // Of a run the folder `model` says nothing.
         let named = if path.ends_with("model") { path.parent().unwrap_or(path) } else { path };
-        (!model.draws_weights()).then(|| file_name(named))
+        Some(file_name(named))
     }
 
     /// Scores with their metrics and sets.

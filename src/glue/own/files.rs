@@ -246,7 +246,7 @@ impl Files {
             return Err(Error::content(path, None, expected, "one of an older version of platon")
                 .hint("train it anew, with rows to evaluate on of your own choice: --dev-file"));
         }
-        if learnt.train_file_sha256 == sha256_of(Part::Train, &self.train)? {
+        if self.is_told_of(&learnt)? {
             return Ok(());
         }
         Err(Error::content(&self.train, None, "the rows that the run began with", "others")
@@ -268,7 +268,11 @@ impl Files {
     /// # Errors
     /// The note or the file cannot be read.
     pub fn has_learnt(&self, path: &Path) -> Result<bool> {
-        let Some(learnt) = learnt(path)? else { return Ok(false) };
+        learnt(path)?.map_or(Ok(false), |learnt| self.is_told_of(&learnt))
+    }
+
+    /// Whether a note is of this training file, as it is now.
+    fn is_told_of(&self, learnt: &Learnt) -> Result<bool> {
         Ok(learnt.train_file_sha256 == sha256_of(Part::Train, &self.train)?)
     }
 

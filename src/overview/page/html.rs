@@ -102,9 +102,7 @@ pub fn copied(text: &str, button: &str) -> Markup {
 
 /// A table.
 pub fn table(table: &Table) -> Markup {
-    let is_number = |n: usize| {
-        table.rows.iter().any(|row| matches!(row.get(n), Some(Cell::Number(..) | Cell::Spread(..))))
-    };
+    let is_number = |n: usize| table.rows.iter().any(|row| row.get(n).is_some_and(Cell::is_number));
     let class = |n: usize| is_number(n).then_some("number");
     html! {
         div.scroll tabindex="0" {
