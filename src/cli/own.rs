@@ -5,8 +5,8 @@ use toml::Value;
 use super::printer::Printer;
 use crate::config::{Layer, RunConfig};
 use crate::error::{Error, Result};
-use crate::glue::own::files::{is_name, is_taken, name_of};
 use crate::glue::own::labels::Target;
+use crate::glue::own::task_name::{is_name, is_taken, name_of};
 use crate::glue::own::{Files, Settled};
 use crate::run::origin::origin;
 

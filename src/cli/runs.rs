@@ -70,7 +70,8 @@ impl Flags<'_> {
         Layer::command_line(given.collect())
     }
 
-    /// Refuses files of one's own that are not there, or where none are learnt from.
+    /// Refuses files of one's own that are not there, lack the columns of the run's, or where none
+    /// are learnt from.
     fn check_files(&self, begun: Option<&RunConfig>) -> Result<()> {
         for (name, file) in [
             ("train-file", self.train_file),
@@ -78,10 +79,10 @@ impl Flags<'_> {
             ("test-file", self.test_file),
         ] {
             let Some(file) = file else { continue };
-            if begun.is_none_or(|begun| begun.own_files().is_none()) {
+            let Some(files) = begun.and_then(RunConfig::own_files) else {
                 let expected = "none: only a run on files of your own has such rows";
                 return Err(Error::value(name, expected, file.display()));
-            }
+            };
             if !file.exists() {
                 return Err(Error::value(
                     name,
@@ -89,6 +90,7 @@ impl Flags<'_> {
                     format!("{}, which is not there", file.display()),
                 ));
             }
+            files.check_columns(file, name != "test-file")?;
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ mod declare;
 mod forms;
 mod layer;
 mod noise;
+mod own;
 pub mod recipes;
 mod settings;
 

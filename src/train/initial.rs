@@ -1,5 +1,7 @@
 //! The remaining ratio of the checkpoint that a run begins with.
 
+use std::path::Path;
+
 use super::plan::{first_layers, task_of};
 use super::selection::Selection;
 use crate::bert::{Checkpoint, names};
@@ -18,15 +20,14 @@ pub fn with_found_ratio(config: RunConfig) -> Result<RunConfig> {
     if is_wanted && !pruning.pruner.prunes() {
         return config.with([("initial_threshold", 1.0.into())]);
     }
-    if is_wanted && model.draws_weights() {
-        let error = Error::value("initial_threshold", "a number with from_scratch", AUTO);
-        return Err(error.hint("weights that are drawn afresh have no zeros to count"));
-    }
     if !is_wanted && !pruning.keep_zeros {
         return Ok(config);
     }
-    let path = model.model_ckpt.as_ref().unwrap_or(&model.init_checkpoint);
-    let found = remaining(&config)?;
+    let Some(path) = model.weights() else {
+        let error = Error::value("initial_threshold", "a number with from_scratch", AUTO);
+        return Err(error.hint("weights that are drawn afresh have no zeros to count"));
+    };
+    let found = remaining(&config, path)?;
     if pruning.keep_zeros && found == 1.0 {
         let expected = "a checkpoint with zeros among the prunable weights";
         return Err(Error::value("keep_zeros", expected, format!("none in {}", path.display()))
@@ -45,13 +46,10 @@ pub fn with_found_ratio(config: RunConfig) -> Result<RunConfig> {
     config.with([("initial_threshold", found.into())])
 }
 
-/// The share of the prunable weights that are not zero in the checkpoint of `config`.
-fn remaining(config: &RunConfig) -> Result<f64> {
+/// The share of the prunable weights that are not zero in the checkpoint `path` of `config`.
+fn remaining(config: &RunConfig, path: &Path) -> Result<f64> {
     let model = config.model();
-    let (path, has_head) = match &model.model_ckpt {
-        Some(path) => (path, true),
-        None => (&model.init_checkpoint, model.keep_head),
-    };
+    let has_head = model.model_ckpt.is_some() || model.keep_head;
     let checkpoint = Checkpoint::open(path)?;
     checkpoint.check_weights()?;
     let (family, outputs) = (checkpoint.config.family, task_of(config)?.outputs());

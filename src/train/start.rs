@@ -106,10 +106,10 @@ impl Start {
             return Err(Error::value("init-checkpoint", words(begun), words(&own))
                 .hint("go on with the model's folder that the run began with"));
         }
+        let begun_table = "go on with the task table that the run began with";
         if begun.labels != own.labels {
             let words = |binding: &Binding| format!("the labels {}", binding.labels.join(", "));
-            return Err(Error::value("task-def", words(begun), words(&own))
-                .hint("go on with the task table that the run began with"));
+            return Err(Error::value("task-def", words(begun), words(&own)).hint(begun_table));
         }
         if !begun.metrics.is_empty() && begun.metrics != own.metrics {
             let tags = |tags: &Vec<String>| tags.join(" ");
@@ -117,8 +117,7 @@ impl Start {
                 let tasks: Vec<_> = binding.metrics.iter().map(tags).collect();
                 format!("the metrics {}", tasks.join(", "))
             };
-            return Err(Error::value("task-def", words(begun), words(&own))
-                .hint("go on with the task table that the run began with"));
+            return Err(Error::value("task-def", words(begun), words(&own)).hint(begun_table));
         }
         if begun.data != own.data {
             let words = |binding: &Binding| {

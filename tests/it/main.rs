@@ -50,6 +50,8 @@ mod overview;
 #[cfg(all(unix, feature = "flex"))]
 mod own;
 #[cfg(all(unix, feature = "flex"))]
+mod own_evaluate;
+#[cfg(all(unix, feature = "flex"))]
 mod own_rows;
 #[cfg(feature = "flex")]
 mod pages;

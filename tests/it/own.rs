@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::crash::signal;
 use crate::dir::Dir;
-use crate::own_rows::{csv, json_lines, parquet_file, sentences, with_model};
+use crate::own_rows::{COLUMNS, csv, json_lines, mood, moods, parquet_file, sentences, with_model};
 
 /// What a small model drawn afresh wants besides the flags that a user gives.
 const SMALL: &str = "--init-checkpoint model --from-scratch --no-tui --learning-rate 2e-3 \
@@ -115,23 +115,6 @@ fn a_csv_becomes_a_pruned_model_and_predictions_in_two_commands() {
     assert!(line.contains("a run of one of GLUE's tasks"), "{line}");
 }
 
-/// A folder with the tiny demo, whose recipe takes a second, and rows of two labels in `mood.csv`.
-fn moods() -> Dir {
-    let dir = Dir::new().with_tiny_demo("flex");
-    dir.write("mood.csv", &mood(0..120));
-    dir
-}
-
-fn mood(rows: std::ops::Range<usize>) -> String {
-    let row = |n: usize| match n % 3 {
-        0 => format!("a cat sleeps {n},sad\n"),
-        _ => format!("all the {n} dogs will run,glad\n"),
-    };
-    format!("text,label\n{}", rows.map(row).collect::<String>())
-}
-
-const COLUMNS: &str = "--text text --label label";
-
 #[test]
 fn a_recipe_names_the_files_and_dev_and_test_rows_are_scored() {
     let dir = moods();
@@ -178,94 +161,6 @@ fn a_recipe_names_the_files_and_dev_and_test_rows_are_scored() {
     // Under another task's name the run's own files are of no account.
     let line = dir.platon_refuses("evaluate run --task rte");
     assert!(line.contains("a task with the labels of moods"), "{line}");
-}
-
-#[test]
-fn a_run_is_evaluated_without_its_training_file() {
-    let dir = moods();
-    dir.write("dev.csv", &mood(120..150)).write("other.csv", &mood(150..180));
-    let train = format!("train tiny --train-file mood.csv {COLUMNS} --no-tui");
-    dir.platon_ok(&format!("{train} --dev-file dev.csv --output-dir run"));
-    dir.platon_ok(&format!("{train} --output-dir drawn"));
-    std::fs::rename(dir.path("mood.csv"), dir.path("moved.csv")).unwrap();
-    std::fs::remove_dir_all(dir.path("glue-data/own")).unwrap();
-    let evaluated = |args: &str| -> serde_json::Value {
-        serde_json::from_str(&dir.platon_ok(&format!("evaluate {args} --json")).stdout).unwrap()
-    };
-    let of = |run: &str| dir.json(&format!("{run}/report.json"))["dev"]["ACC"].clone();
-    assert_eq!(evaluated("run")["ACC"], of("run"));
-    // Rows that are held back are drawn from it.
-    let line = dir.platon_refuses("evaluate drawn");
-    assert!(line.contains("mood.csv: cannot read") && line.contains("--train-file"), "{line}");
-    assert_eq!(evaluated("drawn --train-file moved.csv")["ACC"], of("drawn"));
-    let line = dir.platon_refuses("evaluate drawn --train-file other.csv");
-    assert!(line.contains("expected the rows that the run began with"), "{line}");
-    // Or other rows are named.
-    for run in ["run", "drawn"] {
-        let row = evaluated(&format!("{run} --dev-file other.csv"));
-        assert_eq!((&row["data_set"], &row["rows"]), (&"mood_dev".into(), &30.into()));
-    }
-    for flag in ["--train-file", "--dev-file", "--test-file"] {
-        let line = dir.platon_refuses(&format!("evaluate run {flag} nowhere.csv"));
-        assert!(line.contains("expected a file, found nowhere.csv, which is not there"), "{line}");
-    }
-    dir.platon_ok("train tiny --no-tui --max-steps 1 --output-dir demo");
-    let line = dir.platon_refuses("evaluate demo --dev-file dev.csv");
-    assert!(line.contains("dev-file: expected none: only a run on files of your own"), "{line}");
-}
-
-#[test]
-fn a_model_is_not_evaluated_on_rows_that_it_has_learnt_from() {
-    let dir = moods();
-    dir.write("dev.csv", &mood(120..150));
-    let train = format!("train tiny --train-file mood.csv {COLUMNS} --no-tui --max-steps 1");
-    dir.platon_ok(&format!("{train} --seed 1 --output-dir first"));
-    let again = format!("{train} --from-scratch=false --init-checkpoint first");
-    let warm = format!("{train} --resume --model-ckpt first");
-    for (n, again) in [again, warm].into_iter().enumerate() {
-        let line = dir.platon_refuses(&format!("{again} --seed 2 --output-dir refused"));
-        let expected = "first held back (--label label --dev-share 0.1 --seed 1), found others (--label \
-                        label --dev-share 0.1 --seed 2)";
-        assert!(
-            line.contains("train-file: expected the rows that ") && line.contains(expected),
-            "{line}"
-        );
-        assert!(!dir.path("refused").exists());
-        for (m, flags) in ["--seed 1", "--seed 2 --dev-file dev.csv"].into_iter().enumerate() {
-            dir.platon_ok(&format!("{again} {flags} --output-dir taken-{n}-{m}"));
-        }
-    }
-    // One that was evaluated on other rows has learnt from them all.
-    let line = dir.platon_refuses(&format!(
-        "{train} --from-scratch=false --init-checkpoint taken-0-1 --output-dir refused"
-    ));
-    assert!(line.contains("taken-0-1 has not learnt from, found none"), "{line}");
-    // Other labels draw other rows.
-    let text = mood(0..120).replace("text,label", "text,second");
-    let both: String = mood(0..120)
-        .lines()
-        .zip(text.lines())
-        .map(|(a, b)| format!("{a},{}\n", b.rsplit_once(',').unwrap().1))
-        .collect();
-    dir.write("both.csv", &both);
-    let on = |label: &str| {
-        train.replace("mood.csv", "both.csv").replace("label label", &format!("label {label}"))
-    };
-    dir.platon_ok(&format!("{} --seed 1 --output-dir labelled", on("label")));
-    let line = dir.platon_refuses(&format!(
-        "{} --seed 1 --from-scratch=false --init-checkpoint labelled --output-dir refused",
-        on("second")
-    ));
-    assert!(line.contains("found others (--label second"), "{line}");
-    // A file of that name beside a model need not be a run's.
-    std::fs::create_dir(dir.path("site")).unwrap();
-    std::fs::rename(dir.path("taken-0-0/model"), dir.path("site/model")).unwrap();
-    dir.write("site/config.toml", "title = \"a site\"\n");
-    dir.platon_ok(&format!(
-        "{train} --from-scratch=false --init-checkpoint site/model --output-dir of-site"
-    ));
-    // Nothing is taken over where weights are drawn.
-    dir.platon_ok(&format!("{train} --init-checkpoint first --seed 2 --output-dir fresh"));
 }
 
 #[test]

@@ -114,3 +114,22 @@ pub fn with_model(dir: &Dir, rows: &[(String, String)]) {
     dir.write("model/config.json", &sizes.to_string());
     dir.write("model/vocab.txt", &(vocabulary.join("\n") + "\n"));
 }
+
+/// A folder with the tiny demo, whose recipe takes a second, and rows of two labels in `mood.csv`.
+pub fn moods() -> Dir {
+    let dir = Dir::new().with_tiny_demo("flex");
+    dir.write("mood.csv", &mood(0..120));
+    dir
+}
+
+/// These of its rows: a third is sad, the others are glad.
+pub fn mood(rows: std::ops::Range<usize>) -> String {
+    let row = |n: usize| match n % 3 {
+        0 => format!("a cat sleeps {n},sad\n"),
+        _ => format!("all the {n} dogs will run,glad\n"),
+    };
+    format!("text,label\n{}", rows.map(row).collect::<String>())
+}
+
+/// The flags that name their columns.
+pub const COLUMNS: &str = "--text text --label label";

@@ -8,17 +8,15 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::examples::{Columns, Examples};
-use super::format::stem;
 use super::labels::{Labels, Mismatch, Target, class_name, score};
 use super::numbers::{MEND, Numbers};
 use super::split::held_back;
 use super::table::{Table, Value};
 use crate::error::{Error, Result};
 use crate::files::{remove_if_there, sha256_file, write_json};
-use crate::glue::names;
 use crate::glue::prepare::canonical_file;
 use crate::glue::read::{sha256_hex, text_at_most};
-use crate::glue::task::{Kind, Metric, Part, TASKS, Task};
+use crate::glue::task::{Kind, Metric, Part, Task};
 use crate::glue::task_def::{Definition, define};
 use crate::glue::tsv::{Row, dummy, write_canonical};
 
@@ -224,6 +222,16 @@ impl Files {
         Ok(folder)
     }
 
+    /// Refuses a file `path` without the columns that these have.
+    ///
+    /// # Errors
+    /// As it says; it cannot be read.
+    pub fn check_columns(&self, path: &Path, is_labelled: bool) -> Result<()> {
+        let examples = Examples::new(Table::open(path)?, self.columns(is_labelled));
+        let remedy = "the run's own files have it; name the column so in a copy of this one";
+        examples.map(drop).map_err(|error| error.hint(remedy))
+    }
+
     /// Writes to the file `path` that the run in its folder learns from these.
     ///
     /// # Errors
@@ -400,55 +408,6 @@ fn sha256_of(part: Part, path: &Path) -> Result<String> {
 
 /// What stands for a label that is kept secret.
 const SECRET: &str = "-1";
-
-/// The name of the task that the training file `path` is for: the file's own without its endings, or
-/// its folder's where it is only called `train`.
-#[must_use]
-pub fn name_of(path: &Path) -> String {
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-    let parent = absolute.parent().and_then(Path::file_name).unwrap_or_default();
-    let candidates = [stem(path), parent.to_string_lossy().into_owned()];
-    let name = candidates.iter().map(|name| plain(name)).find(|name| !name.is_empty());
-    let name = name.unwrap_or_else(|| FOLDER.to_owned());
-    // GLUE's tasks have their names to themselves.
-    match is_taken(&name) {
-        true => format!("{FOLDER}-{name}"),
-        false => name,
-    }
-}
-
-/// Whether `name` is that of one of GLUE's tasks or of the demo.
-#[must_use]
-pub fn is_taken(name: &str) -> bool {
-    let name = names::canonical(name);
-    TASKS.iter().any(|task| task.name == name)
-}
-
-/// Whether `name` can be that of a task: it becomes part of file names.
-#[must_use]
-pub fn is_name(name: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
-    !name.is_empty() && name.len() <= LONGEST && name.chars().all(plain)
-}
-
-/// The longest name of a task, in bytes.
-const LONGEST: usize = 40;
-
-/// `name` in small letters, digits and hyphens, without the word `train` at an end.
-fn plain(name: &str) -> String {
-    let kept = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
-    let name: String = name.chars().map(kept).collect();
-    let words = name.split('-').filter(|word| !word.is_empty()).collect::<Vec<_>>();
-    let is_train = |word: &&str| matches!(*word, "train" | "training");
-    let words = match words.as_slice() {
-        [rest @ .., last] if is_train(last) => rest,
-        [first, rest @ ..] if is_train(first) => rest,
-        all => all,
-    };
-    let mut name = words.join("-");
-    name.truncate(LONGEST);
-    name.trim_end_matches('-').to_owned()
-}
 
 #[cfg(test)]
 #[path = "files_tests.rs"]

@@ -287,26 +287,3 @@ fn a_task_has_the_metrics_of_its_kind() {
     assert!(task.is_score(-1e6) && !task.is_score(f32::NAN) && task.test.label.is_some());
     assert!(files.task("kinds", &Target::Number, false).test.label.is_none());
 }
-
-#[test]
-fn the_file_names_the_task() {
-    for (path, name) in [
-        ("data/reviews.csv", "reviews"),
-        ("data/Movie Reviews (2024).train.csv.gz", "movie-reviews-2024"),
-        ("data/reviews_train.csv", "reviews"),
-        ("data/train.csv", "data"),
-        ("data/training.parquet", "data"),
-        ("data/rte.csv", "own-rte"),
-        ("data/SST-2.tsv", "own-sst-2"),
-        ("train/train.csv", "own"),
-        ("data/\u{4e2d}.csv", "data"),
-    ] {
-        assert_eq!(name_of(Path::new(path)), name, "{path}");
-        assert!(is_name(name) && !is_taken(name));
-    }
-    let long = name_of(Path::new(&format!("{}.csv", "x".repeat(300))));
-    assert_eq!(long.len(), LONGEST);
-    for name in ["", "a_b", "a/b", "a b", "\u{e9}"] {
-        assert!(!is_name(name), "{name}");
-    }
-}

@@ -3,8 +3,8 @@
 //!
 //! `format` tells a file's format by its name, `bytes` unpacks it and hands out bounded lines, `table`
 //! reads records of any of the formats, `examples` takes texts and labels from them. `labels` finds
-//! out what is to be learnt, `numbers` gives it numbers, `split` holds rows back for evaluation, `files` makes a task of it all.
-//! `input` reads what is to be predicted, and `overview` tells what a file holds.
+//! out what is to be learnt, `numbers` gives it numbers, `split` holds rows back for evaluation, `files` makes
+//! a task of it all, which `task_name` names. `input` reads what is to be predicted, and `overview` tells what a file holds.
 
 mod bytes;
 pub mod examples;
@@ -20,6 +20,7 @@ mod quoting;
 mod separated;
 mod split;
 pub mod table;
+pub mod task_name;
 
 pub use examples::{Columns, Examples};
 pub use files::{Files, Settled};
