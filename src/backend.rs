@@ -46,12 +46,22 @@ pub fn run_on<J: Job>(name: BackendName, job: J) -> Result<J::Output> {
             start::<burn::backend::Autodiff<burn_wgpu::Wgpu<f32, i32>>, J>(name, job)
         }
         #[allow(unreachable_patterns)]
-        missing => {
-            let feature = missing.name();
-            Err(Error::value("backend", "a backend this program was built with", feature)
-                .hint(format!("build it with `cargo build --release --features {feature}`")))
-        }
+        missing => Err(not_built_in(missing)),
     }
+}
+
+/// Refuses the backend `name` where this program was built without it.
+///
+/// # Errors
+/// As it says.
+pub fn check_built_in(name: BackendName) -> Result<()> {
+    if name.is_built_in() { Ok(()) } else { Err(not_built_in(name)) }
+}
+
+fn not_built_in(name: BackendName) -> Error {
+    let feature = name.name();
+    Error::value("backend", "a backend this program was built with", feature)
+        .hint(format!("build it with `cargo build --release --features {feature}`"))
 }
 
 /// Where compiled kernels are kept from run to run: in the user's cache, if there is one.

@@ -120,7 +120,8 @@ impl Checkpoint {
             return Self::open_folder(path);
         }
         let content = if is_torch(path)? {
-            let (config, texts) = (torch::read_config(path)?, BTreeMap::new());
+            let config = torch::read_config(path)?.filter(is_of_model);
+            let texts = BTreeMap::new();
             let family = family_for(path, config.as_ref())?;
             Content { tensors: Tensors::new(family, path, BTreeMap::new())?, config, texts }
         } else {
@@ -259,7 +260,10 @@ impl Checkpoint {
 /// The content of a `config.json`.
 fn read_json(path: &Path) -> Result<Value> {
     let text = read_text(path).map_err(|e| match e {
-        Error::Io { .. } => e.hint("name a folder that holds a Hugging Face checkpoint"),
+        Error::Io { .. } => e.hint(
+            "name a run or a folder with a model; platon download --model OWNER/NAME brings one from \
+             Hugging Face, and platon list shows the runs",
+        ),
         e => e,
     })?;
     check_pointer(path, text.as_bytes())?;
@@ -300,6 +304,11 @@ fn family_for(path: &Path, inside: Option<&Value>) -> Result<&'static Family> {
     }
 }
 
+/// Whether settings in a PyTorch file are a model's, which all have this one, and not a trainer's.
+fn is_of_model(config: &Value) -> bool {
+    config.get("vocab_size").is_some()
+}
+
 /// What a file holds; without a `family`, its configuration tells whose weights they are.
 fn read(path: &Path, family: Option<&'static Family>) -> Result<Content> {
     let family = |inside: Option<&Value>| match family {
@@ -312,9 +321,7 @@ fn read(path: &Path, family: Option<&'static Family>) -> Result<Content> {
     check_pointer(path, &start)?;
     if is_torch(path)? {
         let torch::TorchFile { tensors, config } = torch::read(path)?;
-        // Of settings that say nothing of the model, as a trainer keeps them, none is taken.
-        let sizes = ["hidden_size", "dim", "model_type"];
-        let config = config.filter(|config| sizes.iter().any(|name| config.get(name).is_some()));
+        let config = config.filter(is_of_model);
         let stored = |(name, tensor): (String, torch::TorchTensor)| {
             (name, StoredTensor { shape: tensor.shape, values: tensor.values })
         };
@@ -353,4 +360,26 @@ fn is_torch(path: &Path) -> Result<bool> {
     let read = open(path)?.read(&mut magic).map_err(|e| Error::io(path, "read", e))?;
     let pickle = matches!(magic, [0x80, 2..=5, rest @ ..] if rest != [0; 6]);
     Ok(read == magic.len() && (magic.starts_with(b"PK\x03\x04") || pickle))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trainer_s_settings_are_no_model_s_however_a_file_is_opened() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny_bert");
+        let sizes = |opened: Result<Checkpoint>| opened.unwrap().config;
+        let expected = sizes(Checkpoint::open(&folder));
+        let file = folder.join("trainer.pt");
+        assert_eq!(sizes(Checkpoint::open(&file)), expected);
+        assert_eq!(sizes(Checkpoint::open_config(&file)), expected);
+        for (settings, is_model) in [
+            (serde_json::json!({"hidden_size": 16, "lr": 3}), false),
+            (serde_json::json!({"model_type": "my-net"}), false),
+            (serde_json::json!({"vocab_size": 10, "hidden_size": 16}), true),
+        ] {
+            assert_eq!(is_of_model(&settings), is_model, "{settings}");
+        }
+    }
 }

@@ -210,7 +210,11 @@ impl BertConfig {
             ("attention_probs_dropout_prob", dropout.into()),
             ("torch_dtype", "float32".into()),
         ];
-        let has = |key: &str| key != "type_vocab_size" || self.type_vocab_size > 0;
+        let has = |key: &str| match key {
+            "type_vocab_size" => self.type_vocab_size > 0,
+            "layer_norm_eps" => !self.family.fixed_layer_norm_eps,
+            _ => true,
+        };
         let entries = entries.into_iter().filter(|(key, _)| has(key));
         let mut json: Map<String, Value> =
             entries.map(|(key, value)| (self.family.setting(key).to_string(), value)).collect();
@@ -246,6 +250,9 @@ fn with_bert_names(mut json: Value, family: &'static Family) -> Value {
         }
     }
     let defaults = &family.defaults;
+    if family.fixed_layer_norm_eps {
+        given.remove("layer_norm_eps");
+    }
     for (name, value) in [
         ("max_position_embeddings", json!(defaults.max_position_embeddings)),
         ("layer_norm_eps", json!(defaults.layer_norm_eps)),
@@ -318,6 +325,11 @@ mod tests {
             let text = serde_json::to_string(&config).unwrap();
             assert_eq!(serde_json::from_str::<BertConfig>(&text).unwrap(), config);
         }
+        // It is in no configuration of transformers' DistilBERT, which has a number in its place.
+        let text = format!(r#"{{"model_type": "distilbert", "layer_norm_eps": 0.1, {distil}}}"#);
+        let config = read(&text).unwrap();
+        assert_eq!(config.layer_norm_eps, 1e-12);
+        assert!(config.to_encoder_json(0.1).get("layer_norm_eps").is_none());
         let narrow = r#"{"model_type": "roberta", "max_position_embeddings": 2, "#.to_string();
         let error = read(&(narrow + sizes + "}")).unwrap_err().to_string();
         assert!(error.contains("max_position_embeddings above 2, found 2"), "{error}");

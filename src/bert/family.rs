@@ -41,6 +41,8 @@ pub struct Family {
     pub head: HeadForm,
     /// Whether positions are counted from the one after the padding token's number, instead of 0.
     pub positions_after_padding: bool,
+    /// Whether layer normalisation adds the default to the variance, whatever a configuration says.
+    pub fixed_layer_norm_eps: bool,
     /// Whether a tokenizer tells the types of its tokens; else all are of the first type.
     pub takes_token_types: bool,
     /// Whether the output of an attention is dropped out, before the residual.
@@ -108,6 +110,7 @@ pub static BERT: Family = Family {
         drops_input: true,
     },
     positions_after_padding: false,
+    fixed_layer_norm_eps: false,
     takes_token_types: true,
     drops_attention_output: true,
     prunable: PRUNABLE,
@@ -184,6 +187,7 @@ pub static DISTILBERT: Family = Family {
         activation: Activation::Relu,
         drops_input: false,
     },
+    fixed_layer_norm_eps: true,
     takes_token_types: false,
     drops_attention_output: false,
     prunable: &[

@@ -12,7 +12,7 @@
 //! One thing is ours: where the configuration is silent about labels, the weights tell their number,
 //! where transformers takes 2.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
@@ -159,10 +159,16 @@ impl HeadSettings {
             }
             _ => &self.labels,
         };
+        // Labels of one's own may differ in nothing but their case.
         let place = |names: &Vec<&str>| {
-            labels.iter().position(|label| names.iter().any(|name| same(name, label)))
+            let exact = labels.iter().position(|label| names.contains(&label.as_str()));
+            let alike = |label: &String| names.iter().any(|name| same(name, label));
+            exact.or_else(|| labels.iter().position(alike))
         };
         let by_name: Option<Vec<usize>> = classes.iter().map(place).collect();
+        let is_one_to_one =
+            |order: &Vec<usize>| order.iter().collect::<BTreeSet<_>>().len() == order.len();
+        let by_name = by_name.filter(is_one_to_one);
         let by_number = || {
             let numbers = numbers(labels)?;
             (0..labels.len()).map(|class| numbers.iter().position(|n| *n == class)).collect()

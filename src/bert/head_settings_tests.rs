@@ -170,6 +170,21 @@ fn outputs_are_matched_with_a_task_s_classes_by_their_names() {
 }
 
 #[test]
+fn labels_that_differ_only_in_case_or_signs_are_each_their_own() {
+    let own: &[&[&str]] = &[&["B"], &["a"], &["b"]];
+    let named =
+        |names: [&str; 3]| json!({"id2label": {"0": names[0], "1": names[1], "2": names[2]}});
+    for (names, expected) in [(["B", "a", "b"], [0, 1, 2]), (["b", "a", "B"], [2, 1, 0])] {
+        assert_eq!(order(&named(names), own, 3).unwrap(), expected);
+    }
+    let signs: &[&[&str]] = &[&["not x"], &["not-x"], &["x"]];
+    assert_eq!(order(&named(["x", "not-x", "not x"]), signs, 3).unwrap(), [2, 1, 0]);
+    // One output cannot be two classes.
+    let error = order(&named(["B", "a", "c"]), own, 3).unwrap_err().to_string();
+    assert!(error.contains("labels of task: B, a, b, found B, a, c"), "{error}");
+}
+
+#[test]
 fn a_head_of_other_classes_is_refused_with_both_orders() {
     for (json, classes, outputs, expected) in [
         (

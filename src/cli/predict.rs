@@ -11,7 +11,7 @@ use super::windows::Encoding;
 use crate::bert::HeadSettings;
 use crate::bert::head_settings::Problem;
 use crate::error::Result;
-use crate::infer::answer::Function;
+use crate::infer::answer::{Function, number};
 use crate::infer::model::Load;
 use crate::infer::scores::OVERFLOW;
 use crate::metrics::scores::argmax;
@@ -82,7 +82,7 @@ fn row(head: &HeadSettings, index: usize, logits: &[f32], json: bool) -> String 
     let (prediction, label) = match head.problem {
         Problem::Regression => {
             let value = logits.first().copied().unwrap_or_default();
-            (json!(format!("{value:.4}")), json!(value))
+            (json!(number(value)), json!(value))
         }
         Problem::Classes => {
             let class = argmax(logits);

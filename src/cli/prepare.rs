@@ -45,7 +45,8 @@ pub fn run(args: &PrepareArgs, printer: &Printer) -> Result<()> {
                 "data-dir",
                 "a folder that holds MRPC, RTE or another task's folder",
                 args.data_dir.display(),
-            ));
+            )
+            .hint("platon download TASK brings one; --data-dir names where it is"));
         }
         present
     } else {

@@ -64,6 +64,7 @@ const REFUSED: &[Refused] = &[
     refused("--mlm-prob", MASKED),
     refused("--have-lr-scheduler", RATES),
     refused("--multi-step-lr", RATES),
+    refused("--lr", "use --learning-rate"),
     refused("--lr-gamma", RATES),
     refused("--scheduler-type", RATES),
     refused("--answer-mem-drop-p", ANSWERS),
@@ -269,6 +270,9 @@ mod tests {
         let expected = "--warm: expected the beginning of one option, found --warmup, \
                         --warmup-schedule, --warmup-steps";
         assert_eq!(text, expected);
+        // It would be the beginning of --lr-gamma.
+        let text = sifted("platon train --lr 1e-4").unwrap_err().to_string();
+        assert!(text.starts_with("--lr: ") && text.contains("--learning-rate"), "{text}");
         let text = sifted("platon train --do-pad").unwrap_err().to_string();
         assert!(text.starts_with("--do-padding: expected an option of platon"), "{text}");
     }

@@ -11,7 +11,7 @@ use super::runs::check_same;
 use super::settings::Settings;
 use super::supply::{supply, supply_demo};
 use super::training::{Place, go_on, on_all_ranks, plan, start};
-use crate::backend::{Job, run_on};
+use crate::backend::{Job, check_built_in, run_on};
 use crate::bert::head_settings::DROPOUT;
 use crate::config::recipes::{DEFAULTS, recipe, recipe_keeping};
 use crate::config::{Layer, RunConfig};
@@ -32,7 +32,8 @@ pub struct TrainArgs {
     /// defaults hold, or with --train-file or --keep-ratio those of the recipe `defaults`. `platon
     /// recipe` lists and prints those that come with the program.
     task: Option<String>,
-    /// The task to learn, or several with commas between them (the original's way to name it).
+    /// The task to learn, or several with commas between them (the original's way to name it); without
+    /// it and a recipe mnli.
     #[arg(long, help_heading = "Data", value_delimiter = ',', action = ArgAction::Set)]
     train_datasets: Vec<String>,
     /// Share of the weights to keep: chooses among the task's recipes, or without one is the final
@@ -86,6 +87,8 @@ fn train(args: &TrainArgs, world: &World, printer: &Printer) -> Result<u8> {
         run_on(config.run().backend, DryRun { config: &config, printer })?;
         return Ok(0);
     }
+    // Before anything is downloaded for it.
+    check_built_in(config.run().backend)?;
     let place = Place::of(world)?;
     let folder = place.folder(|| run_folder(&config));
     let folder = world.agree(At::Ready, folder)?;

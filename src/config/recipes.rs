@@ -79,8 +79,14 @@ pub fn recipe(name: &str) -> Result<Recipe> {
     }
     let Some((_, text)) = BUILT_IN.iter().find(|(known, _)| *known == name) else {
         let error = Error::value("TASK", format!("a recipe: {}", tasks().join(", ")), typed);
+        if let Some((first, _)) = typed.split_once(',') {
+            return Err(
+                error.hint(format!("several tasks: platon train {first} --train-datasets {typed}"))
+            );
+        }
         let names = names()?;
-        return Err(match nearest(typed, names.iter().map(String::as_str)) {
+        let nearest = || nearest(typed, names.iter().map(String::as_str)).map(str::to_owned);
+        return Err(match of_ratio(typed).or_else(nearest) {
             Some(meant) => error.hint(format!("did you mean {meant}?")),
             None => error
                 .hint("platon recipe lists all of them; any .toml file can be named by its path"),
@@ -90,6 +96,20 @@ pub fn recipe(name: &str) -> Result<Recipe> {
     Ok(Recipe { origin, text: (*text).to_string() })
 }
 
+/// The name of the recipe that `typed`, as `mnli-0.20`, is the task and the ratio of: one ratio of each
+/// task is in no name.
+fn of_ratio(typed: &str) -> Option<String> {
+    let (task, ratio) = typed.rsplit_once('-')?;
+    let ratio = ratio.parse::<f64>().ok()?;
+    siblings(task).ok()?.into_iter().find(|sibling| kept_by(sibling).ok().flatten() == Some(ratio))
+}
+
+/// The share of the weights that the recipe `name` keeps.
+fn kept_by(name: &str) -> Result<Option<f64>> {
+    let layer = recipe(name)?.layer()?;
+    Ok(layer.settings.get("final_threshold").and_then(toml::Value::as_float))
+}
+
 /// The recipe like `name` that keeps `ratio` of the weights.
 ///
 /// # Errors
@@ -97,16 +117,18 @@ pub fn recipe(name: &str) -> Result<Recipe> {
 pub fn recipe_keeping(name: &str, ratio: f64) -> Result<Layer> {
     let mut ratios = Vec::new();
     for sibling in siblings(name)? {
-        let layer = recipe(&sibling)?.layer()?;
-        let kept = layer.settings.get("final_threshold").and_then(toml::Value::as_float);
+        let kept = kept_by(&sibling)?;
         if kept == Some(ratio) {
-            return Ok(layer);
+            return recipe(&sibling)?.layer();
         }
         ratios.extend(kept.map(|kept| kept.to_string()));
     }
     let expected = format!("one of {name}'s recipes: {}", ratios.join(", "));
-    Err(Error::value("keep-ratio", expected, ratio)
-        .hint(format!("any other ratio can be tried with --final-threshold {ratio}")))
+    let error = Error::value("keep-ratio", expected, ratio);
+    Err(match ratio > 0.0 && ratio <= 1.0 {
+        true => error.hint(format!("any other ratio can be tried with --final-threshold {ratio}")),
+        false => error,
+    })
 }
 
 /// The names of all recipes, of those on the disk as well, in order.
@@ -188,6 +210,22 @@ mod tests {
         let error = recipe_keeping("rte", 0.4).unwrap_err().to_string();
         assert!(error.contains("one of rte's recipes: 0.2, 0.1, 0.15"), "{error}");
         assert!(error.contains("--final-threshold 0.4"), "{error}");
+        let error = recipe_keeping("rte", 0.0).unwrap_err().to_string();
+        assert!(!error.contains("hint"), "{error}");
+    }
+
+    #[test]
+    fn names_that_are_no_recipe_are_answered_by_what_was_meant() {
+        for (typed, meant) in [
+            ("mnli-0.20", "did you mean mnli?"),
+            ("SST-2-0.1", "did you mean sst?"),
+            ("mnli-0.1", "did you mean mnli-0.10?"),
+            ("qnlj", "did you mean qnli?"),
+            ("mnli,rte", "several tasks: platon train mnli --train-datasets mnli,rte"),
+        ] {
+            let error = recipe(typed).unwrap_err().to_string();
+            assert!(error.ends_with(&format!("(hint: {meant})")), "{error}");
+        }
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub enum Shape {
 fn check_new(dir: &Path) -> Result<()> {
     let own = TOKENIZER_FILES.into_iter().chain([WEIGHTS, onnx::MODEL, CONFIG]);
     if !is_free(dir, &own.collect::<Vec<_>>())? {
-        return Err(Error::value("OUT", "a new or empty folder", dir.display())
+        return Err(Error::content(dir, None, "a new or empty folder", "files in it")
             .hint("name another folder, or remove this one"));
     }
     Ok(())
@@ -67,7 +67,7 @@ fn layers_of(mut source: Source, config: &BertConfig) -> Result<Vec<(Layer, Shru
 /// nothing of them; else one for the same model.
 fn hugging_face_config(config: &BertConfig, json: Value, head: Option<&HeadSettings>) -> Value {
     let Value::Object(mut given) = json else { return json };
-    if given.contains_key("model_type") {
+    if given.get("model_type").is_some_and(Value::is_string) {
         if let Some(head) = head {
             head.write_labels(&mut given);
         }

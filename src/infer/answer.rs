@@ -34,9 +34,24 @@ impl Function {
     }
 }
 
+/// A predicted value as it is written: the shortest form that reads back as the same number, whatever
+/// its scale, and 0 without a sign.
+pub fn number(value: f32) -> String {
+    (value + 0.0).to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_keep_their_digits_at_any_scale() {
+        for (value, text) in
+            [(0.002_08, "0.00208"), (-3e-7, "-0.0000003"), (-0.0, "0"), (4e6, "4000000")]
+        {
+            assert_eq!(number(value), text);
+        }
+    }
 
     #[test]
     fn scores_are_what_each_problem_asks_for() {
@@ -44,7 +59,9 @@ mod tests {
         assert_eq!(scores(Problem::Regression), [0.0, 3.0_f32.ln()]);
         for (found, expected) in [(Problem::Classes, [0.25, 0.75]), (Problem::Labels, [0.5, 0.75])]
         {
-            for (found, expected) in scores(found).iter().zip(expected) {
+            let found = scores(found);
+            assert_eq!(found.len(), expected.len());
+            for (found, expected) in found.iter().zip(expected) {
                 assert!((found - expected).abs() < 1e-6, "{found} for {expected}");
             }
         }

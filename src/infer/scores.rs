@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::answer::number;
 use super::predictions::Predictions;
 use super::sets::SetInfo;
 use crate::error::{Error, Result};
@@ -123,7 +124,7 @@ pub fn answers(about: &SetInfo, predictions: &Predictions) -> Result<Vec<(String
             Ok(labels.get(predicted as usize).copied().unwrap_or_default().to_string())
         }
         // Only STS-B's are bounded.
-        Kind::Regression if task.is_own() => Ok(format!("{:.4}", predicted + 0.0)),
+        Kind::Regression if task.is_own() => Ok(number(predicted)),
         Kind::Regression => submission::score(predicted),
     };
     let uids = about.uids.iter().cloned();

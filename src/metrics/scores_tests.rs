@@ -187,6 +187,7 @@ fn probabilities_are_per_sample_and_survive_large_scores() {
     // e^0, e^1 and e^-1, over their sum.
     let found = softmax(&[0.0, 1.0, -1.0, 1000.0, 1000.0, -1000.0], 3);
     let expected = [0.244_728_47, 0.665_240_94, 0.090_030_57, 0.5, 0.5, 0.0];
+    assert_eq!(found.len(), expected.len());
     assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{found:?}");
     assert!(softmax(&[], 3).is_empty());
 }

@@ -180,7 +180,7 @@ impl RatioSchedule {
         }
         let span = last.saturating_sub(first);
         let expected = format!(
-            "one of which a multiple, with scores, is between {} and {}, where the ratio falls",
+            "windows of which one ends, with scores, at an update from {} to {}, where the ratio falls",
             first + 1,
             last.saturating_sub(1)
         );
@@ -221,8 +221,8 @@ mod tests {
         assert!(none.check_falls(1).is_ok(), "nothing falls");
         let error = RatioSchedule::new((1.0, 0.2), 1, 12, 18, 50, 60).unwrap().check_falls(1);
         let text = error.unwrap_err().to_string();
-        let expected = "delta_t: expected one of which a multiple, with scores, is between 13 and 41, where \
-                        the ratio falls, found 50: the ratio would jump straight to its final value (hint: \
+        let expected = "delta_t: expected windows of which one ends, with scores, at an update from 13 to \
+                        41, where the ratio falls, found 50: the ratio would jump straight to its final value (hint: \
                         say --delta-t 6, or train for more epochs)";
         assert_eq!(text, expected);
     }

@@ -222,6 +222,11 @@ fn a_backend_that_was_not_built_in_is_refused_with_the_command_that_builds_it() 
         let ended = dir.platon("train tiny --backend cuda --output-dir run");
         assert_eq!(ended.code, 1);
         assert!(ended.stderr.contains("--features cuda"), "{}", ended.stderr);
+        // Before anything is made or downloaded.
+        let dir = Dir::new();
+        let line = dir.platon_refuses("train demo --backend cuda --no-tui");
+        assert!(line.contains("--features cuda"), "{line}");
+        assert!(!dir.path("glue-data").exists() && !dir.path("checkpoints").exists());
     }
 }
 

@@ -51,7 +51,7 @@ fn runs_that_can_have_no_scores_are_refused() {
     // It falls at 3 to 8.
     for delta_t in [8, 9] {
         let error = refused(&format!("--delta-t {delta_t}"));
-        assert!(error.contains("delta_t: expected one of which a multiple"), "{error}");
+        assert!(error.contains("delta_t: expected windows of which one ends"), "{error}");
     }
     assert!(refused("--beta1 0").contains("beta1: expected a number in (0, 1)"));
     assert!(!dir.path("run").exists());

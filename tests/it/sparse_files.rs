@@ -50,7 +50,7 @@ fn a_sparse_file_comes_back_bit_for_bit() {
     dir.platon_ok("predict small.safetensors --engine sparse --input texts.txt");
     for (args, expected) in [
         ("export run --format sparse --output small.safetensors", "output: expected a new file"),
-        ("convert small.safetensors back", "OUT: expected a new or empty folder"),
+        ("convert small.safetensors back", "back: expected a new or empty folder"),
         ("convert nowhere out", "nowhere"),
         ("convert run/log.log out", "run/log.log: expected a safetensors file"),
     ] {

@@ -85,7 +85,7 @@ fn inputs_and_outputs() {
         "export run --format onnx --output taken",
         "taken/mine",
         Text("mine"),
-        "OUT: expected a new or empty folder, found taken (hint: name another folder, \
+        "taken: expected a new or empty folder, found files in it (hint: name another folder, \
          or remove this one)",
     );
     refuse(
@@ -98,7 +98,7 @@ fn inputs_and_outputs() {
         "convert run/model/model.safetensors taken",
         "taken/mine",
         Text("mine"),
-        "OUT: expected a new or empty folder, found taken (hint: name another folder, \
+        "taken: expected a new or empty folder, found files in it (hint: name another folder, \
          or remove this one)",
     );
     refuse("train rte --no-tui --output-dir taken", "taken", Text("mine"), ": cannot create");
