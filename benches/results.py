@@ -251,13 +251,15 @@ def scores(dev):
 # The table
 
 def mean(values):
-    """Mean, and the range where there are several; undefined ones do not count."""
+    """Mean, the range where there are several, and how many there are of which none is defined."""
+    runs = len(values)
     values = [value for value in values if value is not None]
+    undefined = f", {runs - len(values)} of {runs} undefined" if len(values) < runs else ""
     if not values:
         return "-"
     if len(values) == 1:
-        return f"{values[0]:.2f}"
-    return f"{statistics.fmean(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+        return f"{values[0]:.2f}{undefined}"
+    return f"{statistics.fmean(values):.2f} ({min(values):.2f} to {max(values):.2f}){undefined}"
 
 
 def table(runs, known):

@@ -92,13 +92,19 @@ class Results(unittest.TestCase):
                 for run, score in ((dense, 50.0), (taught, 40.0))}
         self.assertIn("| taught | 20% | 1 | MCC 40.00, ACC 80.00 | 80.0 % | 1.0 |", results.table(runs, both))
 
+    def test_a_mean_tells_of_how_many_there_is_no_score(self):
+        self.assertEqual(results.mean([84.0, None]), "84.00, 1 of 2 undefined")
+        self.assertEqual(results.mean([84.0, 86.0, None]), "85.00 (84.00 to 86.00), 1 of 3 undefined")
+        self.assertEqual(results.mean([84.0]), "84.00")
+        self.assertEqual(results.mean([None]), "-")
+
     def test_an_undefined_score_is_noted_and_left_out_of_means(self):
         self.assertEqual(results.scores({"Pearson": None, "dev": {"ACC": 1.00004}}), {"Pearson": None, "ACC": 1.0})
         dense, taught, other, last = runs = results.planned(PLAN)
         known = {(run.name, run.key): line(run, score) for run, score in
                  ((dense, 80.0), (other, None), (taught, 40.0), (last, 50.0))}
         text = results.table(runs, known)
-        self.assertIn("| dense | 100% | 1, 2 | ACC 80.00 | 100.0 % | 1.0 |", text)
+        self.assertIn("| dense | 100% | 1, 2 | ACC 80.00, 1 of 2 undefined | 100.0 % | 1.0 |", text)
         self.assertIn("| taught | 20% | 1, 2 | ACC 45.00 (40.00 to 50.00) | 50.0 % | 1.0 |", text)
         known = {key: {**row, "scores": json.dumps({"ACC": None})} for key, row in known.items()}
         self.assertIn("| dense | 100% | 1, 2 | ACC - | - | 1.0 |", results.table(runs, known))

@@ -169,8 +169,12 @@ impl HeadSettings {
         let is_one_to_one =
             |order: &Vec<usize>| order.iter().collect::<BTreeSet<_>>().len() == order.len();
         let by_name = by_name.filter(is_one_to_one);
+        // Of classes that are numbers themselves, a number is a name.
+        let is_place = |label: &String| prefixed(label).is_some();
+        let are_numbers = classes.iter().flatten().any(|name| name.parse::<i64>().is_ok());
         let by_number = || {
-            let numbers = numbers(labels)?;
+            let numbers =
+                numbers(labels).filter(|_| !are_numbers || labels.iter().all(is_place))?;
             (0..labels.len()).map(|class| numbers.iter().position(|n| *n == class)).collect()
         };
         match by_name.or_else(by_number) {
@@ -275,12 +279,15 @@ fn numbered(outputs: usize) -> Vec<String> {
     (0..outputs).map(|n| format!("LABEL_{n}")).collect()
 }
 
+/// What follows LABEL_ in a name.
+fn prefixed(label: &str) -> Option<&str> {
+    let (prefix, number) = label.split_at_checked("LABEL_".len())?;
+    prefix.eq_ignore_ascii_case("LABEL_").then_some(number)
+}
+
 /// The numbers in the names of outputs that have no others: LABEL_1 and so on, or 1.
 fn numbers(labels: &[String]) -> Option<Vec<usize>> {
-    let number = |label: &String| {
-        let upper = label.to_ascii_uppercase();
-        upper.strip_prefix("LABEL_").unwrap_or(&upper).parse().ok()
-    };
+    let number = |label: &String| prefixed(label).unwrap_or(label).parse().ok();
     labels.iter().map(number).collect()
 }
 

@@ -179,6 +179,12 @@ fn labels_that_differ_only_in_case_or_signs_are_each_their_own() {
     }
     let signs: &[&[&str]] = &[&["not x"], &["not-x"], &["x"]];
     assert_eq!(order(&named(["x", "not-x", "not x"]), signs, 3).unwrap(), [2, 1, 0]);
+    // Numbers are names where classes are numbers, and places where outputs have no names.
+    let numbers: &[&[&str]] = &[&["1"], &["2"], &["3"]];
+    assert_eq!(order(&named(["3", "1", "2"]), numbers, 3).unwrap(), [1, 2, 0]);
+    assert_eq!(order(&named(["LABEL_2", "LABEL_0", "label_1"]), numbers, 3).unwrap(), [1, 2, 0]);
+    let error = order(&named(["0", "1", "2"]), numbers, 3).unwrap_err().to_string();
+    assert!(error.contains("labels of task: 1, 2, 3, found 0, 1, 2"), "{error}");
     // One output cannot be two classes.
     let error = order(&named(["B", "a", "c"]), own, 3).unwrap_err().to_string();
     assert!(error.contains("labels of task: B, a, b, found B, a, c"), "{error}");

@@ -1,5 +1,7 @@
 //! Files of one's own on the command line: what they are for, before anything is written.
 
+use std::path::Path;
+
 use toml::Value;
 
 use super::printer::Printer;
@@ -8,7 +10,9 @@ use crate::error::{Error, Result};
 use crate::glue::own::labels::Target;
 use crate::glue::own::task_name::{is_name, is_taken, name_of};
 use crate::glue::own::{Files, Settled};
+use crate::run::RunFolder;
 use crate::run::origin::origin;
+use crate::train::plan::task_of;
 
 /// The settings, with a name for the task and its labels where a file of one's own is learnt from.
 ///
@@ -41,43 +45,44 @@ pub fn settle(layers: &[Layer], printer: Option<&Printer>) -> Result<RunConfig> 
     ])
 }
 
-/// Refuses to begin with the model of a run that has learnt from rows which this one would evaluate on:
-/// both hold rows of the same training file back, and not the same ones.
+/// Refuses to hold back rows to evaluate on that the model has learnt from with which `config` begins: in
+/// the run that made it, or in one of those before it.
 ///
 /// # Errors
-/// As it says; a file or the settings of that run cannot be read.
+/// As it says; a file cannot be read.
 pub fn check_draw(config: &RunConfig) -> Result<()> {
     let Some(files) = config.own_files().filter(|files| files.dev.is_none()) else { return Ok(()) };
-    let Some(path) = config.model().weights() else { return Ok(()) };
-    let path = std::path::absolute(path).map_err(|e| Error::io(path, "read", e))?;
-    let Some(run) = origin(&path).map(|origin| origin.run) else { return Ok(()) };
-    if !files.has_learnt(&run.own_data())? {
-        return Ok(());
-    }
-    // What it is of another version is not to keep anybody from its model.
-    let begun = Layer::from_file(&run.config()).and_then(|layer| RunConfig::resolve(&[layer]));
-    let Ok(begun) = begun else { return Ok(()) };
-    let Some(other) = begun.own_files() else { return Ok(()) };
-    if files.draws_as(&other) && config.own().target() == begun.own().target() {
-        return Ok(());
-    }
-    let path = run.path().display();
-    Err(match other.dev {
-        None => {
-            let draw = |files: &Files| {
-                let Files { label, dev_share, seed, .. } = files;
-                format!("--label {label} --dev-share {dev_share} --seed {seed}")
-            };
-            let expected = format!("the rows that {path} held back ({})", draw(&other));
-            Error::value("train-file", expected, format!("others ({})", draw(&files))).hint(
-                "it has learnt from most of these: hold back the same, or name rows to evaluate on with \
-                 --dev-file",
-            )
+    let task = task_of(config)?;
+    let mut runs: Vec<RunFolder> = Vec::new();
+    let mut weights = config.model().weights().map(Path::to_path_buf);
+    while let Some(path) = weights.take() {
+        let path = std::path::absolute(&path).map_err(|e| Error::io(&path, "read", e))?;
+        let run = origin(&path).map(|origin| origin.run);
+        let Some(run) = run.filter(|run| !runs.contains(run)) else { break };
+        // What it is of another version is not to keep anybody from its model.
+        let begun = Layer::from_file(&run.config()).and_then(|layer| RunConfig::resolve(&[layer]));
+        let Ok(begun) = begun else { break };
+        if let Some((other, its)) = begun.own_files().zip(task_of(&begun).ok()) {
+            let seen = files.seen(task, &other, its, &run.own_data())?;
+            seen.map_or(Ok(()), |found| Err(learnt_from(&run, &other, found)))?;
         }
-        Some(_) => {
-            Error::value("dev-file", format!("rows that {path} has not learnt from"), "none")
-        }
-    })
+        weights = begun.model().weights().map(Path::to_path_buf);
+        runs.push(run);
+    }
+    Ok(())
+}
+
+fn learnt_from(run: &RunFolder, other: &Files, found: String) -> Error {
+    let expected = format!("rows to hold back that {} has not learnt from", run.path().display());
+    let Files { label, dev_share, seed, .. } = other;
+    let same = match other.dev {
+        None => format!(
+            "hold back what it held back (--label {label} --dev-share {dev_share} --seed {seed}), or "
+        ),
+        Some(_) => String::new(),
+    };
+    Error::value("train-file", expected, found)
+        .hint(format!("{same}name rows to evaluate on with --dev-file"))
 }
 
 /// Whether the layer names a file to learn from.

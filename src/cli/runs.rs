@@ -28,6 +28,8 @@ pub struct SavedRun {
     pub config: RunConfig,
     /// The model.
     model: PathBuf,
+    /// Whether its tokenizer was named, and is not only what the run began with.
+    has_named_tokenizer: bool,
 }
 
 /// A run as its folder tells.
@@ -103,6 +105,7 @@ impl SavedRun {
     /// There is neither, or the settings cannot be used.
     pub fn open(path: &Path, flags: Flags) -> Result<Option<Self>> {
         let path = path.to_path_buf();
+        let has_named_tokenizer = flags.tokenizer.is_some();
         if let Some(origin) = origin(&path) {
             let run = &origin.run;
             run.check()?;
@@ -135,7 +138,7 @@ impl SavedRun {
                 true => path.clone(),
                 false => run.model_for(head.unwrap_or(0), task),
             };
-            return Ok(Some(Self { path, own: Some(own), config, model }));
+            return Ok(Some(Self { path, own: Some(own), config, model, has_named_tokenizer }));
         }
         flags.check_files(None)?;
         let model = model_in(&path)?;
@@ -143,7 +146,7 @@ impl SavedRun {
         let Some(task) = flags.task.or(named.as_deref()) else { return Ok(None) };
         let layer = Flags { task: Some(task), ..flags }.layer();
         let config = with_own_name(RunConfig::resolve(&[layer])?)?;
-        Ok(Some(Self { path, own: None, config, model }))
+        Ok(Some(Self { path, own: None, config, model, has_named_tokenizer }))
     }
 
     /// As [`open`](Self::open), one for each task that the run in the folder `path` has learnt, unless
@@ -215,7 +218,7 @@ impl SavedRun {
             return Ok(model.path());
         }
         let named = settings.tokenizer.as_deref();
-        if self.own.is_none() {
+        if self.own.is_none() || self.has_named_tokenizer {
             return Ok(named.unwrap_or(model.path()));
         }
         let first = [named, Some(settings.init_checkpoint.as_path())];

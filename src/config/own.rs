@@ -2,6 +2,7 @@
 
 use super::settings::Own;
 use crate::error::{Error, Result};
+use crate::glue::own::files::SHARE;
 use crate::glue::own::labels::{Target, class_name};
 use crate::glue::own::{Files, Value};
 use crate::glue::task::Metric;
@@ -63,7 +64,7 @@ impl Own {
                 "other rows than those of train_file",
                 train.display(),
             )
-            .hint("without it, --dev-share of the training rows are held back"));
+            .hint(SHARE));
         }
         if self.regression && !self.labels.is_empty() {
             return Err(Error::value("labels", "none beside regression", self.labels.join(", ")));

@@ -29,6 +29,8 @@ pub struct UpdateBatch<B: Backend> {
     /// The loss is the sum over the samples divided by this: by their number, or, where batches are
     /// of several sizes, by what an update of the largest would have.
     pub divisor: usize,
+    /// The number of its samples, of all processes together.
+    pub samples: usize,
 }
 
 /// Samples as rows of tokens, one sample after the other.
@@ -236,10 +238,10 @@ impl<B: Backend> Iterator for TrainIterator<'_, B> {
             }
         }
         shares.retain(|share| !share.is_empty());
-        let divisor = divisor.unwrap_or(count);
+        let (divisor, samples) = (divisor.unwrap_or(count), count);
         let offset = rank * devices.len() * updates.batches_of(self.next).count();
         self.next += 1;
-        Some(UpdateBatch { update: self.next, started, shares, offset, divisor })
+        Some(UpdateBatch { update: self.next, started, shares, offset, divisor, samples })
     }
 }
 

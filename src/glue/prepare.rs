@@ -144,6 +144,45 @@ pub fn encoded_file(task: &Task, split: &Split, dir: &Path) -> PathBuf {
     dir.join(format!("{}.json", task.data_set(split)))
 }
 
+/// Refuses the samples of `split` in the folder of encoded data `dir` where their key tells that another
+/// tokenizer than that in the folder `tokenizer` made them, or that they are of other labels. Of samples
+/// that other programs made, and without a tokenizer, nothing is known.
+///
+/// # Errors
+/// As it says.
+pub fn check_encoded(task: &Task, split: &Split, dir: &Path, tokenizer: &Path) -> Result<()> {
+    let path = encoded_file(task, split, dir);
+    let key = read_key(&key_file(dir, &task.data_set(split)));
+    let is_of = |key: &Key| fs::metadata(&path).is_ok_and(|found| found.len() == key.encoded_bytes);
+    let Some(key) = key.filter(is_of) else { return Ok(()) };
+    if key.labels != labels_of(task) {
+        let words = |labels: &Option<Vec<String>>| match labels {
+            Some(labels) => format!("samples of the labels {}", labels.join(", ")),
+            None => "samples with scores".to_owned(),
+        };
+        let (expected, found) = (words(&labels_of(task)), words(&key.labels));
+        return Err(Error::content(path, None, expected, found)
+            .hint("prepare them anew: --data-dir names the folder of the raw files"));
+    }
+    let Ok(encoder) = Encoder::from_dir(tokenizer) else { return Ok(()) };
+    if key.tokenizer_sha256 != encoder.fingerprint() {
+        let expected = format!("samples encoded by the tokenizer in {}", tokenizer.display());
+        return Err(Error::content(path, None, expected, "those of another one")
+            .hint("prepare them anew: --data-dir names the folder of the raw files"));
+    }
+    Ok(())
+}
+
+/// What the key of the samples of `data_set` in `dir` is called.
+fn key_file(dir: &Path, data_set: &str) -> PathBuf {
+    dir.join(format!("{data_set}.key.json"))
+}
+
+/// The labels of a task, in their order; none for scores.
+fn labels_of(task: &Task) -> Option<Vec<String>> {
+    task.kind.labels().map(|labels| labels.iter().map(|label| (*label).to_owned()).collect())
+}
+
 /// The canonical file of the split called `split` of `task` in the data folder `data_dir`.
 #[must_use]
 pub fn canonical_file(task: &Task, split: &str, data_dir: &Path) -> PathBuf {
@@ -222,7 +261,7 @@ pub fn prepare(
             task,
             split,
             encoded: encoded_file(task, split, &encoded_dir),
-            key: encoded_dir.join(format!("{data_set}.key.json")),
+            key: key_file(&encoded_dir, &data_set),
             source_sha256: sha256_file(source)?,
             tokenizer_sha256: &tokenizer_sha256,
             raw: from_raw.then_some(raw),
@@ -279,11 +318,7 @@ impl Job<'_> {
             format: FORMAT,
             source_sha256: self.source_sha256.clone(),
             tokenizer_sha256: self.tokenizer_sha256.to_owned(),
-            labels: self
-                .task
-                .kind
-                .labels()
-                .map(|labels| labels.iter().map(|label| (*label).to_owned()).collect()),
+            labels: labels_of(self.task),
             pair: self.task.is_pair(),
             max_tokens: MAX_TOKENS,
             rows,

@@ -46,6 +46,36 @@ impl Setup {
 }
 
 #[test]
+fn encoded_samples_are_refused_to_another_tokenizer_and_other_labels() {
+    let setup = Setup::new();
+    setup.prepare(None).unwrap();
+    let (rte, dir) = (task("rte").unwrap(), setup.path("canonical_data/tiny"));
+    let check = |task: &Task, tokenizer: &str| {
+        check_encoded(task, task.split("train").unwrap(), &dir, &setup.path(tokenizer))
+    };
+    check(rte, "tiny").unwrap();
+    // The same words in another order.
+    setup.write("other/vocab.txt", &VOCAB.replace("a\nb", "b\na"));
+    let error = check(rte, "other").unwrap_err().to_string();
+    assert!(
+        error.contains("rte_train.json: expected samples encoded by the tokenizer in"),
+        "{error}"
+    );
+    // Without a tokenizer nothing is known, nor of what another program has made.
+    check(rte, "nowhere").unwrap();
+    let key = setup.path("canonical_data/tiny/rte_train.key.json");
+    let text = fs::read_to_string(&key).unwrap();
+    fs::write(&key, text.replace("not_entailment", "no_entailment")).unwrap();
+    let error = check(rte, "tiny").unwrap_err().to_string();
+    assert!(
+        error.contains("not_entailment, entailment, found samples of the labels no_"),
+        "{error}"
+    );
+    setup.write("canonical_data/tiny/rte_train.json", "{}\n");
+    check(rte, "other").unwrap();
+}
+
+#[test]
 fn both_stages_are_written_in_the_order_of_the_rows() {
     let setup = Setup::new();
     let done = setup.prepare(None).unwrap();

@@ -3,7 +3,7 @@
 //! These hold probabilities of classes; softlabels are compared with logits, and so are the logarithms
 //! of their means. Logits that differ by a constant mean the same: the mean of these is 0.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -28,8 +28,8 @@ struct ScoreFile {
 }
 
 /// The logits of the mean probabilities in `files`, or the mean values, by the identifiers of their
-/// samples.
-fn answers(task: &Task, files: &[PathBuf]) -> Result<HashMap<String, Vec<f32>>> {
+/// samples, which are as many as the `rows` of the training set: another set's may be called alike.
+fn answers(task: &Task, files: &[PathBuf], rows: usize) -> Result<HashMap<String, Vec<f32>>> {
     let outputs = task.outputs();
     let mut sums: HashMap<String, (Vec<f32>, usize)> = HashMap::new();
     for path in files {
@@ -40,6 +40,18 @@ fn answers(task: &Task, files: &[PathBuf]) -> Result<HashMap<String, Vec<f32>>> 
         if file.scores.len() != outputs * file.uids.len() {
             let expected = format!("{outputs} scores for each of {} uids", file.uids.len());
             return Err(Error::content(path, None, expected, file.scores.len()));
+        }
+        let wrong = |found: String| {
+            let expected = format!("scores of the {rows} training samples, each once");
+            Error::content(path, None, expected, found)
+                .hint("have the model answer the training set, with the same rows")
+        };
+        if file.uids.len() != rows {
+            return Err(wrong(format!("those of {}", file.uids.len())));
+        }
+        let mut seen = HashSet::new();
+        if let Some(uid) = file.uids.iter().find(|uid| !seen.insert(uid.as_str())) {
+            return Err(wrong(format!("{uid} twice")));
         }
         for (uid, scores) in file.uids.into_iter().zip(file.scores.chunks(outputs.max(1))) {
             if outputs > 1 && !are_probabilities(scores) {
@@ -76,13 +88,14 @@ fn logits(probabilities: &[f32]) -> Vec<f32> {
 /// # Errors
 /// A file cannot be read or written, or is malformed; a training sample has no score.
 pub fn attach(task: &Task, prepared: &[Prepared], files: &[PathBuf], dir: &Path) -> Result<usize> {
-    let answers = answers(task, files)?;
+    let split_of =
+        |set: &Prepared| task.splits.iter().find(|split| task.data_set(split) == set.data_set);
+    let is_training = |set: &&Prepared| split_of(set).is_some_and(|s| s.part == Part::Train);
+    let rows = prepared.iter().filter(is_training).map(|set| set.rows).sum();
+    let answers = answers(task, files, rows)?;
     let mut written = 0;
     for set in prepared {
-        let Some(split) = task.splits.iter().find(|split| task.data_set(split) == set.data_set)
-        else {
-            continue;
-        };
+        let Some(split) = split_of(set) else { continue };
         let mut samples = read_samples(task, split.part != Part::Test, &set.path)?;
         if !set.is_still_there() {
             let expected = "the samples that were prepared";

@@ -119,7 +119,8 @@ pub fn read(path: &Path, name: &str) -> Result<Defined> {
             };
             return Err(wrong(words(task.is_pair(), &known), words(pair, &named)));
         }
-        return Ok(Defined { task, dropout_p });
+        let main = if metrics.contains(&task.main) { task.main } else { main };
+        return Ok(Defined { task: measured_by(task, metrics, main), dropout_p });
     }
     // The name becomes part of file names.
     if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
@@ -199,6 +200,26 @@ pub(super) struct Definition<'a> {
     pub(super) test_is_labelled: bool,
 }
 
+/// `task` with these metrics, of which `main` chooses the best model.
+fn measured_by(task: &'static Task, metrics: Vec<Metric>, main: Metric) -> &'static Task {
+    let is_it = |known: &Task| {
+        known.metrics == metrics
+            && known.main == main
+            && *task == Task { metrics: task.metrics, main: task.main, ..*known }
+    };
+    if is_it(task) {
+        return task;
+    }
+    let mut own = OWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = own.iter().find(|known| is_it(known)) {
+        return known;
+    }
+    let measured = Task { metrics: Vec::leak(metrics), main, ..*task };
+    let measured: &'static Task = Box::leak(Box::new(measured));
+    own.push(measured);
+    measured
+}
+
 /// `task` with `metric` to choose the best model by.
 ///
 /// # Errors
@@ -209,17 +230,7 @@ pub fn decided_by(task: &'static Task, metric: Metric) -> Result<&'static Task> 
         let expected = format!("a metric of {}: {}", task.name, known.join(", "));
         return Err(Error::value("metric", expected, metric.tag()));
     }
-    let decided = Task { main: metric, ..*task };
-    if decided == *task {
-        return Ok(task);
-    }
-    let mut own = OWN.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(known) = own.iter().find(|known| ***known == decided) {
-        return Ok(known);
-    }
-    let decided: &'static Task = Box::leak(Box::new(decided));
-    own.push(decided);
-    Ok(decided)
+    Ok(measured_by(task, task.metrics.to_vec(), metric))
 }
 
 /// The task of this definition; the same one each time, so that memory is taken once.

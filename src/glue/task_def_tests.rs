@@ -41,6 +41,23 @@ fn entries_of_the_original_s_table_are_its_tasks() {
 }
 
 #[test]
+fn what_a_table_measures_of_glue_s_tasks_is_measured() {
+    let text = TABLE.replace("  - ACC\n  - MCC\n", "  - F1\n  - ACC\n");
+    let (_dir, path) = table(&text);
+    let cola = read(&path, "cola").unwrap().task;
+    assert_eq!((cola.metrics, cola.main), (&[Metric::F1, Metric::Accuracy][..], Metric::F1));
+    assert!(std::ptr::eq(cola, read(&path, "cola").unwrap().task), "memory is taken once");
+    // The task's own main metric stays what decides, where it is measured.
+    let (_dir, path) = table(&TABLE.replace("  - ACC\n  - MCC\n", "  - F1\n  - MCC\n"));
+    let other = read(&path, "cola").unwrap().task;
+    assert_eq!(
+        (other.metrics, other.main),
+        (&[Metric::F1, Metric::Matthews][..], Metric::Matthews)
+    );
+    assert_eq!(other.splits, cola.splits);
+}
+
+#[test]
 fn another_entry_defines_a_task_of_canonical_rows() {
     let (_dir, path) = table(TABLE);
     let mood = read(&path, "mood").unwrap().task;

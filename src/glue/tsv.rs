@@ -33,7 +33,8 @@ pub struct Row {
 }
 
 impl Row {
-    /// The second text, if it is not empty: as in transformers, whose callers pass a pair only then.
+    /// The second text, if it is not empty: as in the original, and in transformers one pair at a time;
+    /// in batches these put a mark for it.
     #[must_use]
     pub fn second_text(&self) -> Option<&str> {
         self.text_b.as_deref().filter(|text| !text.is_empty())

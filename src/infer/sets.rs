@@ -7,7 +7,7 @@ use crate::bert::BertConfig;
 use crate::error::{Error, Result};
 use crate::glue::names::did_you_mean;
 use crate::glue::prepare::{
-    Options, PrepareEvent, encoded_dir, encoded_file, holds_encoded, prepare,
+    Options, PrepareEvent, check_encoded, encoded_dir, encoded_file, holds_encoded, prepare,
 };
 use crate::glue::sample::{Sample, read_samples};
 use crate::glue::task::{Part, Split, Task};
@@ -145,7 +145,9 @@ impl Data<'_> {
     /// The samples of `split`, and their file, made if need be.
     fn prepared(&self, labelled: bool, split: &Split) -> Result<(Vec<Sample>, PathBuf)> {
         if holds_encoded(self.task, self.options.data_dir) {
-            let path = encoded_file(self.task, split, self.options.data_dir);
+            let Options { data_dir, tokenizer } = self.options;
+            check_encoded(self.task, split, data_dir, tokenizer)?;
+            let path = encoded_file(self.task, split, data_dir);
             return Ok((self.read(labelled, &path)?, path));
         }
         for _ in 0..TRIES {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use crate::bert::Checkpoint;
+use crate::bert::checkpoint::CONFIG;
 use crate::error::{Error, Result};
 use crate::glue::encode::{Encoder, has_tokenizer};
 
@@ -47,6 +48,9 @@ impl TokenizerFolder {
         for (name, text) in &checkpoint.texts {
             std::fs::write(path.join(name), text).map_err(failed)?;
         }
+        // It tells whose tokenizer this is, where the tokenizer's own files do not.
+        let config = checkpoint.json.to_string();
+        std::fs::write(path.join(CONFIG), config).map_err(failed)?;
         let unpacked = Unpacked { file: file.to_path_buf(), _around: around };
         Ok(Self { path, unpacked: Some(unpacked) })
     }

@@ -32,10 +32,11 @@ impl Compared<'_> {
 const ASIDE: [&str; 3] = ["format", "seed", "output_dir"];
 
 /// Paths that lead to what decides the weights or the scores, and are no two copies of the same as a rule.
-const DECIDING: [&str; 8] = [
+const DECIDING: [&str; 9] = [
     "data_dir",
     "train_file",
     "dev_file",
+    "test_file",
     "task_def",
     "init_checkpoint",
     "tokenizer",
@@ -106,6 +107,8 @@ fn idle(run: &Summary) -> impl Iterator<Item = &'static str> {
             // Shares go before numbers of updates.
             || by_share.contains(&Some(*name))
             || (*name == "warmup_steps" && by_share.iter().all(Option::is_some))
+            // Without labels it is only predicted.
+            || (*name == "test_file" && !run.config.data().with_label)
             // Where rows of one's own files are kept.
             || (run.config.own_files().is_some() && *name == "data_dir");
         is_idle.then_some(*name)
@@ -148,7 +151,8 @@ pub fn compare(runs: &[Summary]) -> Result<Table> {
         row.extend(scores.iter().map(|name| {
             let of =
                 |run: &&Summary| run.scores.iter().find(|(own, _)| own == name).map(|(_, v)| *v);
-            folded(group.counted().iter().filter_map(of), 2)
+            let counted = group.counted();
+            folded(counted.iter().filter_map(of), counted.len(), 2)
         }));
         let mean = |digits, of: &dyn Fn(&Report) -> f64| {
             averaged(group.runs.iter().filter_map(|run| run.report.as_ref()).map(of), digits)
@@ -230,14 +234,20 @@ fn averaged(values: impl Iterator<Item = f64>, digits: usize) -> Cell {
     Spread::of(values).map_or(Cell::Empty, |spread| Cell::number(spread.mean, digits))
 }
 
-/// The mean, and from what to what of several.
-fn folded(values: impl Iterator<Item = f64>, digits: usize) -> Cell {
-    match Spread::of(values) {
-        None => Cell::Empty,
-        Some(Spread { count: 1, mean, .. }) => Cell::number(mean, digits),
-        Some(Spread { mean, range: (least, most), .. }) => {
-            let text = format!("{mean:.digits$} ({least:.digits$} to {most:.digits$})");
-            Cell::Spread([mean, least, most], text)
-        }
-    }
+/// The mean, from what to what of several, and how many of all `runs` have none: the correlation of
+/// constant predictions is not defined.
+fn folded(values: impl Iterator<Item = f64>, runs: usize, digits: usize) -> Cell {
+    let Some(Spread { count, mean, range: (least, most) }) = Spread::of(values) else {
+        return Cell::Empty;
+    };
+    let undefined = match runs.saturating_sub(count) {
+        0 if count == 1 => return Cell::number(mean, digits),
+        0 => String::new(),
+        some => format!(", {some} of {runs} undefined"),
+    };
+    let range = match count {
+        1 => String::new(),
+        _ => format!(" ({least:.digits$} to {most:.digits$})"),
+    };
+    Cell::Spread([mean, least, most], format!("{mean:.digits$}{range}{undefined}"))
 }

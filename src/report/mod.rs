@@ -144,7 +144,9 @@ impl Report {
         /// What scores that tie may make of it.
         const TIES: f64 = 1e-3;
         let off = (self.reached_ratio - self.final_ratio).abs();
-        if !self.pruner.prunes() || off <= TIES {
+        // Of few weights one or two are more than that.
+        let rounding = 2.0 / self.prunable.max(1) as f64;
+        if !self.pruner.prunes() || off <= TIES.max(rounding) {
             return None;
         }
         let [reached, asked] = [self.reached_ratio, self.final_ratio].map(|ratio| 100.0 * ratio);

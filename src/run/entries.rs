@@ -12,7 +12,7 @@ use super::folder::RunFolder;
 use super::outputs::{Moment, Outputs};
 use super::pace::Pace;
 use super::point::{self, Gauges, Point};
-use super::record::{Best, RunRecord};
+use super::record::{Best, RunRecord, UNDEFINED};
 use crate::error::{Error, Result};
 use crate::files::open_own;
 use crate::glue::task::Part;
@@ -263,16 +263,16 @@ impl State {
         let written = self.files.outputs.evaluated(Moment { step, ended_epoch }, &sets);
         self.files.check(written);
         let at_final_ratio = (self.reaches_final_ratio)(step);
-        let score = self.dev_score(&all);
-        if score.is_finite() {
+        if let Some(score) = self.dev_score(&all) {
             let later = Best { update: step, at_final_ratio, score };
             self.best = Some(self.best.take().map_or(later.clone(), |best| best.or(later)));
         }
         self.scores = all;
     }
 
-    /// The mean of the tasks' main metrics over the dev sets.
-    fn dev_score(&self, scores: &[SetScores]) -> f64 {
+    /// The mean of the tasks' main metrics over the dev sets, [`UNDEFINED`] where one of them is; `None`
+    /// without any.
+    fn dev_score(&self, scores: &[SetScores]) -> Option<f64> {
         let mains = scores.iter().filter_map(|scores| {
             let is_dev = |set: &&SetInfo| set.name == scores.name && set.part == Part::Dev;
             let task = self.sets.iter().find(is_dev)?.task;
@@ -280,7 +280,8 @@ impl State {
             scores.scores.get(main).map(|(_, value)| *value)
         });
         let (count, sum) = mains.fold((0, 0.0), |(n, sum), value| (n + 1, sum + value));
-        sum / f64::from(count)
+        let mean = sum / f64::from(count);
+        (count > 0).then_some(if mean.is_finite() { mean } else { UNDEFINED })
     }
 }
 

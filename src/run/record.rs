@@ -78,9 +78,12 @@ pub struct Best {
     pub update: usize,
     /// Whether the final ratio was reached: only then is the model what the run is for.
     pub at_final_ratio: bool,
-    /// The mean of the task's main metric over the dev sets.
+    /// The mean of the task's main metric over the dev sets, or [`UNDEFINED`].
     pub score: f64,
 }
+
+/// Stands for a score that is not defined, as the correlation of constant predictions: below any other.
+pub const UNDEFINED: f64 = f64::MIN;
 
 impl Best {
     /// The better of two; the later one of equals.
@@ -100,6 +103,10 @@ mod tests {
         assert_eq!(best(1, false, 90.0).or(best(2, true, 50.0)).update, 2);
         assert_eq!(best(1, true, 60.0).or(best(2, true, 50.0)).update, 1);
         assert_eq!(best(1, true, 60.0).or(best(2, true, 60.0)).update, 2);
+        assert_eq!(best(1, false, 60.0).or(best(2, true, UNDEFINED)).update, 2);
+        assert_eq!(best(1, true, UNDEFINED).or(best(2, true, -60.0)).update, 2);
+        let json = serde_json::to_string(&best(1, true, UNDEFINED)).unwrap();
+        assert_eq!(serde_json::from_str::<Best>(&json).unwrap().score, UNDEFINED);
         assert_eq!(best(1, true, 60.0).or(best(2, false, 70.0)).update, 1);
     }
 

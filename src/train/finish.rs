@@ -23,6 +23,7 @@ use crate::infer::scores::score_name;
 use crate::pruning::{Histogram, PruningMonitor, RatioSchedule};
 use crate::report::{self, Phases, Report};
 use crate::run::checkpoints::{Checkpoints, PARTS};
+use crate::run::record::UNDEFINED;
 use crate::run::{Journal, RunFolder};
 
 /// What is known at the end of a run besides its model.
@@ -72,10 +73,11 @@ fn keep_best<B: Backend>(
         };
         let net = net.clone().load_record(record.net);
         save(&net, |head, task| folder.best_for(head, task), finished)?;
-        journal.line(&format!(
-            "best/ holds the model after update {}, whose score was {:.2}",
-            best.update, best.score
-        ));
+        let is_defined = best.score > UNDEFINED;
+        let score = if is_defined { format!("{:.2}", best.score) } else { "undefined".to_string() };
+        let update = best.update;
+        journal
+            .line(&format!("best/ holds the model after update {update}, whose score was {score}"));
     }
     Ok(())
 }

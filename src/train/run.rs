@@ -79,7 +79,8 @@ pub fn train<B: TrainingBackend>(
         journal.line(&format!("going on after update {}", start.update()));
     }
     if !parts.unused.is_empty() {
-        let checkpoint = config.model().init_checkpoint.display();
+        let model = config.model();
+        let checkpoint = model.weights().unwrap_or(&model.init_checkpoint).display();
         let names = parts.unused.join(", ");
         journal.line(&one_line(format!("{checkpoint}: tensors not used: {names}")));
     }
@@ -258,6 +259,9 @@ fn agree_on_start(world: &World, config: &RunConfig, binding: &Binding) -> Resul
     world.same("versions of platon", env!("CARGO_PKG_VERSION").as_bytes())?;
     world.same("settings", config.without_paths()?.to_string().as_bytes())?;
     world.same("training or evaluation data", binding.data.as_bytes())?;
+    let bert = serde_json::to_vec(&binding.bert);
+    let bert = bert.map_err(|e| Error::run(format!("a configuration has no form in JSON: {e}")))?;
+    world.same("settings in the model's config.json", &bert)?;
     // What is computed from the same sums must not differ in its rounding.
     world.same("vector instructions", Instructions::widest().name().as_bytes())
 }

@@ -214,13 +214,14 @@ impl<B: TrainingBackend> TrainStep for Trainee<B> {
 
     fn step(&self, batch: UpdateBatch<B>) -> TrainOutput<Self::Output> {
         let context = self.context.clone();
-        let UpdateBatch { update: step, started, shares, offset, divisor } = batch;
+        let UpdateBatch { update: step, started, shares, offset, divisor, samples } = batch;
         context.clock.start(started);
         let (loss, grads) = match &context.loss_scale {
             None => self.learn_together(step, (shares, offset, divisor), 1.0),
             Some(scale) => self.learn_scaled(step, (&shares, offset, divisor), scale),
         };
-        TrainOutput { grads, item: StepOutput { step, loss, context } }
+        let mean = divisor as f64 / samples.max(1) as f64;
+        TrainOutput { grads, item: StepOutput { step, loss, mean, context } }
     }
 
     fn optimize<B1, O>(self, optim: &mut O, lr: LearningRate, grads: GradientsParams) -> Self
@@ -240,6 +241,8 @@ impl<B: TrainingBackend> TrainStep for Trainee<B> {
 pub struct StepOutput<B: Backend> {
     step: usize,
     loss: Tensor<B, 1>,
+    /// What makes of it the mean of the samples' losses: 1 but where batches are of several sizes.
+    mean: f64,
     context: StepContext,
 }
 
@@ -248,12 +251,12 @@ impl<B: Backend> ItemLazy for StepOutput<B> {
 
     /// burn calls this once the optimizer has stepped, so the status of this update is there.
     fn sync(self) -> Shown {
-        let Self { step, loss, context } = self;
+        let Self { step, loss, mean, context } = self;
         let status = context.monitor.at(step);
         let recent = context.clock.recent();
         let point = Point {
             step,
-            loss: first(&loss.into_data()),
+            loss: mean * first(&loss.into_data()),
             ratio: status.as_ref().map_or(1.0, |s| s.ratio),
             sparsity: status.as_ref().map_or(0.0, |s| s.sparsity),
             threshold: status.as_ref().and_then(|s| s.threshold).map_or(0.0, f64::from),

@@ -198,7 +198,7 @@ fn one_output_is_a_value() {
         let table = dir.platon_ok(PREDICT).stdout;
         let value = all[1]["logits"][0].as_f64().unwrap();
         assert_eq!(table.lines().next(), Some("index\tprediction"));
-        assert_eq!(table.lines().nth(2), Some(format!("1\t{value:.4}").as_str()));
+        assert_eq!(table.lines().nth(2), Some(format!("1\t{}", value as f32).as_str()));
     }
     let dir = configured(|json| json["id2label"] = json!({"0": "a", "1": "b", "2": "c"}));
     let line = dir.platon_refuses(PREDICT);

@@ -211,6 +211,7 @@ fn softlabels_come_from_score_files() {
     // The logarithms of 0.4, 0.3 and 0.3 less their mean: -0.916291, -1.203973 and -1.108079.
     let sample: Value = serde_json::from_str(&line).unwrap();
     let softlabel = sample["softlabel"].as_array().unwrap();
+    assert_eq!(softlabel.len(), 3);
     for (found, expected) in softlabel.iter().zip([0.191_788, -0.095_894, -0.095_894]) {
         assert!((found.as_f64().unwrap() - expected).abs() < 2e-6, "{line}");
     }
@@ -239,9 +240,20 @@ fn softlabels_come_from_score_files() {
     let short: Vec<f64> = scores[1..].to_vec();
     dir.write("short.json", &file(&short)).write("none.json", "{\"uids\": [], \"scores\": []}");
     dir.write("logits.json", &file(&of_all([0.0, 2.0, 4.0])));
+    // Another set's samples may be called as those of the training set are.
+    let called = |uids: &[&str]| {
+        let scores = [0.2, 0.3, 0.5].repeat(uids.len());
+        serde_json::json!({"uids": uids, "scores": scores}).to_string()
+    };
+    dir.write("more.json", &called(&[&uids[..], &["another"]].concat()));
+    dir.write("twice.json", &called(&[&uids[..1], &uids[..95]].concat()));
+    dir.write("others.json", &called(&[&uids[1..], &["another"]].concat()));
     for (name, expected) in [
         ("short.json", "expected 3 scores for each of 96 uids"),
-        ("none.json", "expected scores of all training samples"),
+        ("none.json", "expected scores of the 96 training samples, each once, found those of 0"),
+        ("more.json", "expected scores of the 96 training samples, each once, found those of 97"),
+        ("twice.json", "found 0 twice (hint: have the model answer the training set"),
+        ("others.json", "expected scores of all training samples, 0 among them"),
         ("logits.json", "expected probabilities of the 3 classes, which add up to 1, found [0.0"),
         ("nothing.json", "cannot read"),
     ] {

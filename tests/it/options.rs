@@ -68,7 +68,14 @@ where
     let trainee = trainee::<B>(&devices[0], arithmetic);
     let shares = shares(devices, size, parts);
     let divisor = SAMPLES;
-    let output = trainee.step(UpdateBatch { update: 1, started: None, shares, offset: 0, divisor });
+    let output = trainee.step(UpdateBatch {
+        update: 1,
+        started: None,
+        shares,
+        offset: 0,
+        divisor,
+        samples: divisor,
+    });
     let mut flat = Flat(&output.grads, Vec::new());
     burn::module::Module::visit(&trainee, &mut flat);
     (output.item.sync().0.loss, flat.1)
@@ -240,6 +247,18 @@ fn batches_add_up_to_updates_and_bins_are_filled() {
     let line = dir.platon_refuses(&format!("train tiny {long}"));
     assert!(line.contains("12"), "{line}");
     assert!(run("short_bins", &format!("--bin-on --bin-size 4 --bin-grow-ratio 0.5 {long}")) > 12);
+    // What is logged is the mean loss of the samples, however few a batch has: three classes by chance.
+    let points = dir.read("short_bins/metrics.jsonl");
+    let points =
+        points.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let losses: Vec<f64> = points
+        .filter(|point| point["split"] == "train")
+        .map(|point| point["loss"].as_f64().unwrap())
+        .collect();
+    assert!(
+        !losses.is_empty() && losses.iter().all(|loss| (0.8..1.5).contains(loss)),
+        "{losses:?}"
+    );
     assert_eq!(run("clipped", "--grad-clipping 0.01"), 12);
     assert_ne!(
         dir.bytes("clipped/model/model.safetensors"),
@@ -293,6 +312,27 @@ fn a_warm_start_begins_with_all_weights_of_a_finished_run() {
          --from-scratch=false --resume --model-ckpt first/model",
     );
     assert_eq!(weights("third"), weights("second"));
+    // Sizes alone do not make a model that of these weights.
+    let base = "glue-data/demo/model";
+    let mut config = dir.json(&format!("{base}/config.json"));
+    let heads = config["num_attention_heads"].as_u64().unwrap();
+    let words = dir.read(&format!("{base}/vocab.txt"));
+    dir.write("words/config.json", &config.to_string());
+    let (first, rest) = words.trim_end().rsplit_once('\n').unwrap();
+    let (first, other) = first.rsplit_once('\n').unwrap();
+    dir.write("words/vocab.txt", &format!("{first}\n{rest}\n{other}\n"));
+    config["num_attention_heads"] = (heads * 2).into();
+    dir.write("heads/config.json", &config.to_string()).write("heads/vocab.txt", &words);
+    for (base, expected) in [
+        ("words", "model_ckpt: expected a model with the tokenizer of init_checkpoint's"),
+        ("heads", "model_ckpt: expected a model with the num_attention_heads of init_checkpoint's"),
+    ] {
+        let line = dir.platon_refuses(&format!(
+            "train tiny --no-tui --output-dir refused --init-checkpoint {base} --resume --model-ckpt \
+             first/model"
+        ));
+        assert!(line.contains(expected) && line.contains("--init-checkpoint)"), "{line}");
+    }
     let line = dir.platon_refuses("train tiny --resume");
     assert!(line.contains("output-dir: expected the folder of the run to go on with"), "{line}");
     assert_eq!(dir.platon("train tiny --model-ckpt first/model").code, 2);

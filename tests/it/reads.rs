@@ -119,7 +119,14 @@ where
     for update in 1..=16 {
         let shares = shares::<B>(std::slice::from_ref(&device), 8, 1);
         let (output, count) = waits(|| {
-            let batch = UpdateBatch { update, started: None, shares, offset: 0, divisor: SAMPLES };
+            let batch = UpdateBatch {
+                update,
+                started: None,
+                shares,
+                offset: 0,
+                divisor: SAMPLES,
+                samples: SAMPLES,
+            };
             let output = learner.step(batch);
             learner = optimizer.step(1e-3, learner.clone(), output.grads);
             output.item

@@ -91,12 +91,12 @@ fn several_tasks_share_an_encoder_and_have_heads_scores_and_models_of_their_own(
     assert_eq!(taught("run", "by-run"), taught("run/model-rte", "by-model"));
 }
 
-/// The head of a task that comes later has no scores yet.
+/// The head of a task that comes later has no moments yet.
 #[test]
 fn a_run_goes_on_from_before_the_first_batch_of_a_task() {
     let dir = with_rte();
-    let train = "train tiny --train-datasets rte,demo --mix-opt 1 --prune-include layer.,classifier \
-                 --no-tui --save-per-updates-on --save-per-updates 2 --keep-checkpoints 99 --keep-state";
+    let train = "train tiny --train-datasets rte,demo --mix-opt 1 --no-tui --save-per-updates-on \
+                 --save-per-updates 2 --keep-checkpoints 99 --keep-state";
     dir.platon_ok(&format!("{train} --output-dir whole"));
     dir.platon_ok(&format!("{train} --output-dir cut"));
     for part in ["cut/report.json", "cut/model/model.safetensors"] {
@@ -184,6 +184,10 @@ fn what_does_not_go_with_several_tasks_is_refused() {
         ("--train-datasets demo,rte --ratio 0.1", "ratio: expected at least 0.1667, or 0 for all"),
         ("--train-datasets demo,xyz", "xyz"),
         ("--train-datasets demo,rte --test-datasets xyz", "test_datasets: expected data sets of"),
+        (
+            "--train-datasets demo,rte --prune-include classifier",
+            "prune_include: expected no output layers, of which several tasks have one each",
+        ),
         ("--mkd-opt 1", "mkd_opt: expected encoded training samples with a softlabel"),
     ] {
         let text = dir.platon_refuses(&format!("train tiny --no-tui --output-dir run {flags}"));

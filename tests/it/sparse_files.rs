@@ -44,8 +44,9 @@ fn a_sparse_file_comes_back_bit_for_bit() {
     dir.write("texts.txt", "a cat\ta dog\n");
     // The sparse engine sums in an order that it measures anew each time.
     let predict = |model: &str| {
-        dir.platon_ok(&format!("predict {model} --engine dense --input texts.txt")).stdout
+        dir.platon_ok(&format!("predict {model} --engine dense --json --input texts.txt")).stdout
     };
+    assert_eq!(predict("small.safetensors"), predict("run"));
     assert_eq!(predict("small.safetensors --tokenizer run/model"), predict("run"));
     dir.platon_ok("predict small.safetensors --engine sparse --input texts.txt");
     for (args, expected) in [

@@ -3,6 +3,7 @@
 //! `DATA/own/reviews-1f2e3d4c5b6a/canonical_data/reviews_train.tsv`: from there on they are as the
 //! rows of any other task. A file that has changed is noticed by its hash.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,8 @@ const FORMAT: u32 = 2;
 const FOLDER: &str = "own";
 /// Some fifty times what is written.
 const MAX_KEY_BYTES: u64 = 1 << 16;
+/// What to do without rows to evaluate on.
+pub const SHARE: &str = "without it, --dev-share of the training rows are held back";
 
 /// Files of one's own, and what of them is meant.
 #[derive(Debug, Clone, PartialEq)]
@@ -203,11 +206,15 @@ impl Files {
         }
         // The old key goes first: it must not vouch for files of an interrupted run.
         remove_if_there(&path)?;
+        if let Some(dev) = self.dev.as_ref().filter(|_| key.train.is_some() && key.train == key.dev)
+        {
+            let expected = format!("other rows than those of {}", self.train.display());
+            return Err(Error::content(dev, None, expected, "the same file").hint(SHARE));
+        }
         if wants(Part::Train) {
-            let mut train = self.rows(task, &self.train, true)?;
+            let (train, held) = self.divided(task)?;
             if self.dev.is_none() {
-                let dev = self.hold_back(task, &mut train)?;
-                write_canonical(task, &dev, &canonical("dev"))?;
+                write_canonical(task, &held, &canonical("dev"))?;
             }
             write_canonical(task, &train, &canonical("train"))?;
         }
@@ -261,22 +268,36 @@ impl Files {
             .hint("put that file back: the rows that were held back are drawn from it"))
     }
 
-    /// Whether the same rows are held back of the same training file, for the same labels.
-    #[must_use]
-    pub fn draws_as(&self, other: &Self) -> bool {
-        fn draw(files: &Files) -> impl PartialEq {
-            let Files { text, text_pair, label, dev_share, seed, .. } = files.clone();
-            (files.dev.is_none(), text, text_pair, label, dev_share.to_bits(), seed)
-        }
-        draw(self) == draw(other)
-    }
-
-    /// Whether the run whose note is `path` has learnt from this training file.
+    /// What a run of `other` for the task `its`, whose note is `path`, has learnt from of the rows that
+    /// these hold back for `task`, in words; none where it has learnt from none, or where that cannot be
+    /// told, for its training file is nowhere.
     ///
     /// # Errors
-    /// The note or the file cannot be read.
-    pub fn has_learnt(&self, path: &Path) -> Result<bool> {
-        learnt(path)?.map_or(Ok(false), |learnt| self.is_told_of(&learnt))
+    /// The note or a file cannot be read.
+    pub fn seen(
+        &self,
+        task: &Task,
+        other: &Self,
+        its: &Task,
+        path: &Path,
+    ) -> Result<Option<String>> {
+        let Some(learnt) = learnt(path)? else { return Ok(None) };
+        let is_it = |files: &Self| Ok(files.train.is_file() && files.is_told_of(&learnt)?);
+        let files = match (is_it(other)?, is_it(self)?) {
+            (true, _) => other.clone(),
+            (false, true) => Self { train: self.train.clone(), ..other.clone() },
+            (false, false) => {
+                let absolute = |files: &Self| std::path::absolute(&files.train).ok();
+                let is_same = absolute(self) == absolute(other);
+                return Ok(is_same.then(|| "rows of a file that has changed since".to_owned()));
+            }
+        };
+        let (known, _) = files.divided(its)?;
+        let texts = |row: &Row| (row.text_a.clone(), row.text_b.clone());
+        let known: HashSet<_> = known.iter().map(texts).collect();
+        let (_, held) = self.divided(task)?;
+        let count = held.iter().filter(|row| known.contains(&texts(row))).count();
+        Ok((count > 0).then(|| format!("{count} of {} that it has", held.len())))
     }
 
     /// Whether a note is of this training file, as it is now.
@@ -322,6 +343,16 @@ impl Files {
             return Err(Error::content(path, None, "at least one row", "none"));
         }
         Ok(rows)
+    }
+
+    /// The rows of the training file that are learnt from, and those that are held back.
+    fn divided(&self, task: &Task) -> Result<(Vec<Row>, Vec<Row>)> {
+        let mut train = self.rows(task, &self.train, true)?;
+        let held = match self.dev {
+            None => self.hold_back(task, &mut train)?,
+            Some(_) => Vec::new(),
+        };
+        Ok((train, held))
     }
 
     /// Takes the rows to evaluate on out of `rows`.

@@ -239,9 +239,10 @@ fn minus_one_is_a_label_of_a_test_file_like_any_other() {
     let train: String = (0..8).map(|n| format!("row {n},{}\n", n % 4 - 2)).collect();
     let setup = Setup::new(&[
         ("a.csv", &format!("text,label\n{train}")),
+        ("dev.csv", &format!("text,label\n{train}last row,1\n")),
         ("test.csv", "text,label\na,-2\nb,-1\nc,0\nd,1\n"),
     ]);
-    let files = setup.files("a.csv", Some("a.csv"), Some("test.csv"));
+    let files = setup.files("a.csv", Some("dev.csv"), Some("test.csv"));
     for (regression, expected) in
         [(false, [0, 1, 2, 3].map(Label::Class)), (true, [-2.0, -1.0, 0.0, 1.0].map(Label::Score))]
     {

@@ -73,6 +73,10 @@ impl JsonLines {
             values.push(match value.take() {
                 Json::Null => Value::Nothing,
                 Json::Bool(value) => Value::Bool(value),
+                // A number with a fraction has not all digits of one beyond 2^53.
+                Json::Number(number) if number.is_u64() && !number.is_i64() => {
+                    Value::Text(number.to_string())
+                }
                 Json::Number(number) => match (number.as_i64(), number.as_f64()) {
                     (Some(whole), _) => Value::Whole(whole),
                     (None, Some(number)) => Value::Number(number),

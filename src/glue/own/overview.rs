@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::examples::{Columns, Example, Examples};
-use super::labels::{Labels, Target, number};
+use super::labels::{Labels, Target, class_name, number};
 use super::table::{Table, Value};
 use crate::error::{Error, Result};
 
@@ -232,7 +232,8 @@ impl Overview {
         if columns.label.is_some() && labels.add(&example.label, example.line).is_err() {
             self.unlabelled.add(example.line);
         }
-        let label = hash(&format!("{:?}", example.label));
+        let label = class_name(&example.label);
+        let label = hash(&label.unwrap_or_else(|_| format!("{:?}", example.label)));
         match self.texts.get(&texts(example)) {
             Some(first) => {
                 self.repeated.add(example.line);

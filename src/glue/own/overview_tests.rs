@@ -17,6 +17,9 @@ fn odd_rows_are_counted_and_named() {
     assert_eq!((found.rows, &found.empty.lines, &found.unlabelled.lines), (6, &vec![3], &vec![5]));
     assert_eq!((&found.repeated.lines, &found.contradicted.lines), (&vec![4, 6], &vec![6]));
     assert_eq!(found.labels, [("x".to_owned(), 2), ("y".to_owned(), 3)]);
+    // Labels that mean the same class do not contradict each other.
+    let found = overview("text,label\na,1\na,1.0\na, 1\nb,0\n");
+    assert_eq!((found.repeated.rows, found.contradicted.rows), (2, 0));
     let many = "text,label\n".to_owned() + &",x\n".repeat(20) + "a,y\n";
     let found = overview(&many);
     assert_eq!((found.empty.rows, found.empty.lines), (20, vec![2, 3, 4, 5, 6]));

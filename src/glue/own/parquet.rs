@@ -3,12 +3,13 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use parquet::basic::{CompressionCodec, ConvertedType};
+use parquet::basic::{CompressionCodec, ConvertedType, LogicalType, Type};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::{ByteArray, DataType};
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::schema::types::ColumnDescriptor;
 
 use super::bytes::text;
 use super::table::{Record, Value};
@@ -141,10 +142,9 @@ impl Parquet {
             let most = about.max_def_level();
             let cells = sound(path, Some(first), || cells(column, count, most))?;
             let cells = cells.ok_or_else(|| damage(path, first, "fewer rows than it tells"))?;
-            let is_decimal = about.converted_type() == ConvertedType::DECIMAL;
+            let meaning = Meaning::of(&about);
             let value = |(cell, line): (Cell, usize)| match cell {
-                Cell::Value(_) if is_decimal => Ok(Value::Other("a decimal number")),
-                Cell::Value(value) => Ok(value),
+                Cell::Value(value) => Ok(meaning.value(value)),
                 Cell::Bytes(bytes) if bytes.len() > MAX_LINE_BYTES => {
                     let expected = format!("a text of at most {MAX_LINE_BYTES} bytes");
                     Err(Error::content(path, line, expected, bytes.len())
@@ -191,6 +191,61 @@ impl Parquet {
         self.open = sound(path, Some(self.row + 1), open)?;
         (self.group, self.left) = (group + 1, rows);
         Ok(())
+    }
+}
+
+/// What the numbers of a column stand for.
+enum Meaning {
+    /// For themselves.
+    Stored,
+    /// For numbers without a sign, of 32 or fewer bits, or of 64.
+    Unsigned32,
+    Unsigned64,
+    /// For something else, in words.
+    Other(&'static str),
+}
+
+impl Meaning {
+    /// Files have it in one of two ways, of which the second is the older one.
+    fn of(column: &ColumnDescriptor) -> Self {
+        use ConvertedType as Converted;
+        let unsigned = || match column.physical_type() {
+            Type::INT32 => Self::Unsigned32,
+            _ => Self::Unsigned64,
+        };
+        match (column.logical_type_ref(), column.converted_type()) {
+            (Some(LogicalType::Decimal(_)), _) | (_, Converted::DECIMAL) => {
+                Self::Other("a decimal number")
+            }
+            (Some(LogicalType::Date), _) | (_, Converted::DATE) => Self::Other("a date"),
+            (Some(LogicalType::Time(_) | LogicalType::Timestamp(_)), _)
+            | (
+                _,
+                Converted::TIME_MILLIS
+                | Converted::TIME_MICROS
+                | Converted::TIMESTAMP_MILLIS
+                | Converted::TIMESTAMP_MICROS,
+            ) => Self::Other("a time"),
+            (Some(LogicalType::Integer(about)), _) if !about.is_signed => unsigned(),
+            (
+                _,
+                Converted::UINT_8 | Converted::UINT_16 | Converted::UINT_32 | Converted::UINT_64,
+            ) => unsigned(),
+            _ => Self::Stored,
+        }
+    }
+
+    /// The value that is stored as `value`.
+    fn value(&self, value: Value) -> Value {
+        match (self, value) {
+            (_, Value::Nothing) => Value::Nothing,
+            (Self::Other(word), _) => Value::Other(word),
+            (Self::Unsigned32, Value::Whole(stored)) => Value::Whole(stored & 0xffff_ffff),
+            (Self::Unsigned64, Value::Whole(stored)) if stored < 0 => {
+                Value::Text(stored.cast_unsigned().to_string())
+            }
+            (_, value) => value,
+        }
     }
 }
 

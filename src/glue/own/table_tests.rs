@@ -3,7 +3,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use parquet::basic::{Compression, Encoding};
-use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, Int64Type};
+use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, Int32Type, Int64Type};
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
@@ -352,6 +352,59 @@ fn parquet_gives_the_columns_that_are_wanted() {
     assert!(error.contains("expected a value per row in the column list, found lists"), "{error}");
     let error = refused("a.parquet", &bytes, &["texts"]);
     assert!(error.contains("(hint: did you mean --text text?)"), "{error}");
+}
+
+/// What numbers are stored as is not what they mean: in either form in which files have it.
+#[test]
+fn parquet_s_numbers_without_a_sign_and_its_dates_are_read_as_such() {
+    for forms in [
+        ["UINT_32", "UINT_64", "DATE", "TIMESTAMP_MILLIS"],
+        ["INTEGER(32,false)", "INTEGER(64,false)", "DATE", "TIMESTAMP(NANOS,true)"],
+    ] {
+        let [narrow, wide, day, time] = forms;
+        let schema = format!(
+            "message schema {{ required int32 narrow ({narrow}); required int64 wide ({wide}); \
+             optional int32 day ({day}); required int64 time ({time}); required int32 stored; }}"
+        );
+        let schema = Arc::new(parse_message_type(&schema).unwrap());
+        let mut bytes = Vec::new();
+        let mut writer = SerializedFileWriter::new(&mut bytes, schema, Arc::default()).unwrap();
+        let mut group = writer.next_row_group().unwrap();
+        let mut column = group.next_column().unwrap().unwrap();
+        let values = [7, 3_000_000_000_u32.cast_signed()];
+        column.typed::<Int32Type>().write_batch(&values, None, None).unwrap();
+        column.close().unwrap();
+        let mut column = group.next_column().unwrap().unwrap();
+        column.typed::<Int64Type>().write_batch(&[7, -1], None, None).unwrap();
+        column.close().unwrap();
+        let mut column = group.next_column().unwrap().unwrap();
+        column.typed::<Int32Type>().write_batch(&[19_000], Some(&[1, 0]), None).unwrap();
+        column.close().unwrap();
+        let mut column = group.next_column().unwrap().unwrap();
+        column.typed::<Int64Type>().write_batch(&[1, 2], None, None).unwrap();
+        column.close().unwrap();
+        let mut column = group.next_column().unwrap().unwrap();
+        column.typed::<Int32Type>().write_batch(&[-1, 1], None, None).unwrap();
+        column.close().unwrap();
+        group.close().unwrap();
+        writer.close().unwrap();
+        let columns = ["narrow", "wide", "day", "time", "stored"];
+        let rows = read_bytes("a.parquet", &bytes, &columns).unwrap();
+        let (time, day) = (Value::Other("a time"), Value::Other("a date"));
+        let first = [Value::Whole(7), Value::Whole(7), day, time.clone(), Value::Whole(-1)];
+        let most = Value::Text(u64::MAX.to_string());
+        let second = [Value::Whole(3_000_000_000), most, Value::Nothing, time, Value::Whole(1)];
+        assert_eq!(rows, [(1, first.to_vec()), (2, second.to_vec())]);
+    }
+}
+
+#[test]
+fn whole_numbers_of_json_keep_all_their_digits() {
+    let text = "{\"n\": 18446744073709551613}\n{\"n\": -9223372036854775808}\n{\"n\": 1.5}\n";
+    let rows = read_bytes("a.jsonl", text.as_bytes(), &["n"]).unwrap();
+    let values: Vec<Value> = rows.into_iter().flat_map(|(_, values)| values).collect();
+    let large = Value::Text("18446744073709551613".into());
+    assert_eq!(values, [large, Value::Whole(i64::MIN), Value::Number(1.5)]);
 }
 
 /// A text that is stored once may stand in any number of rows.

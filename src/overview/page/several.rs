@@ -115,22 +115,29 @@ fn charts(runs: &[Summary]) -> Result<Vec<(&'static str, Chart)>> {
 /// For each task and its first score a chart of it against the remaining ratio, with a curve for each
 /// method, where there are two points at least.
 fn against_ratio(groups: &[Compared]) -> Vec<(String, Chart)> {
-    type Found = (f64, f64, (f64, f64));
+    struct Found {
+        at: (f64, f64),
+        range: (f64, f64),
+        /// The ratio that was asked for.
+        asked: f64,
+    }
     let mut charts: BTreeMap<(String, String), BTreeMap<String, Vec<Found>>> = BTreeMap::new();
     for group in groups {
         let finished = group.runs.iter().filter(|run| run.report.is_some());
         let Some(run) = finished.clone().next() else { continue };
-        let Some((score, _)) = run.scores.first() else { continue };
+        let Some((score, _)) = finished.clone().find_map(|run| run.scores.first()) else {
+            continue;
+        };
         let values = finished.clone().flat_map(|run| &run.scores);
         let values = values.filter(|(name, _)| name == score).map(|(_, value)| *value);
         let scores = Spread::of(values);
         let ratios = Spread::of(finished.filter_map(|run| Some(100.0 * run.remaining?)));
         let (Some(ratios), Some(scores)) = (ratios, scores) else { continue };
-        let found = (ratios.mean, scores.mean, scores.range);
+        let asked = run.config.pruning().final_threshold;
+        let found = Found { at: (ratios.mean, scores.mean), range: scores.range, asked };
         let methods = charts.entry((run.tasks(), score.clone())).or_default();
         // Of two at the same ratio one has other settings, and is no point of the same curve.
-        let is_taken =
-            |curve: &Vec<Found>| curve.iter().any(|(ratio, ..)| (ratio - found.0).abs() < 1e-6);
+        let is_taken = |curve: &Vec<Found>| curve.iter().any(|known| known.asked == asked);
         let name = match methods.get(&run.method()).is_some_and(is_taken) {
             true => format!("{} ({})", run.method(), run.name),
             false => run.method(),
@@ -139,9 +146,9 @@ fn against_ratio(groups: &[Compared]) -> Vec<(String, Chart)> {
     }
     let charts = charts.into_iter().map(|((task, score), methods)| {
         let curves = methods.into_iter().map(|(name, mut found)| {
-            found.sort_by(|a, b| a.0.total_cmp(&b.0));
-            let points = found.iter().map(|(ratio, score, _)| (*ratio, *score)).collect();
-            Curve { name, points, ranges: found.into_iter().map(|(.., range)| range).collect() }
+            found.sort_by(|a, b| a.at.0.total_cmp(&b.at.0));
+            let points = found.iter().map(|found| found.at).collect();
+            Curve { name, points, ranges: found.into_iter().map(|found| found.range).collect() }
         });
         let chart = Chart {
             x: "remaining, %",
