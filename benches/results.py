@@ -185,10 +185,11 @@ def flag(name, value):
     return f"--{name.replace('_', '-')}={value}"
 
 
-def trained(o, run, binary):
-    """Trains `run`, or goes on with it; its report."""
+def trained(o, run, binary, commit):
+    """Trains `run`, or goes on with it; its report, and who made it where and when."""
     folder = o.runs / run.name
     check_settings(run, folder)
+    maker = o.runs / f"{run.name}.by"
     if not (folder / "report.json").is_file():
         # Never the same: what is held apart would else be taken from one that holds the whole.
         data = o.runs / ("held-apart" if o.held_apart else "data")
@@ -213,7 +214,14 @@ def trained(o, run, binary):
         if code:
             said = log.read_text(errors="replace").strip().splitlines()[-1:]
             raise RaceError(f"{run.name} ended with {code}: {' '.join(said)} (all of it in {log})")
-    return json.loads((folder / "report.json").read_text())
+        maker.write_text(json.dumps({"commit": commit, "version": output(str(binary), "--version"), "machine": machine(),
+                                     "date": time.strftime("%Y-%m-%d", time.gmtime())}))
+    report = folder / "report.json"
+    # A run that was there before need not be of this commit and machine.
+    by = json.loads(maker.read_text()) if maker.is_file() else {
+        "commit": "unknown", "version": "unknown", "machine": "unknown",
+        "date": time.strftime("%Y-%m-%d", time.gmtime(report.stat().st_mtime))}
+    return json.loads(report.read_text()), by
 
 
 def check_settings(run, folder):
@@ -329,16 +337,14 @@ def results(o):
             for name in run.others:
                 if not (o.runs / name / "report.json").is_file():
                     say(f"first what it needs: {name}")
-                trained(o, next(other for other in runs if other.name == name), binary)
-            report = trained(o, run, binary)
+                trained(o, next(other for other in runs if other.name == name), binary, commit)
+            report, by = trained(o, run, binary, commit)
             done += 1
             note(o.csv, {
                 "name": run.name, "task": run.task, "method": run.method, "ratio": run.ratio, "seed": run.seed,
                 "settings": run.key, "scores": json.dumps(scores(report["dev"])),
                 "seconds": round(report["seconds"], 1), "seconds_per_update": round(report["seconds_per_step"], 4),
-                "updates": report["steps"], "reached_ratio": round(report["reached_ratio"], 4), "commit": commit,
-                "version": output(str(binary), "--version"), "machine": machine(),
-                "date": time.strftime("%Y-%m-%d", time.gmtime())})
+                "updates": report["steps"], "reached_ratio": round(report["reached_ratio"], 4), **by})
             say(f"{run.name}: {scores(report['dev'])} in {report['seconds'] / 60:.1f} minutes")
     print(table(runs, reached(o.csv)))
 

@@ -255,10 +255,8 @@ fn batches_add_up_to_updates_and_bins_are_filled() {
         .filter(|point| point["split"] == "train")
         .map(|point| point["loss"].as_f64().unwrap())
         .collect();
-    assert!(
-        !losses.is_empty() && losses.iter().all(|loss| (0.8..1.5).contains(loss)),
-        "{losses:?}"
-    );
+    let mean = losses.iter().sum::<f64>() / losses.len() as f64;
+    assert!((0.9..1.3).contains(&mean), "{mean} of {losses:?}");
     assert_eq!(run("clipped", "--grad-clipping 0.01"), 12);
     assert_ne!(
         dir.bytes("clipped/model/model.safetensors"),

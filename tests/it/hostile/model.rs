@@ -116,8 +116,9 @@ fn configurations() {
             ),
             (
                 Planted(remove),
-                ": cannot read: No such file or directory .. (hint: name a folder that holds a \
-                 Hugging Face checkpoint)",
+                ": cannot read: No such file or directory .. (hint: name a run or a folder with a model; \
+                 platon download --model OWNER/NAME brings one from Hugging Face, and platon list \
+                 shows the runs)",
             ),
             (Planted(folder_instead), ": cannot read: Is a directory"),
             (Planted(loop_instead), ": cannot read: Too many levels of symbolic links"),
