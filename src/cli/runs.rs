@@ -75,10 +75,10 @@ impl Flags<'_> {
     /// Refuses files of one's own that are not there, lack the columns of the run's, or where none
     /// are learnt from.
     fn check_files(&self, begun: Option<&RunConfig>) -> Result<()> {
-        for (name, file) in [
-            ("train-file", self.train_file),
-            ("dev-file", self.dev_file),
-            ("test-file", self.test_file),
+        for (name, file, is_labelled) in [
+            ("train-file", self.train_file, true),
+            ("dev-file", self.dev_file, true),
+            ("test-file", self.test_file, false),
         ] {
             let Some(file) = file else { continue };
             let Some(files) = begun.and_then(RunConfig::own_files) else {
@@ -92,7 +92,7 @@ impl Flags<'_> {
                     format!("{}, which is not there", file.display()),
                 ));
             }
-            files.check_columns(file, name != "test-file")?;
+            files.check_columns(file, is_labelled)?;
         }
         Ok(())
     }

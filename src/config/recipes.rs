@@ -101,13 +101,14 @@ pub fn recipe(name: &str) -> Result<Recipe> {
 fn of_ratio(typed: &str) -> Option<String> {
     let (task, ratio) = typed.rsplit_once('-')?;
     let ratio = ratio.parse::<f64>().ok()?;
-    siblings(task).ok()?.into_iter().find(|sibling| kept_by(sibling).ok().flatten() == Some(ratio))
+    let layer = |name: &String| recipe(name).and_then(|recipe| recipe.layer()).ok();
+    let keeps = |name: &String| layer(name).and_then(|layer| kept_by(&layer)) == Some(ratio);
+    siblings(task).ok()?.into_iter().find(keeps)
 }
 
-/// The share of the weights that the recipe `name` keeps.
-fn kept_by(name: &str) -> Result<Option<f64>> {
-    let layer = recipe(name)?.layer()?;
-    Ok(layer.settings.get("final_threshold").and_then(toml::Value::as_float))
+/// The share of the weights that a recipe keeps.
+fn kept_by(recipe: &Layer) -> Option<f64> {
+    recipe.settings.get("final_threshold").and_then(toml::Value::as_float)
 }
 
 /// The recipe like `name` that keeps `ratio` of the weights.
@@ -117,9 +118,10 @@ fn kept_by(name: &str) -> Result<Option<f64>> {
 pub fn recipe_keeping(name: &str, ratio: f64) -> Result<Layer> {
     let mut ratios = Vec::new();
     for sibling in siblings(name)? {
-        let kept = kept_by(&sibling)?;
+        let layer = recipe(&sibling)?.layer()?;
+        let kept = kept_by(&layer);
         if kept == Some(ratio) {
-            return recipe(&sibling)?.layer();
+            return Ok(layer);
         }
         ratios.extend(kept.map(|kept| kept.to_string()));
     }

@@ -238,10 +238,10 @@ impl<B: Backend> Iterator for TrainIterator<'_, B> {
             }
         }
         shares.retain(|share| !share.is_empty());
-        let (divisor, samples) = (divisor.unwrap_or(count), count);
+        let divisor = divisor.unwrap_or(count);
         let offset = rank * devices.len() * updates.batches_of(self.next).count();
         self.next += 1;
-        Some(UpdateBatch { update: self.next, started, shares, offset, divisor, samples })
+        Some(UpdateBatch { update: self.next, started, shares, offset, divisor, samples: count })
     }
 }
 

@@ -155,20 +155,21 @@ pub fn check_encoded(task: &Task, split: &Split, dir: &Path, tokenizer: &Path) -
     let key = read_key(&key_file(dir, &task.data_set(split)));
     let is_of = |key: &Key| fs::metadata(&path).is_ok_and(|found| found.len() == key.encoded_bytes);
     let Some(key) = key.filter(is_of) else { return Ok(()) };
+    let refuse = |expected: String, found: String| {
+        Err(Error::content(&path, None, expected, found)
+            .hint("prepare them anew: --data-dir names the folder of the raw files"))
+    };
     if key.labels != labels_of(task) {
         let words = |labels: &Option<Vec<String>>| match labels {
             Some(labels) => format!("samples of the labels {}", labels.join(", ")),
             None => "samples with scores".to_owned(),
         };
-        let (expected, found) = (words(&labels_of(task)), words(&key.labels));
-        return Err(Error::content(path, None, expected, found)
-            .hint("prepare them anew: --data-dir names the folder of the raw files"));
+        return refuse(words(&labels_of(task)), words(&key.labels));
     }
     let Ok(encoder) = Encoder::from_dir(tokenizer) else { return Ok(()) };
     if key.tokenizer_sha256 != encoder.fingerprint() {
         let expected = format!("samples encoded by the tokenizer in {}", tokenizer.display());
-        return Err(Error::content(path, None, expected, "those of another one")
-            .hint("prepare them anew: --data-dir names the folder of the raw files"));
+        return refuse(expected, "those of another one".to_owned());
     }
     Ok(())
 }

@@ -67,6 +67,14 @@ impl TokenizerFolder {
         has_tokenizer(&self.path)
     }
 
+    /// Whether its tokenizer is `encoder`.
+    ///
+    /// # Errors
+    /// As [`encoder`](Self::encoder).
+    pub fn holds(&self, encoder: &Encoder) -> Result<bool> {
+        Ok(self.encoder()?.fingerprint() == encoder.fingerprint())
+    }
+
     /// The tokenizer.
     ///
     /// # Errors

@@ -222,8 +222,8 @@ mod tests {
         let error = RatioSchedule::new((1.0, 0.2), 1, 12, 18, 50, 60).unwrap().check_falls(1);
         let text = error.unwrap_err().to_string();
         let expected = "delta_t: expected windows of which one ends, with scores, at an update from 13 to \
-                        41, where the ratio falls, found 50: the ratio would jump straight to its final value (hint: \
-                        say --delta-t 6, or train for more epochs)";
+                        41, where the ratio falls, found 50: the ratio would jump straight to its final \
+                        value (hint: say --delta-t 6, or train for more epochs)";
         assert_eq!(text, expected);
     }
 

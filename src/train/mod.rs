@@ -28,6 +28,7 @@ pub mod step;
 pub mod teacher;
 pub mod terminal;
 mod update_loop;
+mod warm_start;
 
 pub use finish::settle;
 pub use plan::Plan;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::samples::{Sets, raw_training_rows};
 use super::selection::Selection;
+use super::warm_start::{check_computes_alike, check_reads_alike};
 use crate::bert::{BertConfig, Checkpoint, ClassifierConfig, Family, HeadConfig, names};
 use crate::config::{Layer, Model, RunConfig};
 use crate::error::{Error, Result};
@@ -366,43 +367,6 @@ fn check_updates(batches: usize, config: &RunConfig) -> Result<usize> {
     }
     Ok(updates)
 }
-
-/// Refuses weights of `found` in a model of `base`'s settings, if it computes otherwise in a way that no
-/// tensor's shape shows.
-fn check_computes_alike(base: &Checkpoint, found: &Checkpoint) -> Result<()> {
-    let facts = |checkpoint: &Checkpoint| {
-        let bert = &checkpoint.config;
-        [
-            ("model_type", bert.family.model_type.to_string()),
-            ("num_attention_heads", bert.num_attention_heads.to_string()),
-            ("hidden_act", bert.hidden_act.name().to_string()),
-            ("layer_norm_eps", format!("{:?}", bert.layer_norm_eps)),
-            ("first position", bert.first_position().to_string()),
-        ]
-    };
-    let mut both = facts(base).into_iter().zip(facts(found));
-    match both.find(|(own, other)| own != other) {
-        None => Ok(()),
-        Some(((name, own), (_, other))) => {
-            let expected = format!("a model with the {name} of init_checkpoint's, {own}");
-            let found = format!("{other} in {}", found.path().display());
-            Err(Error::value("model_ckpt", expected, found).hint(BASE))
-        }
-    }
-}
-
-/// Refuses weights of `found` where its tokenizer is another than the run's.
-fn check_reads_alike(encoder: &Encoder, found: &Checkpoint) -> Result<()> {
-    let folder = TokenizerFolder::of(None, found)?;
-    if !folder.has_one() || folder.encoder()?.fingerprint() == encoder.fingerprint() {
-        return Ok(());
-    }
-    let expected = "a model with the tokenizer of init_checkpoint's";
-    Err(Error::value("model_ckpt", expected, found.path().display()).hint(BASE))
-}
-
-/// What to do where `model_ckpt` is not of the kind of `init_checkpoint`.
-const BASE: &str = "name the model that it is made of with --init-checkpoint";
 
 /// Refuses an encoder of another kind than the settings name, where they name one.
 fn check_encoder_type(named: &str, family: &Family) -> Result<()> {

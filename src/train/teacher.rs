@@ -159,7 +159,7 @@ fn reads_otherwise(plan: &Plan, teacher: &Checkpoint) -> Result<bool> {
             .hint("put the teacher's tokenizer.json or vocab.txt into its folder"));
     }
     let Some(own) = &plan.encoder else { return Ok(false) };
-    Ok(own.fingerprint() != folder.encoder()?.fingerprint())
+    Ok(!folder.holds(own)?)
 }
 
 /// The answers in `file`, checked; those of `teacher`, if that matters.

@@ -10,6 +10,8 @@
 )]
 
 mod backends;
+#[cfg(feature = "flex")]
+mod beginnings;
 mod cli;
 mod corpus;
 #[cfg(feature = "flex")]

@@ -3,7 +3,6 @@
 //! `DATA/own/reviews-1f2e3d4c5b6a/canonical_data/reviews_train.tsv`: from there on they are as the
 //! rows of any other task. A file that has changed is noticed by its hash.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -22,11 +21,11 @@ use crate::glue::task_def::{Definition, define};
 use crate::glue::tsv::{Row, dummy, write_canonical};
 
 /// Raise this when the same files would give other rows.
-const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 2;
 /// The folder of own data inside the data folder.
 const FOLDER: &str = "own";
 /// Some fifty times what is written.
-const MAX_KEY_BYTES: u64 = 1 << 16;
+pub(super) const MAX_KEY_BYTES: u64 = 1 << 16;
 /// What to do without rows to evaluate on.
 pub const SHARE: &str = "without it, --dev-share of the training rows are held back";
 
@@ -49,15 +48,6 @@ pub struct Files {
     pub dev_share: f64,
     /// Draws them.
     pub seed: u64,
-}
-
-/// Which files a run learnt from: what its folder keeps of them.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Learnt {
-    /// [`FORMAT`] at that time; none was noted in the first one's.
-    #[serde(default)]
-    format: u32,
-    train_file_sha256: String,
 }
 
 /// What is to be learnt from the files.
@@ -195,6 +185,11 @@ impl Files {
             dev: sha256(Part::Dev, self.dev.as_ref())?,
             test: sha256(Part::Test, self.test.as_ref())?,
         };
+        if let Some(dev) = self.dev.as_ref().filter(|_| key.train.is_some() && key.train == key.dev)
+        {
+            let expected = format!("other rows than those of {}", self.train.display());
+            return Err(Error::content(dev, None, expected, "the same file").hint(SHARE));
+        }
         let canonical = |split: &str| canonical_file(task, split, &folder);
         let mut wanted = task.splits.iter().filter(|split| wants(split.part));
         let is_there = wanted.all(|split| canonical(split.name).is_file());
@@ -206,11 +201,6 @@ impl Files {
         }
         // The old key goes first: it must not vouch for files of an interrupted run.
         remove_if_there(&path)?;
-        if let Some(dev) = self.dev.as_ref().filter(|_| key.train.is_some() && key.train == key.dev)
-        {
-            let expected = format!("other rows than those of {}", self.train.display());
-            return Err(Error::content(dev, None, expected, "the same file").hint(SHARE));
-        }
         if wants(Part::Train) {
             let (train, held) = self.divided(task)?;
             if self.dev.is_none() {
@@ -237,72 +227,6 @@ impl Files {
         let examples = Examples::new(Table::open(path)?, self.columns(is_labelled));
         let remedy = "the run's own files have it; name the column so in a copy of this one";
         examples.map(drop).map_err(|error| error.hint(remedy))
-    }
-
-    /// Writes to the file `path` that the run in its folder learns from these.
-    ///
-    /// # Errors
-    /// A file cannot be read or written.
-    pub fn note(&self, path: &Path) -> Result<()> {
-        let train_file_sha256 = sha256_file(&self.train)?;
-        write_json(path, &Learnt { format: FORMAT, train_file_sha256 })
-    }
-
-    /// Refuses rows of `task` to evaluate on that are drawn from another training file than the one that
-    /// stands in the note `path`, or in another way: most of them may be rows that were learnt from.
-    ///
-    /// # Errors
-    /// As it says; a file cannot be read.
-    pub fn check_noted(&self, task: &Task, path: &Path) -> Result<()> {
-        let Some(learnt) = learnt(path)?.filter(|_| self.dev.is_none()) else { return Ok(()) };
-        // More than half of the rows with numbers were drawn otherwise in the first format.
-        if learnt.format < FORMAT && self.dev_share > 0.5 && task.kind == Kind::Regression {
-            let expected = "a run whose rows were held back as they are now";
-            return Err(Error::content(path, None, expected, "one of an older version of platon")
-                .hint("train it anew, with rows to evaluate on of your own choice: --dev-file"));
-        }
-        if self.is_told_of(&learnt)? {
-            return Ok(());
-        }
-        Err(Error::content(&self.train, None, "the rows that the run began with", "others")
-            .hint("put that file back: the rows that were held back are drawn from it"))
-    }
-
-    /// What a run of `other` for the task `its`, whose note is `path`, has learnt from of the rows that
-    /// these hold back for `task`, in words; none where it has learnt from none, or where that cannot be
-    /// told, for its training file is nowhere.
-    ///
-    /// # Errors
-    /// The note or a file cannot be read.
-    pub fn seen(
-        &self,
-        task: &Task,
-        other: &Self,
-        its: &Task,
-        path: &Path,
-    ) -> Result<Option<String>> {
-        let Some(learnt) = learnt(path)? else { return Ok(None) };
-        let is_it = |files: &Self| Ok(files.train.is_file() && files.is_told_of(&learnt)?);
-        let files = match (is_it(other)?, is_it(self)?) {
-            (true, _) => other.clone(),
-            (false, true) => Self { train: self.train.clone(), ..other.clone() },
-            (false, false) => {
-                let absolute = |files: &Self| std::path::absolute(&files.train).ok();
-                let is_same = absolute(self) == absolute(other);
-                return Ok(is_same.then(|| "rows of a file that has changed since".to_owned()));
-            }
-        };
-        let (known, _) = files.divided(its)?;
-        let texts = |row: &Row| (row.text_a.clone(), row.text_b.clone());
-        let known: HashSet<_> = known.iter().map(texts).collect();
-        let (_, held) = self.divided(task)?;
-        let count = held.iter().filter(|row| known.contains(&texts(row))).count();
-        Ok((count > 0).then(|| format!("{count} of {} that it has", held.len())))
-    }
-
-    /// Whether a note is of this training file, as it is now.
-    fn is_told_of(&self, learnt: &Learnt) -> Result<bool> {
-        Ok(learnt.train_file_sha256 == sha256_of(Part::Train, &self.train)?)
     }
 
     /// The folder of what is made of these files and settings.
@@ -346,7 +270,7 @@ impl Files {
     }
 
     /// The rows of the training file that are learnt from, and those that are held back.
-    fn divided(&self, task: &Task) -> Result<(Vec<Row>, Vec<Row>)> {
+    pub(super) fn divided(&self, task: &Task) -> Result<(Vec<Row>, Vec<Row>)> {
         let mut train = self.rows(task, &self.train, true)?;
         let held = match self.dev {
             None => self.hold_back(task, &mut train)?,
@@ -414,18 +338,8 @@ impl Files {
     }
 }
 
-/// What the note `path` says, if it is there.
-fn learnt(path: &Path) -> Result<Option<Learnt>> {
-    if !path.is_file() {
-        return Ok(None);
-    }
-    let learnt = serde_json::from_str(&text_at_most(path, MAX_KEY_BYTES)?)
-        .map_err(|e| Error::content(path, e.line(), "the SHA-256 of a training file", e))?;
-    Ok(Some(learnt))
-}
-
 /// The SHA-256 of the file `path`, whose rows are `part`.
-fn sha256_of(part: Part, path: &Path) -> Result<String> {
+pub(super) fn sha256_of(part: Part, path: &Path) -> Result<String> {
     let flag = match part {
         Part::Train => "--train-file",
         Part::Dev => "--dev-file",

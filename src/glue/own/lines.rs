@@ -73,14 +73,11 @@ impl JsonLines {
             values.push(match value.take() {
                 Json::Null => Value::Nothing,
                 Json::Bool(value) => Value::Bool(value),
-                // A number with a fraction has not all digits of one beyond 2^53.
-                Json::Number(number) if number.is_u64() && !number.is_i64() => {
-                    Value::Text(number.to_string())
-                }
-                Json::Number(number) => match (number.as_i64(), number.as_f64()) {
-                    (Some(whole), _) => Value::Whole(whole),
-                    (None, Some(number)) => Value::Number(number),
-                    (None, None) => Value::Other("a number"),
+                Json::Number(number) => match number.as_i64() {
+                    Some(whole) => Value::Whole(whole),
+                    // One with a fraction would not have all of its digits.
+                    None if number.is_u64() => Value::Text(number.to_string()),
+                    None => number.as_f64().map_or(Value::Other("a number"), Value::Number),
                 },
                 Json::String(text) => Value::Text(text),
                 Json::Array(_) => Value::Other("a list"),

@@ -3,8 +3,9 @@
 //!
 //! `format` tells a file's format by its name, `bytes` unpacks it and hands out bounded lines, `table`
 //! reads records of any of the formats, `examples` takes texts and labels from them. `labels` finds
-//! out what is to be learnt, `numbers` gives it numbers, `split` holds rows back for evaluation, `files` makes
-//! a task of it all, which `task_name` names. `input` reads what is to be predicted, and `overview` tells what a file holds.
+//! out what is to be learnt, `numbers` gives it numbers, `split` holds rows back for evaluation, `files`
+//! makes a task of it all, which `task_name` names, and `learnt` keeps in mind what a run learnt from.
+//! `input` reads what is to be predicted, and `overview` tells what a file holds.
 
 mod bytes;
 pub mod examples;
@@ -12,6 +13,7 @@ pub mod files;
 mod format;
 pub mod input;
 pub mod labels;
+mod learnt;
 mod lines;
 mod numbers;
 pub mod overview;

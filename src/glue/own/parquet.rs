@@ -342,3 +342,7 @@ fn sound<T>(path: &Path, row: Option<usize>, work: impl FnOnce() -> ParquetResul
         Err(panic) => Err(damage(path, row, panic)),
     }
 }
+
+#[cfg(test)]
+#[path = "parquet_tests.rs"]
+mod tests;

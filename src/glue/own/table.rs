@@ -267,4 +267,4 @@ fn nth(n: usize) -> String {
 
 #[cfg(test)]
 #[path = "table_tests.rs"]
-mod tests;
+pub(super) mod tests;
