@@ -7,6 +7,7 @@ machine. The table is Markdown on stdout, progress is on stderr.
 """
 import argparse
 import csv
+import functools
 import hashlib
 import json
 import os
@@ -23,8 +24,9 @@ import race_data
 from race_common import HERE, ROOT, RaceError, absolute, built_platon, end, exit_status, output, row, say
 
 FIELDS = ["name", "task", "method", "ratio", "seed", "settings", "scores", "seconds", "seconds_per_update", "updates",
-          "reached_ratio", "commit", "version", "machine", "date"]
+          "reached_ratio", "inputs", "commit", "version", "machine", "date"]
 ALL = 1.0  # the ratio of a run that prunes nothing
+WEIGHTS = ["model.safetensors", "pytorch_model.bin"]
 HELD_APART = 10  # one training row of so many becomes a dev row where the plan asks for that
 # Of figures only: what they are does not decide a weight.
 QUIET = {"eval_per_updates": 0, "batch_size_eval": 64}
@@ -137,6 +139,30 @@ def with_keys(runs):
     return [known[run.name] for run in runs]
 
 
+def digest(*paths):
+    """Of the names and contents of files."""
+    sha = hashlib.sha256()
+    for path in paths:
+        with open(path, "rb") as file:
+            sha.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return sha.hexdigest()[:12]
+
+
+def raw_files(o, task):
+    """The training and dev rows of a task."""
+    folder = o.data_dir / race_data.TASKS[task].folder
+    return [folder / f"{name}.tsv" for name in ("train", "dev")]
+
+
+def inputs(o, task):
+    """Of the checkpoint's weights and of the task's rows: a run from others is another run."""
+    weights = [path for name in WEIGHTS if (path := o.checkpoint / name).is_file()][:1]
+    if not weights:
+        raise RaceError(f"{o.checkpoint}: expected {' or '.join(WEIGHTS)}, found neither (hint: name a Hugging Face "
+                        "folder with --checkpoint)")
+    return digest(*weights, *raw_files(o, task))
+
+
 def held_apart(task, source, target):
     """Writes the task's training rows to the folder `target`, but for a tenth, which is its dev split there."""
     folder, header = race_data.TASKS[task]
@@ -159,7 +185,18 @@ def reached(path):
     if not path.is_file():
         return {}
     with open(path, newline="") as file:
-        return {(line["name"], line["settings"]): line for line in csv.DictReader(file)}
+        lines = csv.DictReader(file)
+        if lines.fieldnames != FIELDS:
+            raise RaceError(f"{path}:1: expected {','.join(FIELDS)}, found {','.join(lines.fieldnames or [])} (hint: an "
+                            "older version wrote it; name another file with --csv)")
+        return {(line["name"], line["settings"]): line for line in lines}
+
+
+def check_inputs(o, run, of, line):
+    """Refuses a finished run of another checkpoint or other data than those named now."""
+    if line["inputs"] != of:
+        raise RaceError(f"{o.csv}: {run.name} was trained from another checkpoint or other data than {o.checkpoint} "
+                        f"and {o.data_dir} (hint: name another file with --csv, and another folder with --runs)")
 
 
 def note(path, line):
@@ -186,14 +223,12 @@ def flag(name, value):
 
 
 def trained(o, run, binary, commit):
-    """Trains `run`, or goes on with it; its report, and who made it where and when."""
-    folder = o.runs / run.name
-    check_settings(run, folder)
+    """Trains `run`, or goes on with it; its report, and from what, by whom, where and when it was made."""
+    folder, of = o.runs / run.name, inputs(o, run.task)
+    check_settings(run, of, folder)
     maker = o.runs / f"{run.name}.by"
     if not (folder / "report.json").is_file():
-        # Never the same: what is held apart would else be taken from one that holds the whole.
-        data = o.runs / ("held-apart" if o.held_apart else "data")
-        link(o, run.task, data)
+        data = linked(o, run.task)
         if (folder / "config.toml").is_file():
             command = [binary, "resume", folder, "--no-tui", "--data-dir", data]
         else:
@@ -221,27 +256,31 @@ def trained(o, run, binary, commit):
     by = json.loads(maker.read_text()) if maker.is_file() else {
         "commit": "unknown", "version": "unknown", "machine": "unknown",
         "date": time.strftime("%Y-%m-%d", time.gmtime(report.stat().st_mtime))}
-    return json.loads(report.read_text()), by
+    return json.loads(report.read_text()), {"inputs": of, **by}
 
 
-def check_settings(run, folder):
-    """Refuses a folder of other settings than those of `run`, and notes these of a new one."""
-    key = folder.with_name(f"{run.name}.key")
+def check_settings(run, of, folder):
+    """Refuses a folder of other settings than those of `run`, or of other inputs, and notes these of a new one."""
+    key, wanted = folder.with_name(f"{run.name}.key"), f"{run.key} {of}"
     if not folder.exists():
-        key.write_text(run.key)
-    elif not key.is_file() or key.read_text() != run.key:
-        raise RaceError(f"{folder}: expected a run with the plan's settings, found one with others (hint: remove it, "
-                        "or name another folder with --runs)")
+        key.write_text(wanted)
+    elif not key.is_file() or key.read_text() != wanted:
+        raise RaceError(f"{folder}: expected a run with the plan's settings, checkpoint and data, found one with others "
+                        "(hint: remove it, or name another folder with --runs)")
 
 
-def link(o, task, data):
-    """The raw files of a task in the folder `data`: encoded rows go beside them, and theirs may be read-only."""
+def linked(o, task):
+    """A folder with the raw files of a task: encoded rows go beside them, and theirs may be read-only. Each set of
+    files has its own, with what is held apart or with the whole."""
+    data = o.runs / f"{'held-apart' if o.held_apart else 'data'}-{digest(*raw_files(o, task))}"
     folder = race_data.TASKS[task].folder
     if o.held_apart:
         held_apart(task, o.data_dir, data)
-    elif not (data / folder).exists():
+    else:
         data.mkdir(parents=True, exist_ok=True)
+        (data / folder).unlink(missing_ok=True)
         (data / folder).symlink_to(o.data_dir / folder)
+    return data
 
 
 def scores(dev):
@@ -325,10 +364,14 @@ def results(o):
         binary = o.platon or built_platon()
         commit = o.commit or output("git", "describe", "--always", "--dirty", "--exclude", "*")
         o.runs.mkdir(parents=True, exist_ok=True)
-        done = 0
+        tasks = {run.task for run in runs if o.only in run.name}
+        done, inputs_of = 0, functools.cache(lambda task: inputs(o, task))
         for n, run in enumerate(runs, 1):
-            known = reached(o.csv)
-            if (run.name, run.key) in known or o.only not in run.name:
+            line = reached(o.csv).get((run.name, run.key))
+            # All of a task are compared with each other, also those that are not to be trained now.
+            if line and run.task in tasks:
+                check_inputs(o, run, inputs_of(run.task), line)
+            if line or o.only not in run.name:
                 continue
             if o.limit is not None and done >= o.limit:
                 break
@@ -337,6 +380,7 @@ def results(o):
             for name in run.others:
                 if not (o.runs / name / "report.json").is_file():
                     say(f"first what it needs: {name}")
+                # One that is there is looked at all the same: it may be of other settings.
                 trained(o, next(other for other in runs if other.name == name), binary, commit)
             report, by = trained(o, run, binary, commit)
             done += 1

@@ -52,14 +52,41 @@ class Results(unittest.TestCase):
         run, other, *_ = results.planned(PLAN)
         with tempfile.TemporaryDirectory() as folder:
             folder = pathlib.Path(folder, run.name)
-            results.check_settings(run, folder)
+            results.check_settings(run, "abc", folder)
             folder.mkdir()
-            results.check_settings(run, folder)
+            results.check_settings(run, "abc", folder)
             with self.assertRaises(results.RaceError):
-                results.check_settings(run._replace(settings=other.settings), folder)
+                results.check_settings(run._replace(settings=other.settings), "abc", folder)
+            with self.assertRaises(results.RaceError):
+                results.check_settings(run, "abd", folder)
             folder.with_name(f"{run.name}.key").unlink()
             with self.assertRaises(results.RaceError):
-                results.check_settings(run, folder)
+                results.check_settings(run, "abc", folder)
+
+    def test_a_finished_run_of_another_checkpoint_or_other_data_is_refused(self):
+        with tempfile.TemporaryDirectory() as folder:
+            folder = pathlib.Path(folder)
+            o = results.options(["--checkpoint", f"{folder}", "--data-dir", f"{folder}", "--runs", f"{folder}/runs"])
+            o.held_apart = False
+            (folder / "RTE").mkdir()
+            rows, weights = folder / "RTE/dev.tsv", folder / "model.safetensors"
+            for path in rows, rows.with_name("train.tsv"):
+                path.write_text("index\n0\n")
+            with self.assertRaisesRegex(results.RaceError, "found neither"):
+                results.inputs(o, "rte")
+            weights.write_bytes(b"weights")
+            # printf '%s %s\n' NAME "$(sha256sum < FILE | cut -c-64)" of the weights, train.tsv and dev.tsv | sha256sum
+            self.assertEqual(results.inputs(o, "rte"), "1f8fc2201eb4")
+            run = results.planned(PLAN)[0]
+            done, data = {"inputs": results.inputs(o, "rte")}, results.linked(o, "rte")
+            results.check_inputs(o, run, results.inputs(o, "rte"), done)
+            for path, text in (weights, "other weights"), (rows, "index\n1\n"):
+                path.write_text(text)
+                with self.assertRaisesRegex(results.RaceError, "rte-dense-seed1 was trained from another checkpoint"):
+                    results.check_inputs(o, run, results.inputs(o, "rte"), done)
+                done = {"inputs": results.inputs(o, "rte")}
+            self.assertNotEqual(results.linked(o, "rte"), data)
+            self.assertEqual((results.linked(o, "rte") / "RTE/dev.tsv").read_text(), "index\n1\n")
 
     def test_a_run_may_begin_with_the_dense_model(self):
         methods = {**PLAN["methods"], "taught": {"settings": {"pruner": "platon"}, "start": "dense"}}
@@ -123,6 +150,13 @@ class Results(unittest.TestCase):
             self.assertIn((run.name, run.key), results.reached(path))
             other = {**PLAN, "tasks": {"rte": {"recipe": "rte", "settings": {"epochs": 4}}}}
             self.assertNotIn((run.name, results.planned(other)[0].key), results.reached(path))
+
+    def test_a_file_of_other_columns_is_refused(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder, "results.csv")
+            path.write_text("name,task\nrte-dense-seed1,rte\n")
+            with self.assertRaisesRegex(results.RaceError, "results.csv:1: expected name,task,method,.* found name,task "):
+                results.reached(path)
 
     def test_a_tenth_of_the_training_rows_is_held_apart(self):
         with tempfile.TemporaryDirectory() as folder:
