@@ -1,13 +1,17 @@
 //! Files that appear whole or not at all, and files from elsewhere that are what they look like.
 
+mod waiting_file;
+
 use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 use std::str::Utf8Error;
 
 use sha2::{Digest, Sha256};
 
+pub use self::waiting_file::WaitingFile;
 use crate::error::{Error, Result};
 
 /// Opens the file `path`, or the one that a link of this name leads to, for reading. A pipe is not
@@ -184,9 +188,13 @@ pub fn check_size(path: &Path, bytes: u64, most: u64) -> Result<()> {
 /// The folder cannot be written to.
 pub fn create(path: &Path) -> io::Result<File> {
     match fs::remove_file(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-        _ => {}
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => create_new(path),
     }
+}
+
+/// Makes an empty file where nothing stands.
+fn create_new(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).open(path)
 }
 
@@ -225,14 +233,11 @@ pub fn write_with(path: &Path, content: impl FnOnce(&mut File) -> io::Result<()>
 /// # Errors
 /// As [`write_with`].
 pub fn write_by(path: &Path, content: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
-    make_parent(path)?;
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".{}{TEMPORARY}", std::process::id()));
-    let temporary = path.with_file_name(name);
+    let temporary = beside(path)?;
     let failed = |e| Error::io(path, "write", e);
-    let written = create(&temporary)
-        .map_err(failed)
-        .and_then(|mut file| content(&mut file).and_then(|()| file.sync_all().map_err(failed)))
+    let mut file = create_new(&temporary).map_err(failed)?;
+    let written = content(&mut file)
+        .and_then(|()| file.sync_all().map_err(failed))
         .and_then(|()| fs::rename(&temporary, path).map_err(failed));
     written.inspect_err(|_| {
         // Best effort: the first error is the one to report.
@@ -240,7 +245,32 @@ pub fn write_by(path: &Path, content: impl FnOnce(&mut File) -> Result<()>) -> R
     })
 }
 
-/// How a temporary file ends, after a file's name and the process that writes it.
+/// Looks whether [`write_whole`] could write to `path`, before hours are spent on what it is to hold.
+///
+/// # Errors
+/// It could not.
+pub fn check_writable(path: &Path) -> Result<()> {
+    let failed = |e| Error::io(path, "write", e);
+    let temporary = beside(path)?;
+    create_new(&temporary).map_err(failed)?;
+    remove_if_there(&temporary)?;
+    if path.is_dir() {
+        return Err(failed(io::Error::from_raw_os_error(libc::EISDIR)));
+    }
+    Ok(())
+}
+
+/// A name beside `path` that no other process uses, in a folder that is made.
+fn beside(path: &Path) -> Result<PathBuf> {
+    make_parent(path)?;
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    // In containers several processes have the same number.
+    let random = RandomState::new().hash_one(0);
+    name.push(format!(".{random:016x}.{}{TEMPORARY}", std::process::id()));
+    Ok(path.with_file_name(name))
+}
+
+/// How a temporary file ends, after a file's name, what no other has, and the process that writes it.
 const TEMPORARY: &str = ".tmp";
 
 /// Whether nothing is in the folder `dir`, if it is there, but temporary files for one of `names` of
@@ -254,8 +284,11 @@ pub fn is_free(dir: &Path, names: &[&str]) -> Result<bool> {
     for entry in entries {
         let path = entry.map_err(|e| Error::io(dir, "read", e))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let file = name.strip_suffix(TEMPORARY).and_then(|name| name.rsplit_once('.'));
-        let process = file.filter(|(file, _)| names.contains(file)).map(|(_, process)| process);
+        let process = name.strip_suffix(TEMPORARY).and_then(|name| {
+            let (rest, process) = name.rsplit_once('.')?;
+            let (file, _) = rest.rsplit_once('.')?;
+            names.contains(&file).then_some(process)
+        });
         match process.and_then(|process| process.parse().ok()) {
             Some(process) if path.is_file() && !is_running(process) => left_over.push(path),
             _ => return Ok(false),

@@ -107,11 +107,11 @@ fn a_folder_is_free_of_what_a_killed_process_left_there() {
     assert!(super::is_free(&at("none"), &[]).unwrap() && is_free());
     let mut child = std::process::Command::new("true").spawn().unwrap();
     child.wait().unwrap();
-    let left = format!("model.safetensors.{}.tmp", child.id());
+    let left = format!("model.safetensors.0f.{}.tmp", child.id());
     fs::write(at(&left), "half").unwrap();
     for theirs in [
-        format!("model.safetensors.{}.tmp", std::process::id()),
-        format!("backup.{}.tmp", child.id()),
+        format!("model.safetensors.0f.{}.tmp", std::process::id()),
+        format!("backup.0f.{}.tmp", child.id()),
         "model.safetensors.tmp".into(),
         "vocab.txt".into(),
     ] {
@@ -123,10 +123,27 @@ fn a_folder_is_free_of_what_a_killed_process_left_there() {
 }
 
 #[test]
+fn two_writers_of_one_file_do_not_disturb_each_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("a.txt");
+    // Of one process here; in containers those of different ones have the same number.
+    write_with(&target, |file| {
+        file.write_all(b"first, ")?;
+        write_whole(&target, b"second").unwrap();
+        file.write_all(b"whole")
+    })
+    .unwrap();
+    assert_eq!(fs::read(&target).unwrap(), b"first, whole");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[test]
 fn a_failed_write_leaves_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
     let target = dir.path().join("folder");
     fs::create_dir(&target).unwrap();
     assert!(write_whole(&target, b"x").is_err(), "a folder cannot be replaced by a file");
+    assert!(check_writable(&target).is_err());
+    check_writable(&dir.path().join("new")).unwrap();
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
 }

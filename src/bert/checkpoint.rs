@@ -168,8 +168,10 @@ impl Checkpoint {
                 Err(match OTHER_WEIGHTS.iter().find(is_there) {
                     Some((name, what)) => {
                         let found = format!("{name}, {what}");
-                        Error::content(&self.path, None, expected, found)
-                            .hint("load it with transformers, and save it with save_pretrained")
+                        Error::content(&self.path, None, expected, found).hint(match *name {
+                            "model.onnx" => "name the run or the folder that it was exported from",
+                            _ => "load it with transformers, and save it with save_pretrained",
+                        })
                     }
                     None => Error::content(&self.path, None, expected, "none")
                         .hint("put the weights into this folder"),

@@ -11,13 +11,13 @@ use serde::Serialize;
 use super::download::default_cache;
 use super::inference::default_backend;
 use super::printer::Printer;
-use super::train::RUNS;
 use crate::config::{BackendName, RunConfig};
 use crate::error::{Error, Result, one_line};
 use crate::machine::{
     BackendFacts, FolderFacts, HostFacts, MpiFacts, RUN_DISK_BYTES, RUN_MEMORY_BYTES, facts_of,
     folder_facts, host_facts, mpi_facts,
 };
+use crate::run::folder::RUNS;
 
 /// A GPU's first use may compile kernels: half a minute.
 const PATIENCE: Duration = Duration::from_secs(180);

@@ -52,10 +52,8 @@ pub fn run(args: &DownloadArgs, printer: &Printer) -> Result<()> {
         raw_files(task, &options, printer)?;
     }
     if let Some(name) = &args.model {
-        let folder = args.output_dir.clone().unwrap_or_else(|| {
-            let short = name.rsplit('/').next().unwrap_or(name);
-            Path::new("checkpoints").join(short)
-        });
+        let short = name.rsplit('/').next().unwrap_or(name);
+        let folder = args.output_dir.clone().unwrap_or_else(|| folder_of(short));
         checkpoint(name, &folder, &options, printer)?;
     }
     Ok(())
@@ -63,6 +61,11 @@ pub fn run(args: &DownloadArgs, printer: &Printer) -> Result<()> {
 
 fn cache_dir(data_dir: &Path, args: &DownloadArgs) -> PathBuf {
     args.cache_dir.clone().unwrap_or_else(|| default_cache(data_dir))
+}
+
+/// Where the model `name` goes.
+pub fn folder_of(name: &str) -> PathBuf {
+    Path::new("checkpoints").join(name)
 }
 
 /// Where archives are kept.

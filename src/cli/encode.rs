@@ -63,7 +63,7 @@ pub fn run(args: &EncodeArgs, printer: &Printer) -> Result<()> {
     let width = bert.hidden_size;
     let engine = saved.engine()?;
     // A vector has any text, whatever the model's task.
-    let input = saved.open(None)?;
+    let input = saved.open(&checkpoint, None)?;
     let metadata = HashMap::from([("pooling".to_string(), pooling.name().to_string())]);
     let new = |path: &PathBuf| VectorsFile::new(path, width, metadata);
     let mut file = output.as_ref().map(new).transpose()?;

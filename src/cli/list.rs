@@ -1,15 +1,15 @@
 //! `platon list`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::compare::Forms;
 use super::printer::Printer;
-use super::train::RUNS;
 use crate::error::{Error, Result};
 use crate::overview::table::Cell;
 use crate::overview::{Summary, Table, runs_below};
+use crate::run::folder::RUNS;
 
 #[derive(Args)]
 pub struct ListArgs {
@@ -21,7 +21,8 @@ pub struct ListArgs {
 }
 
 pub fn run(args: &ListArgs, printer: &Printer) -> Result<()> {
-    let folders = runs_below(&args.folder)?;
+    let is_there = args.folder.exists() || args.folder != Path::new(RUNS);
+    let folders = if is_there { runs_below(&args.folder)? } else { Vec::new() };
     if folders.is_empty() {
         let error = Error::value("FOLDER", "a folder with runs below it", args.folder.display());
         return Err(error.hint("platon train makes runs"));

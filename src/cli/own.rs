@@ -26,7 +26,12 @@ pub fn settle(layers: &[Layer], printer: Option<&Printer>) -> Result<RunConfig> 
     let files = files.ok_or_else(|| Error::value("train_file", "a file", "none"))?;
     let name = name.unwrap_or_else(|| name_of(&files.train));
     let own = config.own();
-    let settled = files.settle(&own.labels, own.regression)?;
+    let settled = files.settle(&own.labels, own.regression).map_err(|e| match e {
+        Error::Io { .. } if !files.train.exists() => {
+            e.hint("--train-file names the file to learn from")
+        }
+        e => e,
+    })?;
     let (labels, is_number) = match &settled.target {
         Target::Classes(labels) => (labels.clone(), false),
         Target::Number => (Vec::new(), true),
@@ -34,13 +39,18 @@ pub fn settle(layers: &[Layer], printer: Option<&Printer>) -> Result<RunConfig> 
     if let Some(printer) = printer {
         printer.log(&in_words(&files, &settled));
     }
+    // Whoever says so has them predicted only.
+    let is_refused = |layer: &Layer| {
+        layer.is_command_line() && layer.settings.get("with_label") == Some(&Value::from(false))
+    };
+    let is_scored = settled.test_is_labelled && !layers.iter().any(is_refused);
     // Without labels there is nothing to score, but predictions to write.
-    let tests = files.test.is_some() && !settled.test_is_labelled;
+    let tests = files.test.is_some() && !is_scored;
     config.with([
         ("task", name.into()),
         ("labels", labels.into()),
         ("regression", is_number.into()),
-        ("with_label", settled.test_is_labelled.into()),
+        ("with_label", is_scored.into()),
         ("glue_format_on", (config.logging().glue_format_on || tests).into()),
     ])
 }

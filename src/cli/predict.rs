@@ -1,5 +1,7 @@
 //! `platon predict`
 
+use std::path::{Path, PathBuf};
+
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -10,7 +12,8 @@ use super::saved::SavedArgs;
 use super::windows::Encoding;
 use crate::bert::HeadSettings;
 use crate::bert::head_settings::Problem;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::files::WaitingFile;
 use crate::infer::answer::{Function, number};
 use crate::infer::model::Load;
 use crate::infer::scores::OVERFLOW;
@@ -23,26 +26,61 @@ pub struct PredictArgs {
     /// One JSON object per row instead of a table.
     #[arg(long)]
     json: bool,
+    /// New file for the answers, which is there once all of them are; without it they are printed.
+    #[arg(long)]
+    output: Option<PathBuf>,
+}
+
+/// Where the answers go: a line each.
+struct Answers<'a> {
+    printer: &'a Printer,
+    file: Option<WaitingFile>,
+}
+
+impl<'a> Answers<'a> {
+    fn new(output: Option<&Path>, printer: &'a Printer) -> Result<Self> {
+        let Some(path) = output else { return Ok(Self { printer, file: None }) };
+        if path.exists() {
+            return Err(Error::value("output", "a new file", path.display())
+                .hint("name another one, or remove this one"));
+        }
+        Ok(Self { printer, file: Some(WaitingFile::new(path)?) })
+    }
+
+    fn add(&mut self, line: &str) -> Result<()> {
+        match &mut self.file {
+            Some(file) => file.add(format!("{line}\n").as_bytes()),
+            None => self.printer.data(line),
+        }
+    }
+
+    fn finish(self) -> Result<()> {
+        self.file.map_or(Ok(()), |file| file.finish(&[]))
+    }
 }
 
 pub fn run(args: &PredictArgs, printer: &Printer) -> Result<()> {
-    let PredictArgs { saved, json } = args;
+    let PredictArgs { saved, json, output } = args;
     let checkpoint = saved.checkpoint()?;
     checkpoint.check_weights()?;
     let encoder = saved.encoder(&checkpoint)?;
     let bert = checkpoint.config.clone();
     let engine = saved.engine()?;
-    let input = saved.open(saved.task(&checkpoint))?;
+    let input = saved.open(&checkpoint, saved.task(&checkpoint))?;
+    let mut answers = Answers::new(output.as_deref(), printer)?;
     with_model(engine, checkpoint, Load::Classifier, printer, |model| {
         let Some(head) = model.head() else { return Ok(()) };
-        let begin = || if *json { Ok(()) } else { printer.data(&header(head)) };
+        let head_of_table = (!*json).then(|| header(head));
         let encoding = Encoding { encoder: &encoder, bert: &bert };
-        let bar = SlowBar::beside_data(printer);
+        let bar = match output {
+            Some(_) => SlowBar::default(),
+            None => SlowBar::beside_data(printer),
+        };
         let tally = input.each_window(encoding, (printer, &bar), |rows, samples| {
             let show = |done, of| rows.show(done, of);
             let all = model.predict(vec![samples], saved.batch_size(), &show);
             if rows.first == 0 {
-                begin()?;
+                head_of_table.iter().try_for_each(|line| answers.add(line))?;
             }
             for (predictions, _) in all {
                 if let Some((place, logit)) = predictions.not_finite() {
@@ -51,15 +89,16 @@ pub fn run(args: &PredictArgs, printer: &Printer) -> Result<()> {
                         .hint(OVERFLOW));
                 }
                 for (n, logits) in predictions.logits.chunks(head.labels.len()).enumerate() {
-                    printer.data(&row(head, rows.first + n, logits, *json))?;
+                    answers.add(&row(head, rows.first + n, logits, *json))?;
                 }
             }
             Ok(())
         })?;
         if tally.rows == 0 {
-            begin()?;
+            head_of_table.iter().try_for_each(|line| answers.add(line))?;
         }
         drop(bar);
+        answers.finish()?;
         printer.log(&tally.pace());
         Ok(())
     })

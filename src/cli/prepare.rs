@@ -8,6 +8,7 @@ use super::bars::PrepareBars;
 use super::printer::Printer;
 use super::supply::supply_demo;
 use crate::error::{Error, Result};
+use crate::glue::encoder_at::EncoderAt;
 use crate::glue::prepare::{Options, prepare};
 use crate::glue::softlabels::attach;
 use crate::glue::task::{TASKS, Task, task};
@@ -52,7 +53,8 @@ pub fn run(args: &PrepareArgs, printer: &Printer) -> Result<()> {
     } else {
         args.tasks.iter().map(|name| task(name)).collect::<Result<Vec<_>>>()?
     };
-    let options = Options { data_dir: &args.data_dir, tokenizer: &args.tokenizer };
+    let tokenizer = EncoderAt::new(&args.tokenizer);
+    let options = Options { data_dir: &args.data_dir, tokenizer: &tokenizer };
     let bars = PrepareBars::new(printer, true);
     if args.output_dir.is_some() && tasks.len() != 1 {
         return Err(Error::value("scores", "one task", tasks.len()));

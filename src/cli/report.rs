@@ -1,6 +1,5 @@
 //! `platon report`
 
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +8,7 @@ use clap::Args;
 use super::compare::read_all;
 use super::printer::Printer;
 use crate::error::{Error, Result};
-use crate::files::write_whole;
+use crate::files::{self, write_whole};
 use crate::overview::page::{GENERATOR, of_run, of_runs};
 use crate::run::RunFolder;
 
@@ -45,7 +44,8 @@ fn is_ours(path: &Path) -> bool {
     const NAME: &str = "content=\"platon ";
     debug_assert!(GENERATOR.starts_with("platon "));
     let mut head = [0; 512];
-    let read = File::open(path).and_then(|mut file| file.read(&mut head));
+    let Ok(mut file) = files::open(path) else { return false };
+    let read = file.read(&mut head);
     let head =
         read.map(|n| String::from_utf8_lossy(head.get(..n).unwrap_or_default()).into_owned());
     head.is_ok_and(|head| head.contains(NAME))

@@ -9,14 +9,14 @@ use super::printer::Printer;
 use crate::bert::Checkpoint;
 use crate::config::{Layer, Own, RunConfig};
 use crate::error::{Error, Result};
-use crate::glue::encode::{Encoder, has_tokenizer};
+use crate::glue::encoder_at::EncoderAt;
 use crate::glue::prepare::{Options, holds_encoded};
 use crate::glue::task::Task;
 use crate::infer::sets::{Data, EvalSet, Wanted};
 use crate::infer::tokenizer::TokenizerFolder;
 use crate::run::RunFolder;
-use crate::run::origin::{model_in, origin, unfinished};
-use crate::train::plan::{data_dir_of, tasks_of, with_own_name};
+use crate::run::origin::{meant, model_in, origin, unfinished};
+use crate::train::plan::{data_dir_of, tasks_of, with_own_names};
 
 /// A finished run, or a model that comes from elsewhere.
 pub struct SavedRun {
@@ -131,7 +131,7 @@ impl SavedRun {
                 .map(|(name, value): (&str, Value)| (name.to_string(), value))
                 .collect(),
             );
-            let config = with_own_name(RunConfig::resolve(&[layer, flags.layer(), one])?)?;
+            let config = with_own_names(&RunConfig::resolve(&[layer, flags.layer(), one])?)?;
             let task = &config.data().task;
             let head = own.tasks.iter().position(|other| other.name == task);
             let model = match is_model {
@@ -145,7 +145,7 @@ impl SavedRun {
         let named = Checkpoint::open(&model)?.task().map(str::to_string);
         let Some(task) = flags.task.or(named.as_deref()) else { return Ok(None) };
         let layer = Flags { task: Some(task), ..flags }.layer();
-        let config = with_own_name(RunConfig::resolve(&[layer])?)?;
+        let config = with_own_names(&RunConfig::resolve(&[layer])?)?;
         Ok(Some(Self { path, own: None, config, model, has_named_tokenizer }))
     }
 
@@ -196,37 +196,36 @@ impl SavedRun {
             files.check_noted(task, &run.folder.own_data())?;
         }
         let data_dir = data_dir_of(&self.config, task, &wanted.parts())?;
-        let tokenizer = self.tokenizer_for(task, &own, &data_dir)?;
+        let other = self.other_tokenizer(task, &own, &data_dir)?;
+        let tokenizer = other.as_ref().unwrap_or(own.at());
         let options = Options { data_dir: &data_dir, tokenizer };
         let bars = PrepareBars::new(printer, false);
         Data { task, options, bert: &model.config, on_progress: &|p| bars.show(p) }
             .eval_sets(wanted)
     }
 
-    /// The folder with the tokenizer to prepare data with: of a run the one that it began with, if it
-    /// is still there with the tokenizer of its model, for then the data encoded for the training
-    /// serves again.
-    fn tokenizer_for<'a>(
-        &'a self,
+    /// The folder with the tokenizer to prepare data with, where that is not the model's: of a run the
+    /// one that it began with, if it is still there with the tokenizer of its model, for then the data
+    /// encoded for the training serves again.
+    fn other_tokenizer(
+        &self,
         task: &Task,
-        model: &'a TokenizerFolder,
+        model: &TokenizerFolder,
         data_dir: &Path,
-    ) -> Result<&'a Path> {
+    ) -> Result<Option<EncoderAt>> {
         let settings = self.config.model();
         // Encoded data needs none.
         if holds_encoded(task, data_dir) {
-            return Ok(model.path());
+            return Ok(None);
         }
         let named = settings.tokenizer.as_deref();
         if self.own.is_none() || self.has_named_tokenizer {
-            return Ok(named.unwrap_or(model.path()));
+            return Ok(named.map(EncoderAt::new));
         }
         let first = [named, Some(settings.init_checkpoint.as_path())];
-        let first = first.into_iter().flatten().find(|dir| has_tokenizer(dir));
+        let first = first.into_iter().flatten().map(EncoderAt::new).find(EncoderAt::has_one);
         let own = model.encoder()?.fingerprint();
-        let same =
-            |dir: &Path| Encoder::from_dir(dir).is_ok_and(|other| other.fingerprint() == own);
-        Ok(first.filter(|dir| same(dir)).unwrap_or(model.path()))
+        Ok(first.filter(|at| at.encoder().is_ok_and(|other| other.fingerprint() == own)))
     }
 }
 
@@ -240,8 +239,10 @@ pub fn no_task(path: &Path) -> Error {
 pub fn begun(path: &Path, moved: Table) -> Result<(RunConfig, RunFolder)> {
     let folder = RunFolder::at(path);
     folder.check()?;
-    let layer = Layer::from_file(&folder.config())
-        .map_err(|e| e.hint("name the folder of a run that was begun"))?;
+    let layer = Layer::from_file(&folder.config()).map_err(|e| match meant(path) {
+        Some(meant) => e.hint(format!("did you mean {}?", meant.display())),
+        None => e.hint("name the folder of a run that was begun"),
+    })?;
     let own = RunConfig::resolve(std::slice::from_ref(&layer))?.to_table()?;
     // Elsewhere can only be what there is; the model brought a tokenizer.
     let had_none = |name: &str| own.get(name).and_then(Value::as_str) == Some("");

@@ -13,6 +13,7 @@ use super::windows::Input;
 use crate::bert::Checkpoint;
 use crate::config::{BackendName, Layer, RunConfig};
 use crate::error::{Error, Result};
+use crate::export::Columns;
 use crate::glue::encode::Encoder;
 use crate::glue::own::input::Named;
 use crate::glue::task::{Task, task};
@@ -66,11 +67,17 @@ impl SavedArgs {
         task_for(&self.model, checkpoint)
     }
 
-    /// The columns of the texts: those asked for, else those that the run learnt from.
-    fn named(&self) -> Named {
+    /// The columns of the texts: those asked for, else those that the run or the model learnt from.
+    fn named(&self, model: &Checkpoint) -> Named {
         let settings = origin(&self.model).and_then(|origin| settings_of(&origin.run));
-        let learnt = settings.map(|settings| settings.own().clone());
-        let (text, text_pair) = learnt.map_or((None, None), |own| (own.text, own.text_pair));
+        let of_run = settings.and_then(|settings| {
+            let (text, text_pair) =
+                (settings.own().text.clone()?, settings.own().text_pair.clone());
+            Some(Columns { text, text_pair })
+        });
+        let learnt = of_run.or_else(|| Columns::read_from(&model.json));
+        let (text, text_pair) = learnt.map(|own| (own.text, own.text_pair)).unzip();
+        let text_pair = text_pair.flatten();
         Named {
             text: self.text.clone().or(text),
             text_pair: self.text_pair.clone().or(text_pair),
@@ -97,8 +104,8 @@ impl SavedArgs {
         Error::content(self.place(), line, expected, found)
     }
 
-    /// Opens the input, of texts for `task` where that is known.
-    pub fn open(&self, task: Option<&'static Task>) -> Result<Input> {
+    /// Opens the input for `model`, of texts for `task` where that is known.
+    pub fn open(&self, model: &Checkpoint, task: Option<&'static Task>) -> Result<Input> {
         let file = if self.input == Path::new("-") {
             // Its descriptor, which tells whether it is a file: its size is then known.
             io::stdin().as_fd().try_clone_to_owned().map(File::from)
@@ -106,7 +113,7 @@ impl SavedArgs {
             File::open(&self.input)
         };
         let file = file.map_err(|e| Error::io(self.place(), "read", e))?;
-        Input::new(self.place(), file, task, &self.named())
+        Input::new(self.place(), file, task, &self.named(model))
     }
 }
 
@@ -118,7 +125,7 @@ pub fn encoder_of(named: Option<&Path>, checkpoint: &Checkpoint) -> Result<Encod
         false => e.hint("name the folder that holds the tokenizer with --tokenizer"),
     })?;
     encoder.check_fits(checkpoint.config.vocab_size, named.unwrap_or_else(|| checkpoint.path()))?;
-    Ok(encoder)
+    Ok(encoder.clone())
 }
 
 /// The task that the model `path` is for, where its run or its configuration says so.

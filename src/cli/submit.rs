@@ -10,7 +10,7 @@ use super::inference::{EngineName, with_model};
 use super::printer::Printer;
 use super::runs::{Flags, SavedRun, no_task};
 use crate::error::{Error, Result};
-use crate::files::write_whole;
+use crate::files::{check_writable, write_whole};
 use crate::glue::task::task;
 use crate::infer::model::Load;
 use crate::infer::scores::answers;
@@ -73,6 +73,7 @@ pub fn run(args: &SubmitArgs, printer: &Printer) -> Result<()> {
             }
         }
     }
+    check_writable(output)?;
     let mut files = BTreeMap::new();
     for (task, run) in &runs {
         let entries: Vec<_> = ENTRIES.iter().filter(|entry| entry.task == task).collect();

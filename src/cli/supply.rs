@@ -1,12 +1,12 @@
 //! What a command needs and the program can make or bring itself.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::download::{checkpoint, default_cache, raw_files};
+use super::download::{checkpoint, default_cache, folder_of, raw_files};
 use super::printer::Printer;
 use crate::bert::Checkpoint;
 use crate::config::RunConfig;
-use crate::download::{Options, sources};
+use crate::download::{Options, is_of, sources};
 use crate::error::Result;
 use crate::glue::demo;
 use crate::glue::prepare::holds_source;
@@ -35,6 +35,23 @@ pub fn supply(config: &RunConfig, printer: &Printer) -> Result<()> {
         checkpoint(name, folder, &options, printer)?;
     }
     Ok(())
+}
+
+/// Where the model `named` is, or is to be, if that is a name at Hugging Face and no path: `checkpoints/NAME`
+/// where it has been downloaded to there, and of a short name in any case.
+pub fn downloaded(named: &Path) -> PathBuf {
+    let parts: Option<Vec<&str>> =
+        named.components().map(|part| part.as_os_str().to_str()).collect();
+    let name = match parts.as_deref() {
+        Some([name] | [_, name]) if !named.exists() => *name,
+        _ => return named.to_path_buf(),
+    };
+    let folder = folder_of(name);
+    let is_it = match Some(Path::new(name)) == Some(named) {
+        true => folder.exists() || sources::is_well_known(name),
+        false => is_of(&folder, named),
+    };
+    if is_it { folder } else { named.to_path_buf() }
 }
 
 /// Makes what is missing of the demo's data, and of its `model`, in a folder `glue-data`: where

@@ -9,7 +9,7 @@ use super::own;
 use super::printer::Printer;
 use super::runs::check_same;
 use super::settings::Settings;
-use super::supply::{supply, supply_demo};
+use super::supply::{downloaded, supply, supply_demo};
 use super::training::{Place, go_on, on_all_ranks, plan, start};
 use crate::backend::{Job, check_built_in, run_on};
 use crate::bert::head_settings::DROPOUT;
@@ -19,18 +19,18 @@ use crate::error::{Error, Result};
 use crate::glue::task::Task;
 use crate::kernels::TrainingBackend;
 use crate::run::RunFolder;
+use crate::run::folder::RUNS;
 use crate::train::initial::with_found_ratio;
-use crate::train::plan::{model_for, own_head_dropout, task_of, tasks_of, with_own_name};
+use crate::train::plan::{model_for, own_head_dropout, task_of, tasks_of, with_own_names};
 use crate::world::{At, World};
 
 /// The folder of runs whose own folder was not named.
-pub const RUNS: &str = "checkpoints/runs";
 
 #[derive(Args)]
 pub struct TrainArgs {
     /// Recipe to follow: a task's name, or the path of a .toml file. Without it the original's
-    /// defaults hold, or with --train-file or --keep-ratio those of the recipe `defaults`. `platon
-    /// recipe` lists and prints those that come with the program.
+    /// defaults hold, which stand below in brackets, or with --train-file or --keep-ratio those of the
+    /// recipe `defaults`. `platon recipe` lists and prints those that come with the program.
     task: Option<String>,
     /// The task to learn, or several with commas between them (the original's way to name it); without
     /// it and a recipe mnli.
@@ -105,15 +105,13 @@ fn settings(args: &TrainArgs, printer: Option<&Printer>) -> Result<RunConfig> {
     let mut layers = Vec::new();
     let mut ratio = args.keep_ratio;
     if let Some(task) = &args.task {
-        let mut named = recipe(task)?.layer()?;
-        if !args.resume {
-            named = taught_anew(named);
-        }
+        let named = recipe(task)?.layer()?;
         let has_siblings = !own::is_own(&named) && !own::is_own(&args.settings.layer());
-        layers.push(match ratio.take_if(|_| has_siblings) {
+        let layer = match ratio.take_if(|_| has_siblings) {
             Some(ratio) => recipe_keeping(task, ratio)?,
             None => named,
-        });
+        };
+        layers.push(if args.resume { layer } else { taught_anew(layer) });
     }
     layers.push(args.settings.layer());
     layers.extend(ratio.map(|ratio| one("final_threshold", ratio.into())));
@@ -134,7 +132,7 @@ fn settings(args: &TrainArgs, printer: Option<&Printer>) -> Result<RunConfig> {
     if is_asked || !args.train_datasets.is_empty() {
         layers.iter_mut().for_each(|layer| drop(layer.settings.remove("more_dropouts")));
     }
-    let config = of_models(with_own_name(own::settle(&layers, printer)?)?)?;
+    let config = of_models(with_own_names(&own::settle(&layers, printer)?)?)?;
     with_dropouts(config, &layers, is_asked)
 }
 
@@ -192,7 +190,7 @@ fn of_models(config: RunConfig) -> Result<RunConfig> {
     let mut moved = config.clone();
     for (name, path) in paths {
         let Some(path) = path else { continue };
-        let found = model_for(path, task)?;
+        let found = model_for(&downloaded(path), task)?;
         if let Some(found) = found.to_str().filter(|_| found != *path) {
             moved = moved.with([(name, found.into())])?;
         }

@@ -240,7 +240,10 @@ impl Job for TrainJob<'_> {
             prepared: &|event| bars.show(event),
             answered: &|done, of| bar.show(done, of),
         };
-        teach::<B>(&mut plan, config, folder, &device, world, &progress)?;
+        // Of several processes each has a device of its own.
+        let devices = devices::<B>(&device, config.run().multi_gpu_on)?;
+        let first = devices.first().unwrap_or(&device);
+        teach::<B>(&mut plan, config, folder, first, start.data(), world, &progress)?;
         let interrupter = Interrupter::new();
         stop_on_signals(&interrupter, dashboard)?;
         let lines = Printer::new();
@@ -249,7 +252,6 @@ impl Job for TrainJob<'_> {
         let evaluated = Box::new(move |done, of| bar.show(done, of));
         let world = world.clone();
         let console = Console { lines, evaluated, dashboard, interrupter, world };
-        let devices = devices::<B>(&device, config.run().multi_gpu_on)?;
         let dir = folder.path().display();
         match train::<B>(config, folder, (plan, checkpoint), &devices, console, start)? {
             Outcome::Finished(report) => {

@@ -168,6 +168,10 @@ range!(
     AtLeast1(usize): "at least 1", value => value > 0
 );
 range!(
+    /// A time in seconds, short enough to be added to any other.
+    Seconds(usize): "1 to 31536000 seconds, which are a year", value => (1..=31_536_000).contains(&value)
+);
+range!(
     /// A share that is never all.
     Share(f64): "a number in [0, 1)", value => (0.0..1.0).contains(&value)
 );
@@ -178,6 +182,10 @@ range!(
 range!(
     /// A number above 0.
     Positive(f64): "a positive number", value => value > 0.0 && value.is_finite()
+);
+range!(
+    /// A number by which numbers of 32 bits are kept away from 0.
+    PositiveSingle(f64): "a number that is positive in 32 bits", value => value as f32 > 0.0 && value.is_finite()
 );
 range!(
     /// A number from 0.

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 use super::settings::SETTINGS;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, one_line};
 use crate::files;
 use crate::kernels::Precision;
 
 /// The original's name for half precision.
 const FP16: &str = "fp16";
+const COMMAND_LINE: &str = "command line";
 /// A thousand times what all settings take.
 const MAX_BYTES: u64 = 1 << 20;
 
@@ -77,7 +78,27 @@ impl Layer {
 
     /// What was given on the command line.
     pub fn command_line(settings: Table) -> Self {
-        Self { origin: "command line".into(), settings }
+        Self { origin: COMMAND_LINE.into(), settings }
+    }
+
+    /// The file in which the setting `name` stands, and its line, where that can be found; `None` of the
+    /// command line.
+    pub(super) fn place(&self, name: &str) -> Option<String> {
+        if self.is_command_line() {
+            return None;
+        }
+        let is_of_it = |line: &str| {
+            let rest = line.trim_start().strip_prefix(name);
+            rest.is_some_and(|rest| rest.trim_start().starts_with('='))
+        };
+        let line = text_of(&self.origin).ok().and_then(|text| text.lines().position(is_of_it));
+        let line = line.map_or(String::new(), |line| format!(":{}", line + 1));
+        Some(format!("{}{line}", one_line(self.origin.display())))
+    }
+
+    /// Whether it was given on the command line.
+    pub fn is_command_line(&self) -> bool {
+        self.origin.as_os_str() == COMMAND_LINE
     }
 }
 

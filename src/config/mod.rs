@@ -23,6 +23,7 @@ pub use settings::{
 use self::settings::Groups;
 use crate::error::{Error, Result};
 use crate::files::is_file_name;
+use crate::glue::names::nearest;
 use crate::glue::own::Files;
 use crate::pruning::criterion::platon::Platon;
 use crate::pruning::{Pattern, Pruner, RatioSchedule};
@@ -112,9 +113,9 @@ impl RunConfig {
                 merged.insert(key, value);
             }
         }
-        let config = Self(Groups::read(&merged)?);
-        config.check()?;
-        Ok(config)
+        let config = Groups::read(&merged).map(Self);
+        let checked = config.and_then(|config| config.check().map(|()| config));
+        checked.map_err(|error| placed(error, layers))
     }
 
     /// The same with other values for some settings.
@@ -244,12 +245,15 @@ impl RunConfig {
             return RatioSchedule::new((1.0, 1.0), 0, 0, 0, 1, total);
         }
         if total < self.first_scores() {
-            return Err(Error::value(
-                "delta_t",
-                format!("at most the run's {total} updates, of which it needs 2"),
-                format!("{}: there would be no scores to prune by", pruning.delta_t),
-            )
-            .hint("lower delta_t, or train for more epochs"));
+            let found = format!("{}: there would be no scores to prune by", pruning.delta_t);
+            if total < Platon::first_scores(1) {
+                let expected = format!("a run of at least {} updates", Platon::first_scores(1));
+                return Err(Error::value("epochs", expected, total)
+                    .hint("train for more epochs, or in smaller batches"));
+            }
+            let expected = format!("far less than the run's {total} updates");
+            return Err(Error::value("delta_t", expected, found)
+                .hint(format!("say --delta-t {}, or train for more epochs", (total / 10).max(1))));
         }
         let Some(initial) = pruning.initial_threshold else {
             return Err(Error::value("initial_threshold", "a number", AUTO));
@@ -387,6 +391,15 @@ fn outdone(settings: &Table) -> impl Iterator<Item = &'static str> {
         .map(|(share, _)| share)
 }
 
+/// The error of a value, with the file that it stands in, if it is not from the command line.
+fn placed(error: Error, layers: &[Layer]) -> Error {
+    let Error::Value { name, expected, found, hint } = error else { return error };
+    let sets = |layer: &&Layer| layer.settings.contains_key(&name);
+    let place = layers.iter().rfind(sets).and_then(|layer| layer.place(&name));
+    let name = place.map_or_else(|| name.clone(), |place| format!("{place}: {name}"));
+    Error::Value { name, expected, found, hint }
+}
+
 /// Refuses a key that is no setting's and a value of another type than the setting's; the error
 /// names the layer at fault.
 fn check(origin: &std::path::Path, key: &str, value: &Value) -> Result<()> {
@@ -399,8 +412,11 @@ fn check(origin: &std::path::Path, key: &str, value: &Value) -> Result<()> {
     }
     let Some(setting) = SETTINGS.iter().find(|setting| setting.name == key) else {
         let known: Vec<&str> = SETTINGS.iter().map(|setting| setting.name).collect();
-        return Err(Error::content(origin, None, "a known setting", format!("{key:?}"))
-            .hint(format!("the settings are {}", known.join(", "))));
+        let error = Error::content(origin, None, "a known setting", format!("{key:?}"));
+        return Err(match nearest(key, known.iter().copied()) {
+            Some(meant) => error.hint(format!("did you mean {meant}?")),
+            None => error.hint(format!("the settings are {}", known.join(", "))),
+        });
     };
     (setting.check_type)(value).map_err(|reason| {
         let expected = format!("a valid {key}");

@@ -84,7 +84,9 @@ fn wrong_settings_are_refused_by_name() {
     assert!(refused("sed = 1").starts_with("recipe.toml: expected a known setting, found \"sed\""));
     assert!(refused("seed = \"x\"").starts_with("recipe.toml: expected a valid seed"));
     assert!(refused("pruner = \"random\"").contains("platon"));
-    assert!(refused("epochs = 0").contains("epochs: expected at least 1"));
+    assert!(refused("epochs = 0").starts_with("recipe.toml: epochs: expected at least 1"));
+    // Divisions by it are in 32 bits.
+    assert!(refused("adam_eps = 1e-46").contains("a number that is positive in 32 bits"));
     assert!(refused("beta2 = 1.0").contains("beta2: expected a number in [0, 1), found 1"));
     assert!(refused("learning_rate = nan").contains("learning_rate"));
     assert!(refused("format = 9").contains("another version"));
@@ -208,6 +210,20 @@ fn fp16_is_the_original_s_name_for_a_precision() {
 }
 
 #[test]
+fn a_value_is_refused_with_the_place_where_it_stands() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.toml");
+    std::fs::write(&path, "seed = 1\n# epochs = 2\n epochs=0\n").unwrap();
+    let file = Layer::from_file(&path).unwrap();
+    let text = RunConfig::resolve(std::slice::from_ref(&file)).unwrap_err().to_string();
+    let expected = format!("{}:3: epochs: expected at least 1, found 0", path.display());
+    assert_eq!(text, expected);
+    let flags = Layer::command_line("epochs = 0".parse().unwrap());
+    let text = RunConfig::resolve(&[file, flags]).unwrap_err().to_string();
+    assert_eq!(text, "epochs: expected at least 1, found 0");
+}
+
+#[test]
 fn what_is_laid_over_checked_settings_is_checked_too() {
     let config = RunConfig::resolve(&[]).unwrap();
     let text = config.with([("dropout_p", 1.0.into())]).unwrap_err().to_string();
@@ -272,9 +288,11 @@ fn a_ratio_to_be_found_is_a_word_and_parts_keep_to_the_initial_one() {
     assert_eq!(written.to_table().unwrap().get("initial_threshold"), Some(&0.5.into()));
     assert_eq!(
         refused("initial_threshold = 0.5\nprune_ratios = [\"layer.0.=0.6\"]"),
-        "prune_ratios: expected at most initial_threshold (0.5), found layer.0.=0.6"
+        "recipe.toml: prune_ratios: expected at most initial_threshold (0.5), found layer.0.=0.6"
     );
-    assert!(refused("from_scratch = true\nkeep_zeros = true").starts_with("keep_zeros: expected"));
+    assert!(
+        refused("from_scratch = true\nkeep_zeros = true").starts_with("recipe.toml: keep_zeros")
+    );
 }
 
 #[test]

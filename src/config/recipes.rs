@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::layer::{Layer, text_of};
 use crate::error::{Error, Result};
 use crate::glue::names::{canonical, nearest};
+use crate::glue::own::Format;
 
 /// The folder of recipes, where there is one.
 const FOLDER: &str = "recipes";
@@ -79,6 +80,11 @@ pub fn recipe(name: &str) -> Result<Recipe> {
     }
     let Some((_, text)) = BUILT_IN.iter().find(|(known, _)| *known == name) else {
         let error = Error::value("TASK", format!("a recipe: {}", tasks().join(", ")), typed);
+        if Format::of(Path::new(typed)).is_some() {
+            return Err(error.hint(format!(
+                "data of your own: platon train --train-file {typed} --text COLUMN --label COLUMN"
+            )));
+        }
         if let Some((first, _)) = typed.split_once(',') {
             return Err(
                 error.hint(format!("several tasks: platon train {first} --train-datasets {typed}"))

@@ -8,8 +8,8 @@ use toml::Table;
 use super::declare::{self, Flag, Setting, settings};
 use super::forms::{
     Any, AtLeast1, AutoIsNone, Bound, EmptyIsNone, Form, Fraction, MinusOneIsAll, NotNegative,
-    NumberOrAuto, OptionalShare, OptionalText, Patterns, Positive, Ratios, Share, Shares, Written,
-    ZeroIsNone,
+    NumberOrAuto, OptionalShare, OptionalText, Patterns, Positive, PositiveSingle, Ratios, Seconds,
+    Share, Shares, Written, ZeroIsNone,
 };
 use super::{BackendName, NoiseNorm};
 use crate::error::Result;
@@ -194,7 +194,7 @@ settings! {
         /// Decoupled weight decay (the original's flag has no effect: it always takes 0.01).
         weight_decay: NotNegative = 0.01;
         /// Epsilon of adamax, adam, adamw and radam.
-        adam_eps: Positive = 1e-6;
+        adam_eps: PositiveSingle = 1e-6;
         /// Momentum of sgd, in [0, 1).
         momentum: Share = 0.0;
         /// Largest norm of all gradients together; 0 for no clipping.
@@ -247,7 +247,7 @@ settings! {
         max_steps: ZeroIsNone = 0;
         /// Seconds that the processes of a run (started by mpirun or srun) wait for one that does not
         /// answer.
-        peer_timeout: AtLeast1 = 60;
+        peer_timeout: Seconds = 60;
     }
 }
 

@@ -1,7 +1,8 @@
 //! One file from a server to the disk, whole and checked or not at all.
 //!
 //! What has come stays in `NAME.part` when the connection is cut, and the next attempt, in this
-//! run or a later one, asks for the rest only.
+//! run or a later one, asks for the rest only, where a strong tag or a hash will tell whether that is
+//! the rest of the same file.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -190,8 +191,11 @@ impl Job<'_> {
     }
 
     fn attempt(&mut self) -> Result<Option<String>, Failure> {
-        let offset = self.part.done();
         let request = self.request;
+        if self.part.done() > 0 && request.sha256.is_none() && !self.part.is_vouched_for() {
+            self.part.restart().map_err(Failure::Final)?;
+        }
+        let offset = self.part.done();
         let reply = self.fetcher.client.get(request.url, offset, self.part.etag())?;
         let hub = |value: Option<String>| value.filter(|_| request.hub);
         let sha256 = hub(reply.sha256.clone());
@@ -223,7 +227,8 @@ impl Job<'_> {
         }
         if reply.status == 200 {
             let url = request.url.to_owned();
-            self.part.begin(Note { url, etag: reply.etag, total }).map_err(Failure::Final)?;
+            let note = Note { url, etag: reply.etag, sha256: sha256.clone(), total };
+            self.part.begin(note).map_err(Failure::Final)?;
         }
         let done = self.part.done();
         (self.on_progress)(DownloadEvent::Started { name: self.name, total, done });

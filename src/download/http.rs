@@ -11,7 +11,7 @@ use ureq::http::header::{
 use ureq::http::{HeaderMap, Uri};
 use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{Connector, DefaultConnector};
-use ureq::{Agent, BodyReader, Timeout};
+use ureq::{Agent, BodyReader, Proxy, ProxyProtocol, Timeout};
 
 use crate::download::pace::{Pace, TooSlow};
 use crate::error::Error;
@@ -83,7 +83,10 @@ impl Reply {
 }
 
 /// Sends requests.
-pub(super) struct Client(Agent);
+pub(super) struct Client {
+    agent: Agent,
+    proxy_from_env: bool,
+}
 
 impl Client {
     /// Each phase but that of the body may take `timeout` in all, and at no time may it bring less
@@ -105,7 +108,8 @@ impl Client {
             config = config.proxy(None);
         }
         let connector = DefaultConnector::new().chain(Pace { slowest, window: timeout });
-        Self(Agent::with_parts(config.build(), connector, DefaultResolver::default()))
+        let agent = Agent::with_parts(config.build(), connector, DefaultResolver::default());
+        Self { agent, proxy_from_env }
     }
 
     /// Asks for what follows the first `offset` bytes, provided that the file still has the tag.
@@ -115,10 +119,15 @@ impl Client {
             Failure::Final(Error::value("address", "an HTTP address", format!("'{url}': {e}")))
         };
         let mut uri: Uri = url.parse().map_err(|e| bad(&e))?;
+        if self.proxy_from_env {
+            let proxy = Proxy::try_from_env();
+            check_proxy(proxy.as_ref(), &uri, |name| std::env::var(name).ok())
+                .map_err(Failure::Final)?;
+        }
         let first = uri.authority().cloned();
         let (mut sha256, mut total) = (None, None);
         for _ in 0..=MAX_REDIRECTS {
-            let mut request = self.0.get(uri.clone()).header(ACCEPT_ENCODING, "identity");
+            let mut request = self.agent.get(uri.clone()).header(ACCEPT_ENCODING, "identity");
             if offset > 0 {
                 request = request.header(RANGE, format!("bytes={offset}-"));
                 if let Some(tag) = tag {
@@ -167,6 +176,32 @@ fn check_clock(now: SystemTime) -> Result<(), Error> {
     Ok(())
 }
 
+/// Refuses proxies that cannot be used: those of another kind would be passed over without a word.
+fn check_proxy(
+    proxy: Option<&Proxy>,
+    uri: &Uri,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<(), Error> {
+    /// In the order in which they are looked at.
+    const NAMES: [&str; 6] =
+        ["ALL_PROXY", "all_proxy", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
+    let serves = |proxy: &Proxy| {
+        matches!(proxy.protocol(), ProxyProtocol::Http | ProxyProtocol::Https)
+            || proxy.is_no_proxy(uri)
+    };
+    let set =
+        |name: &&'static str| Some((*name, variable(name).filter(|value| !value.is_empty())?));
+    match NAMES.iter().find_map(set) {
+        Some((name, value)) if !proxy.is_some_and(serves) => {
+            // What follows may hold a password.
+            let kind = value.split(':').next().unwrap_or_default();
+            Err(Error::value(name, "an HTTP proxy, http://HOST:PORT", format!("{kind}:..."))
+                .hint("SOCKS is not spoken: name an HTTP proxy, or unset the variable"))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn unusable(message: String) -> Failure {
     Failure::Final(Error::run(message).hint("check the address, and the proxy if there is one"))
 }
@@ -195,12 +230,12 @@ fn content_range(text: &str) -> Option<ContentRange> {
 fn redirect(from: &Uri, location: &str) -> Result<Uri, Failure> {
     let scheme = from.scheme_str().unwrap_or("https");
     let host = from.authority().map_or("", |authority| authority.as_str());
-    let full = if location.contains("://") {
-        location.to_owned()
-    } else if location.starts_with("//") {
+    let full = if location.starts_with("//") {
         format!("{scheme}:{location}")
     } else if location.starts_with('/') {
         format!("{scheme}://{host}{location}")
+    } else if location.split(['/', '?', '#']).next().is_some_and(|first| first.ends_with(':')) {
+        location.to_owned()
     } else {
         let folder = from.path().rsplit_once('/').map_or("", |(folder, _)| folder);
         format!("{scheme}://{host}{folder}/{location}")
@@ -270,6 +305,30 @@ mod tests {
     }
 
     #[test]
+    fn a_proxy_that_cannot_be_used_is_not_passed_over() {
+        let uri: Uri = "https://h/a".parse().unwrap();
+        let check = |name: &'static str, value: &'static str| {
+            let variable = |asked: &str| (asked == name).then(|| value.to_owned());
+            let proxy = Proxy::new(value).ok();
+            check_proxy(proxy.as_ref(), &uri, variable).map_err(|e| e.to_string())
+        };
+        for usable in ["http://p:1", "https://p:1", "p:1", "http://a:b@p:1"] {
+            assert_eq!(check("HTTPS_PROXY", usable), Ok(()), "{usable}");
+        }
+        assert_eq!(check("https_proxy", ""), Ok(()));
+        for (value, found) in [
+            ("socks5://a:b@p:1", "socks5:..."),
+            ("socks5h://p:1", "socks5h:..."),
+            ("htp:/bad", "htp:..."),
+        ] {
+            let text = check("ALL_PROXY", value).unwrap_err();
+            let expected = "ALL_PROXY: expected an HTTP proxy, http://HOST:PORT, found ";
+            assert!(text.starts_with(&format!("{expected}{found} (hint: ")), "{text}");
+        }
+        assert_eq!(check_proxy(None, &uri, |_| None).map_err(|e| e.to_string()), Ok(()));
+    }
+
+    #[test]
     fn redirects_are_resolved_and_stay_secure() {
         let from: Uri = "https://h:1/a/b?c=d".parse().unwrap();
         for (location, expected) in [
@@ -277,6 +336,9 @@ mod tests {
             ("//x/y", "https://x/y"),
             ("/y", "https://h:1/y"),
             ("y", "https://h:1/a/y"),
+            // An address may hold another one.
+            ("/y?u=https://x/z", "https://h:1/y?u=https://x/z"),
+            ("y?u=https://x/z", "https://h:1/a/y?u=https://x/z"),
         ] {
             assert_eq!(redirect(&from, location).unwrap().to_string(), expected);
         }

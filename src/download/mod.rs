@@ -23,7 +23,7 @@ pub mod sources;
 mod text;
 pub mod unpack;
 
-pub use model::{Model, model};
+pub use model::{Model, is_of, model};
 
 /// How other servers are named, for remedies.
 const GLUE_MIRROR: &str = "PLATON_GLUE_URL, or platon download --glue-url";

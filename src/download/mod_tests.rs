@@ -283,6 +283,26 @@ fn all_that_decides_the_token_ids_comes_along() {
 }
 
 #[test]
+fn files_that_the_repository_lacks_do_not_stay_beside_its_own() {
+    let server =
+        hub(&[("config.json", b"{}"), ("vocab.txt", b"[PAD]"), ("model.safetensors", b"weights")]);
+    let mut place = Place::new(&server);
+    fs::create_dir_all(place.dir.path().join("model")).unwrap();
+    fs::write(place.dir.path().join("model/config.json"), "{}").unwrap();
+    fs::write(place.dir.path().join("model/added_tokens.json"), "{\"x\": 1}").unwrap();
+    // What somebody has put there stays, and the folder says whose the rest is.
+    assert_eq!(place.model("bert-base-uncased").unwrap().fetched.len(), 2);
+    assert_eq!(place.read("model/.repository"), "google-bert/bert-base-uncased");
+    place.options.force = true;
+    let message = place.model("bert-base-uncased").unwrap_err().to_string();
+    let expected =
+        "added_tokens.json: expected no such file, as google-bert/bert-base-uncased has none";
+    assert!(message.contains(expected) && message.contains("(hint: remove it, "), "{message}");
+    fs::remove_file(place.dir.path().join("model/added_tokens.json")).unwrap();
+    assert_eq!(place.model("bert-base-uncased").unwrap().fetched.len(), 3);
+}
+
+#[test]
 fn a_file_beyond_the_limit_of_its_kind_does_not_come() {
     let server = serve(|seen| match seen.path.rsplit('/').next().unwrap() {
         "config.json" => Answer::ok("{}"),
@@ -317,7 +337,8 @@ fn what_is_no_model_of_a_known_kind_is_refused_before_its_weights_come() {
         assert!(message.contains("electra, found "), "{message}");
         assert!(message.contains(found), "{message}");
         assert_eq!(server.seen().len(), 1);
-        assert!(place.names("model").is_empty());
+        // A folder in which nothing has come would look like a model's.
+        assert!(!place.dir.path().join("model").exists());
     }
     let server = hub(&[("config.json", b"{}"), ("model.safetensors", b"weights")]);
     let message = Place::new(&server).model("bert-base-uncased").unwrap_err().to_string();

@@ -47,6 +47,28 @@ pub fn model(
     options: &Options,
     on_progress: &(dyn Fn(DownloadEvent<'_>) + Sync),
 ) -> Result<Model> {
+    let was_there = into.exists();
+    // A folder in which nothing has come would look like a model's.
+    brought(name, into, options, on_progress).inspect_err(|_| {
+        if !was_there {
+            // One that holds something stays.
+            let _ = fs::remove_dir(into);
+        }
+    })
+}
+
+/// Whether the folder holds files of the repository `name`.
+pub fn is_of(folder: &Path, name: &Path) -> bool {
+    let source = read_small(&folder.join(SOURCE)).ok();
+    source.is_some_and(|source| Path::new(String::from_utf8_lossy(&source).trim()) == name)
+}
+
+fn brought(
+    name: &str,
+    into: &Path,
+    options: &Options,
+    on_progress: &(dyn Fn(DownloadEvent<'_>) + Sync),
+) -> Result<Model> {
     let repository = sources::repository(name)?;
     let base = sources::base_url("hf-url", options.hf_url.as_deref())?;
     let there = |file: &str| into.join(file).is_file();
@@ -87,6 +109,16 @@ pub fn model(
             mirror: HF_MIRROR,
         };
         let outcome = fetcher.fetch(&request, on_progress)?;
+        // Beside those of another model it would still be read.
+        if outcome == Outcome::Absent && target.is_file() {
+            return Err(Error::content(
+                &target,
+                None,
+                format!("no such file, as {repository} has none"),
+                "one of another origin",
+            )
+            .hint("remove it, or name another folder with --output-dir"));
+        }
         if outcome == Outcome::Fetched {
             fetched.push(target);
         }
@@ -94,6 +126,8 @@ pub fn model(
     };
     if get(CONFIG, false)? == Outcome::Fetched {
         check_config(&repository, &into.join(CONFIG))?;
+    }
+    if !there(SOURCE) {
         write_whole(&source, repository.as_bytes())?;
     }
     for file in BESIDE_TOKENIZERS {

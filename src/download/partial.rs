@@ -18,6 +18,9 @@ pub(super) struct Note {
     pub url: String,
     /// The server's tag of this version of the file.
     pub etag: Option<String>,
+    /// The hash that the server publishes for it.
+    #[serde(default)]
+    pub sha256: Option<String>,
     /// The size of the whole file.
     pub total: Option<u64>,
 }
@@ -84,6 +87,11 @@ impl Partial {
     /// The tag of the file that they are part of.
     pub(super) fn etag(&self) -> Option<&str> {
         self.note.as_ref()?.etag.as_deref()
+    }
+
+    /// Whether it will be seen if the rest is that of another version: by the tag, or by the hash.
+    pub(super) fn is_vouched_for(&self) -> bool {
+        self.note.as_ref().is_some_and(|note| note.etag.is_some() || note.sha256.is_some())
     }
 
     /// The size of the whole file.
@@ -164,7 +172,8 @@ mod tests {
     const URL: &str = "http://m/a.bin";
 
     fn note(total: u64) -> Note {
-        Note { url: URL.to_owned(), etag: Some("\"1\"".to_owned()), total: Some(total) }
+        let etag = Some("\"1\"".to_owned());
+        Note { url: URL.to_owned(), etag, sha256: None, total: Some(total) }
     }
 
     #[test]

@@ -6,7 +6,8 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{
-    Shape, check_new, hugging_face_config, shrunk_layers, texts_in, tokenizer_texts, write_beside,
+    Columns, Shape, check_new, hugging_face_config, shrunk_layers, texts_in, tokenizer_texts,
+    write_beside,
 };
 use crate::bert::checkpoint::{CONFIG, Checkpoint};
 use crate::bert::weights::{self, StoredTensor, Tensors};
@@ -41,6 +42,7 @@ pub fn save_hugging_face(
     task: &Task,
     dropouts: Dropouts,
     encoder: Option<&Encoder>,
+    columns: Option<Columns>,
 ) -> Result<()> {
     let head = HeadSettings::new(task.kind.labels().unwrap_or_default(), dropouts.head);
     weights::save(tensors, &dir.join(WEIGHTS))?;
@@ -48,6 +50,9 @@ pub fn save_hugging_face(
     if let (Some(name), Value::Object(json)) = (task.hub_name(), &mut json) {
         // As transformers' own scripts for GLUE have it: a model that leaves its run is known by it.
         json.insert("finetuning_task".into(), name.into());
+    }
+    if let (Some(columns), Value::Object(json)) = (columns, &mut json) {
+        columns.write_to(json)?;
     }
     write_json(&dir.join(CONFIG), &json)?;
     encoder.map_or(Ok(()), |encoder| encoder.save_to(dir, config.max_tokens()))

@@ -1,5 +1,6 @@
 //! Writes models as folders that Hugging Face's tools load, as sparse files, and as ONNX models.
 
+mod columns;
 mod hugging_face;
 pub mod onnx;
 mod sparse_file;
@@ -9,6 +10,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+pub use self::columns::Columns;
 pub use self::hugging_face::{Converted, Dropouts, WEIGHTS, save_hugging_face, to_hugging_face};
 pub use self::onnx::{OnnxFolder, to_onnx};
 pub use self::sparse_file::{LayerBytes, SparseFile, to_sparse};

@@ -9,6 +9,7 @@ mod columns;
 mod components;
 pub mod demo;
 pub mod encode;
+pub mod encoder_at;
 mod marks;
 pub mod names;
 mod object;

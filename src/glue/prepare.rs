@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::files::{make_parent, open_own, remove_if_there, sha256_file, write_json, write_with};
 use crate::glue::encode::{Encoder, MAX_TOKENS};
+use crate::glue::encoder_at::EncoderAt;
 use crate::glue::read::{open_data, text_at_most};
 use crate::glue::sample::to_lines;
 use crate::glue::task::{Part, Split, Task};
@@ -37,7 +38,7 @@ pub struct Options<'a> {
     /// Holds one folder of raw files per task; receives `canonical_data`.
     pub data_dir: &'a Path,
     /// The checkpoint folder with the tokenizer; the encoded data is named after it.
-    pub tokenizer: &'a Path,
+    pub tokenizer: &'a EncoderAt,
 }
 
 /// What is being done, for a progress bar. Calls come from several threads.
@@ -126,7 +127,7 @@ struct Key {
 /// # Errors
 /// The tokenizer's folder does not exist or has no name.
 pub fn encoded_dir(options: &Options) -> Result<PathBuf> {
-    let folder = options.tokenizer;
+    let folder = options.tokenizer.path();
     // `.` and `..` have a name only once resolved.
     let full = fs::canonicalize(folder).map_err(|e| {
         Error::io(folder, "read", e).hint("name the checkpoint folder with the tokenizer files")
@@ -150,7 +151,7 @@ pub fn encoded_file(task: &Task, split: &Split, dir: &Path) -> PathBuf {
 ///
 /// # Errors
 /// As it says.
-pub fn check_encoded(task: &Task, split: &Split, dir: &Path, tokenizer: &Path) -> Result<()> {
+pub fn check_encoded(task: &Task, split: &Split, dir: &Path, tokenizer: &EncoderAt) -> Result<()> {
     let path = encoded_file(task, split, dir);
     let key = read_key(&key_file(dir, &task.data_set(split)));
     let is_of = |key: &Key| fs::metadata(&path).is_ok_and(|found| found.len() == key.encoded_bytes);
@@ -166,9 +167,10 @@ pub fn check_encoded(task: &Task, split: &Split, dir: &Path, tokenizer: &Path) -
         };
         return refuse(words(&labels_of(task)), words(&key.labels));
     }
-    let Ok(encoder) = Encoder::from_dir(tokenizer) else { return Ok(()) };
+    let Ok(encoder) = tokenizer.encoder() else { return Ok(()) };
     if key.tokenizer_sha256 != encoder.fingerprint() {
-        let expected = format!("samples encoded by the tokenizer in {}", tokenizer.display());
+        let expected =
+            format!("samples encoded by the tokenizer in {}", tokenizer.path().display());
         return refuse(expected, "those of another one".to_owned());
     }
     Ok(())
@@ -236,7 +238,7 @@ pub fn prepare(
         None => None,
     };
     let encoded_dir = encoded_dir(options)?;
-    let encoder = Encoder::from_dir(options.tokenizer)?;
+    let encoder = options.tokenizer.encoder()?;
     let tokenizer_sha256 = encoder.fingerprint();
     let mut done = Vec::new();
     for split in task.splits {
@@ -284,7 +286,7 @@ pub fn prepare(
                 on_progress(PrepareEvent::UpToDate { data_set: &job.data_set, rows });
                 key
             }
-            None => job.run(&encoder, on_progress)?,
+            None => job.run(encoder, on_progress)?,
         };
         let (rows, key) = (key.rows, (job.key, key));
         done.push(Prepared { data_set: job.data_set, path: job.encoded, rows, skipped, key });

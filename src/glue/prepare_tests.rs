@@ -32,7 +32,7 @@ impl Setup {
     }
 
     fn prepare(&self, splits: Option<&[&str]>) -> Result<Vec<Prepared>> {
-        let tokenizer = self.path("tiny");
+        let tokenizer = EncoderAt::new(&self.path("tiny"));
         let options = Options { data_dir: self.0.path(), tokenizer: &tokenizer };
         prepare(task("rte").unwrap(), splits, &options, &|_| ())
     }
@@ -51,7 +51,12 @@ fn encoded_samples_are_refused_to_another_tokenizer_and_other_labels() {
     setup.prepare(None).unwrap();
     let (rte, dir) = (task("rte").unwrap(), setup.path("canonical_data/tiny"));
     let check = |task: &Task, tokenizer: &str| {
-        check_encoded(task, task.split("train").unwrap(), &dir, &setup.path(tokenizer))
+        check_encoded(
+            task,
+            task.split("train").unwrap(),
+            &dir,
+            &EncoderAt::new(&setup.path(tokenizer)),
+        )
     };
     check(rte, "tiny").unwrap();
     // The same words in another order.
@@ -182,7 +187,7 @@ fn other_labels_encode_again() {
     let setup = Setup::new();
     let rte = task("rte").unwrap();
     let turned = Kind::Classification { labels: &["entailment", "not_entailment"] };
-    let tokenizer = setup.path("tiny");
+    let tokenizer = EncoderAt::new(&setup.path("tiny"));
     let options = Options { data_dir: setup.0.path(), tokenizer: &tokenizer };
     for (kind, class) in [(rte.kind, 0), (turned, 1), (rte.kind, 0)] {
         let task = Task { kind, ..*rte };
@@ -210,7 +215,7 @@ fn a_failed_run_leaves_no_key_behind() {
 #[test]
 fn a_missing_test_file_is_reported_but_a_missing_dev_file_is_an_error() {
     let setup = Setup::new();
-    let tokenizer = setup.path("tiny");
+    let tokenizer = EncoderAt::new(&setup.path("tiny"));
     let options = Options { data_dir: setup.0.path(), tokenizer: &tokenizer };
     let seen = Mutex::new(Vec::new());
     let note = |event: PrepareEvent<'_>| seen.lock().unwrap().push(format!("{event:?}"));

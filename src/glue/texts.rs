@@ -15,6 +15,8 @@ pub struct Texts<R> {
     path: PathBuf,
     /// The task that the texts are for, if it is known.
     task: Option<&'static Task>,
+    /// Whether they come in pairs, where that is known.
+    is_pair: Option<bool>,
     form: Option<Form>,
     /// Lines read, and bytes.
     lines: usize,
@@ -42,6 +44,7 @@ impl<R: BufRead> Texts<R> {
             reader,
             path: path.to_path_buf(),
             task,
+            is_pair: task.map(Task::is_pair),
             form: None,
             lines: 0,
             bytes: 0,
@@ -50,12 +53,18 @@ impl<R: BufRead> Texts<R> {
         }
     }
 
+    /// The same for a model of which no task is known, but whether it reads pairs, if `is_pair` tells.
+    #[must_use]
+    pub fn of_pairs(self, is_pair: Option<bool>) -> Self {
+        Self { is_pair: self.is_pair.or(is_pair), ..self }
+    }
+
     /// How the rows are laid out, where that is not plain lines; known once the first is read.
     pub fn layout(&self) -> Option<String> {
         let path = self.path.display();
         match self.form.as_ref()? {
             // Nothing else tells that these are two.
-            Form::Plain if self.has_pairs && self.task.is_none() => {
+            Form::Plain if self.has_pairs && self.is_pair.is_none() => {
                 Some(format!("{path}: read as two texts on each line, from the first one on"))
             }
             Form::Plain => None,
@@ -195,8 +204,8 @@ impl<R: BufRead> Texts<R> {
 
     fn plain<'a>(&self, line: &'a str) -> Result<Vec<&'a str>> {
         let texts: Vec<&str> = line.split('\t').collect();
-        let task = self.task.map_or("", |task| task.name);
-        let (fits, expected) = match self.task.map(Task::is_pair) {
+        let task = self.task.map_or("this model", |task| task.name);
+        let (fits, expected) = match self.is_pair {
             Some(true) => {
                 (texts.len() == 2, format!("two texts with a tab between them for {task}"))
             }

@@ -7,12 +7,13 @@ use tempfile::TempDir;
 use crate::bert::Checkpoint;
 use crate::bert::checkpoint::CONFIG;
 use crate::error::{Error, Result};
-use crate::glue::encode::{Encoder, has_tokenizer};
+use crate::glue::encode::Encoder;
+use crate::glue::encoder_at::EncoderAt;
 
 /// The folder with a model's tokenizer, for as long as it is needed.
 #[derive(Debug)]
 pub struct TokenizerFolder {
-    path: PathBuf,
+    at: EncoderAt,
     /// What the folder stands for, where it was made.
     unpacked: Option<Unpacked>,
 }
@@ -33,13 +34,13 @@ impl TokenizerFolder {
     /// It cannot be unpacked.
     pub fn of(named: Option<&Path>, checkpoint: &Checkpoint) -> Result<Self> {
         let Some(named) = named else { return Self::own(checkpoint) };
-        Ok(Self { path: named.to_path_buf(), unpacked: None })
+        Ok(Self { at: EncoderAt::new(named), unpacked: None })
     }
 
     fn own(checkpoint: &Checkpoint) -> Result<Self> {
         let file = checkpoint.path();
         if checkpoint.texts.is_empty() {
-            return Ok(Self { path: checkpoint.folder().to_path_buf(), unpacked: None });
+            return Ok(Self { at: EncoderAt::new(checkpoint.folder()), unpacked: None });
         }
         let failed = |e| Error::io(std::env::temp_dir(), "write", e);
         let around = TempDir::with_prefix("platon-").map_err(failed)?;
@@ -52,19 +53,25 @@ impl TokenizerFolder {
         let config = checkpoint.json.to_string();
         std::fs::write(path.join(CONFIG), config).map_err(failed)?;
         let unpacked = Unpacked { file: file.to_path_buf(), _around: around };
-        Ok(Self { path, unpacked: Some(unpacked) })
+        Ok(Self { at: EncoderAt::new(&path), unpacked: Some(unpacked) })
     }
 
     /// The folder.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        self.at.path()
+    }
+
+    /// The folder, for those who prepare data with its tokenizer.
+    #[must_use]
+    pub fn at(&self) -> &EncoderAt {
+        &self.at
     }
 
     /// Whether there is a tokenizer in it.
     #[must_use]
     pub fn has_one(&self) -> bool {
-        has_tokenizer(&self.path)
+        self.at.has_one()
     }
 
     /// Whether its tokenizer is `encoder`.
@@ -79,11 +86,11 @@ impl TokenizerFolder {
     ///
     /// # Errors
     /// As [`Encoder::from_dir`]; they name the sparse file where it is from one.
-    pub fn encoder(&self) -> Result<Encoder> {
-        Encoder::from_dir(&self.path).map_err(|mut error| {
+    pub fn encoder(&self) -> Result<&Encoder> {
+        self.at.encoder().map_err(|mut error| {
             if let (Error::Io { path, .. } | Error::Content { path, .. }, Some(unpacked)) =
                 (&mut error, &self.unpacked)
-                && let Ok(inside) = path.strip_prefix(&self.path)
+                && let Ok(inside) = path.strip_prefix(self.path())
             {
                 *path = unpacked.file.join(inside);
             }

@@ -1,27 +1,23 @@
 //! Vectors in a safetensors file, however many.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, BufWriter, Seek, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 
 use crate::error::{Error, Result};
-use crate::files::{make_parent, write_with};
+use crate::files::WaitingFile;
 
 /// The name of the tensor.
 pub const TENSOR: &str = "vectors";
 
 /// A safetensors file with the tensor `vectors`, `[rows, width]`, that is to appear whole or not at
-/// all. Its first bytes tell the number of rows: until that is known, the values wait on the same
-/// disk in a file without a name, which is gone when the program is, however it ends.
+/// all. Its first bytes tell the number of rows, for which the values wait.
 pub struct VectorsFile {
-    path: PathBuf,
     width: usize,
     metadata: HashMap<String, String>,
-    values: BufWriter<File>,
+    values: WaitingFile,
     count: usize,
 }
 
@@ -31,14 +27,12 @@ impl VectorsFile {
     /// # Errors
     /// The folder cannot be made or written to.
     pub fn new(path: &Path, width: usize, metadata: HashMap<String, String>) -> Result<Self> {
-        let values = tempfile::tempfile_in(make_parent(path)?);
-        let values = BufWriter::new(values.map_err(|e| Error::io(path, "write", e))?);
-        Ok(Self { path: path.to_path_buf(), width, metadata, values, count: 0 })
+        Ok(Self { width, metadata, values: WaitingFile::new(path)?, count: 0 })
     }
 
     /// Where it is to appear.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.values.path()
     }
 
     /// Adds the numbers of further rows.
@@ -47,25 +41,20 @@ impl VectorsFile {
     /// The disk is full.
     pub fn add(&mut self, values: &[f32]) -> Result<()> {
         self.count += values.len();
-        let mut written = values.iter().map(|value| self.values.write_all(&value.to_le_bytes()));
-        written.try_for_each(|done| done).map_err(|e| Error::io(&self.path, "write", e))
+        values.iter().try_for_each(|value| self.values.add(&value.to_le_bytes()))
     }
 
     /// Writes the file itself; the number of its rows.
     ///
     /// # Errors
-    /// The values do not fill whole rows, or as [`write_with`].
-    pub fn finish(mut self) -> Result<usize> {
+    /// The values do not fill whole rows, or as [`WaitingFile::finish`].
+    pub fn finish(self) -> Result<usize> {
         let rows = self.count / self.width.max(1);
-        let header = header(rows, self.width, self.count, self.metadata).map_err(|e| {
-            Error::run(format!("{}: the vectors cannot be stored: {e}", self.path.display()))
+        let header = header(rows, self.width, self.count, self.metadata.clone()).map_err(|e| {
+            let place = self.path().display();
+            Error::run(format!("{place}: the vectors cannot be stored: {e}"))
         })?;
-        let written = self.values.flush().and_then(|()| self.values.get_mut().rewind());
-        written.map_err(|e| Error::io(&self.path, "write", e))?;
-        write_with(&self.path, |file| {
-            file.write_all(&header)?;
-            io::copy(self.values.get_mut(), file).map(drop)
-        })?;
+        self.values.finish(&header)?;
         Ok(rows)
     }
 }

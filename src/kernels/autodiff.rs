@@ -42,8 +42,14 @@ trait Fused<B: LayerKernels, const N: usize>: Clone + Debug + Send + 'static {
         keep: bool,
     ) -> (Tensor<B, 2>, Option<Self::Saved>);
 
-    /// The inputs' gradients, of their shapes, for the output's, `[rows, width]`.
-    fn backward(self, saved: Self::Saved, grad: Tensor<B, 2>) -> [FloatTensor<B>; N];
+    /// The inputs' gradients, of their shapes, for the output's, `[rows, width]`: those at least that are
+    /// `wanted`.
+    fn backward(
+        self,
+        saved: Self::Saved,
+        grad: Tensor<B, 2>,
+        wanted: [bool; N],
+    ) -> [Option<FloatTensor<B>>; N];
 }
 
 #[derive(Debug)]
@@ -60,8 +66,10 @@ impl<B: LayerKernels, F: Fused<B, N>, const N: usize> Backward<B, N> for Node<F>
     ) {
         let grad = grads.consume::<B>(&ops.node);
         let Some(saved) = ops.state else { unreachable!("{:?} kept nothing", self.0) };
-        for (parent, grad) in ops.parents.into_iter().zip(self.0.backward(saved, wrap(grad))) {
-            if let Some(parent) = parent {
+        let wanted = ops.parents.each_ref().map(Option::is_some);
+        let found = self.0.backward(saved, wrap(grad), wanted);
+        for (parent, grad) in ops.parents.into_iter().zip(found) {
+            if let (Some(parent), Some(grad)) = (parent, grad) {
                 grads.register::<B>(parent.id, grad);
             }
         }
@@ -89,6 +97,21 @@ where
     })
 }
 
+/// The gradients of a dense layer; where nobody wants those of its weights, they are not computed.
+fn dense_backward<B: LayerKernels>(
+    x: Tensor<B, 2>,
+    weight: Tensor<B, 2>,
+    grad: Tensor<B, 2>,
+    products: Products,
+    wanted: [bool; 3],
+) -> [Option<FloatTensor<B>>; 3] {
+    if let [_, false, false] = wanted {
+        return [Some(unwrap(B::dense_inputs_backward(weight, grad, products))), None, None];
+    }
+    let DenseGradients { x, weight, bias } = B::dense_backward(x, weight, grad, products);
+    [unwrap(x), unwrap(weight), unwrap(bias)].map(Some)
+}
+
 #[derive(Debug, Clone)]
 struct DenseLayer(Products);
 
@@ -106,9 +129,13 @@ impl<B: LayerKernels> Fused<B, 3> for DenseLayer {
         (B::dense_forward(x, dense), saved)
     }
 
-    fn backward(self, (x, weight): Self::Saved, grad: Tensor<B, 2>) -> [FloatTensor<B>; 3] {
-        let DenseGradients { x, weight, bias } = B::dense_backward(x, weight, grad, self.0);
-        [unwrap(x), unwrap(weight), unwrap(bias)]
+    fn backward(
+        self,
+        (x, weight): Self::Saved,
+        grad: Tensor<B, 2>,
+        wanted: [bool; 3],
+    ) -> [Option<FloatTensor<B>>; 3] {
+        dense_backward(x, weight, grad, self.0, wanted)
     }
 }
 
@@ -130,10 +157,18 @@ impl<B: LayerKernels> Fused<B, 3> for DenseActivated {
         (output, slope.map(|slope| (x, weight, slope)))
     }
 
-    fn backward(self, (x, weight, slope): Self::Saved, grad: Tensor<B, 2>) -> [FloatTensor<B>; 3] {
+    fn backward(
+        self,
+        (x, weight, slope): Self::Saved,
+        grad: Tensor<B, 2>,
+        wanted: [bool; 3],
+    ) -> [Option<FloatTensor<B>>; 3] {
+        if let [_, false, false] = wanted {
+            return dense_backward(x, weight, grad * slope, self.0, wanted);
+        }
         let DenseGradients { x, weight, bias } =
             B::dense_activated_backward(x, weight, slope, grad, self.0);
-        [unwrap(x), unwrap(weight), unwrap(bias)]
+        [unwrap(x), unwrap(weight), unwrap(bias)].map(Some)
     }
 }
 
@@ -158,10 +193,15 @@ impl<B: LayerKernels> Fused<B, 4> for AddNorm {
         (output, saved.map(|saved| (saved, gamma)))
     }
 
-    fn backward(self, (saved, gamma): Self::Saved, grad: Tensor<B, 2>) -> [FloatTensor<B>; 4] {
+    fn backward(
+        self,
+        (saved, gamma): Self::Saved,
+        grad: Tensor<B, 2>,
+        _wanted: [bool; 4],
+    ) -> [Option<FloatTensor<B>>; 4] {
         let AddNormGradients { x, residual, gamma, beta } =
             B::add_norm_backward(saved, gamma, grad, self.dropout);
-        [unwrap(x), unwrap(residual), unwrap(gamma), unwrap(beta)]
+        [unwrap(x), unwrap(residual), unwrap(gamma), unwrap(beta)].map(Some)
     }
 }
 
@@ -186,11 +226,16 @@ impl<B: LayerKernels> Fused<B, 3> for Attention {
         (output, probabilities.map(|probabilities| (kept, probabilities)))
     }
 
-    fn backward(self, (inputs, kept): Self::Saved, grad: Tensor<B, 2>) -> [FloatTensor<B>; 3] {
+    fn backward(
+        self,
+        (inputs, kept): Self::Saved,
+        grad: Tensor<B, 2>,
+        _wanted: [bool; 3],
+    ) -> [Option<FloatTensor<B>>; 3] {
         let Self { sequences, setup } = self;
         let Heads { query, key, value } =
             B::attention_backward(inputs, kept, grad, &sequences, setup);
-        [unwrap(query), unwrap(key), unwrap(value)]
+        [unwrap(query), unwrap(key), unwrap(value)].map(Some)
     }
 }
 
@@ -217,12 +262,17 @@ impl<B: LayerKernels> Fused<B, 5> for Embed<B> {
         (output, saved.map(|saved| (saved, gamma)))
     }
 
-    fn backward(self, (saved, gamma): Self::Saved, grad: Tensor<B, 2>) -> [FloatTensor<B>; 5] {
+    fn backward(
+        self,
+        (saved, gamma): Self::Saved,
+        grad: Tensor<B, 2>,
+        _wanted: [bool; 5],
+    ) -> [Option<FloatTensor<B>>; 5] {
         let Self { ids, entries, dropout, .. } = self;
         let EmbedGradients { tables, gamma, beta } =
             B::embed_backward(entries, ids, saved, gamma, grad, dropout);
         let Tables { word, position, segment } = tables;
-        [unwrap(word), unwrap(position), unwrap(segment), unwrap(gamma), unwrap(beta)]
+        [unwrap(word), unwrap(position), unwrap(segment), unwrap(gamma), unwrap(beta)].map(Some)
     }
 }
 
@@ -286,5 +336,52 @@ impl<B: LayerKernels, C: CheckpointStrategy> ModelKernels for Autodiff<B, C> {
         let Norm { gamma, beta, epsilon } = norm;
         let inputs = [unwrap(word), unwrap(position), unwrap(segment), unwrap(gamma), unwrap(beta)];
         apply(Embed { ids, entries, epsilon, dropout }, inputs)
+    }
+}
+
+#[cfg(all(test, feature = "flex", feature = "ndarray"))]
+mod tests {
+    use super::*;
+    use crate::kernels::{Precision, Zeros};
+
+    /// The gradients of x, and of the weights where these are tracked, through two dense layers.
+    fn gradients<B: LayerKernels>(are_tracked: bool) -> [Option<Vec<f32>>; 3] {
+        let device = Default::default();
+        let tracked = |tensor: Tensor<Autodiff<B>, 2>| match are_tracked {
+            true => tensor.require_grad(),
+            false => tensor,
+        };
+        let x = Tensor::<Autodiff<B>, 2>::from_floats([[1.0, -2.0], [0.5, 3.0]], &device);
+        let x = x.require_grad();
+        let first = tracked(Tensor::from_floats([[0.5, -1.0, 2.0], [0.25, 1.5, -0.5]], &device));
+        let second = tracked(Tensor::from_floats([[1.0], [-0.5], [0.75]], &device));
+        let products = Products { zeros: Zeros::Skip, precision: Precision::Single };
+        let layer = |weight: &Tensor<Autodiff<B>, 2>| {
+            let bias = Tensor::zeros([weight.dims()[1]], &device);
+            Dense { weight: weight.clone(), bias, products }
+        };
+        let inner = Autodiff::<B>::dense_activated(x.clone(), layer(&first), Activation::Tanh);
+        let loss = Autodiff::<B>::dense(inner, layer(&second)).sum();
+        let grads = loss.backward();
+        [x, first, second]
+            .map(|tensor| tensor.grad(&grads).map(|grad| grad.into_data().iter::<f32>().collect()))
+    }
+
+    #[test]
+    fn gradients_that_nobody_wants_are_left_out_and_change_no_other() {
+        fn check<B: LayerKernels>() -> Vec<f32> {
+            let [x, first, second] = gradients::<B>(true);
+            assert!(first.is_some() && second.is_some());
+            let alone = gradients::<B>(false);
+            assert_eq!(alone, [x.clone(), None, None]);
+            x.unwrap()
+        }
+        let (flex, ndarray) = (check::<burn_flex::Flex>(), check::<burn_ndarray::NdArray<f32>>());
+        // import numpy as np; x = np.array([[1, -2], [.5, 3]]); a = np.array([[.5, -1, 2], [.25, 1.5, -.5]])
+        // b = np.array([1, -.5, .75]); print(((1 - np.tanh(x @ a) ** 2) * b) @ a.T)
+        let expected = [0.51547, 0.24529, 1.39033, -0.19093];
+        for found in [flex, ndarray] {
+            assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5), "{found:?}");
+        }
     }
 }

@@ -77,10 +77,24 @@ pub fn dense_backward<B: Backend>(
     products: Products,
 ) -> DenseGradients<B> {
     DenseGradients {
-        x: product(grad.clone(), weight.transpose(), products.precision),
+        x: dense_inputs_backward(weight, grad.clone(), products),
         weight: product(x.transpose(), grad.clone(), products.precision),
         bias: sum_of_rows(grad),
     }
+}
+
+/// The gradient of the inputs of [`dense_forward`] alone.
+///
+/// # Shapes
+/// - `weight`: `[inputs, outputs]`
+/// - `grad`: `[rows, outputs]`
+/// - output: `[rows, inputs]`
+pub fn dense_inputs_backward<B: Backend>(
+    weight: Tensor<B, 2>,
+    grad: Tensor<B, 2>,
+    products: Products,
+) -> Tensor<B, 2> {
+    product(grad, weight.transpose(), products.precision)
 }
 
 /// The sum of all rows, in two stages: burn's kernel for a sum over rows gives each column to one

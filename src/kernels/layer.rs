@@ -53,6 +53,20 @@ pub trait LayerKernels: Backend {
         default::dense_backward(x, weight, grad, products)
     }
 
+    /// Of the gradients of [`dense_forward`](Self::dense_forward) that of its inputs alone, `[rows, inputs]`,
+    /// for those who want no other.
+    ///
+    /// # Shapes
+    /// - `weight`: `[inputs, outputs]`
+    /// - `grad`: `[rows, outputs]`
+    fn dense_inputs_backward(
+        weight: Tensor<Self, 2>,
+        grad: Tensor<Self, 2>,
+        products: Products,
+    ) -> Tensor<Self, 2> {
+        default::dense_inputs_backward(weight, grad, products)
+    }
+
     /// The activation of x weight + bias, with its slope; both `[rows, outputs]`. The slope of the
     /// exact GELU x Φ(x) is Φ(x) + x φ(x): burn's own `gelu` has the same value, but on most backends
     /// the gradient of its tanh approximation, off by up to 9e-4.

@@ -12,7 +12,7 @@ use super::course::{TRAIN, is_score};
 use crate::config::{Layer, RunConfig};
 use crate::error::{Error, Result};
 use crate::files::{open, read_text};
-use crate::glue::task::task;
+use crate::glue::task::{Metric, task};
 use crate::pruning::Pruner;
 use crate::report::Report;
 use crate::run::RunFolder;
@@ -88,6 +88,7 @@ impl Summary {
             e => e,
         })?;
         let config = RunConfig::resolve(&[settings])?;
+        let config = with_usual_names(config);
         let report = folder.is_finished().then(|| report(&folder.report())).transpose()?;
         let mut points = points(&folder, TAIL_BYTES);
         if report.is_none() && last_scores(&points).is_empty() {
@@ -159,9 +160,25 @@ impl Summary {
 
 /// The tag of the metric that decides which of a run's evaluations is the best, where its first task is
 /// known here.
-fn main_metric(config: &RunConfig) -> Option<&str> {
-    let of_task = || task(&config.data().task).ok().map(|task| task.main.tag());
-    config.own().metric.as_deref().or_else(of_task)
+fn main_metric(config: &RunConfig) -> Option<&'static str> {
+    let of_task = || task(&config.data().task).ok().map(|task| task.main);
+    let asked = config.own().metric.as_deref().and_then(Metric::named);
+    asked.or_else(of_task).map(Metric::tag)
+}
+
+/// The settings with GLUE's tasks and the metric under their usual names: runs of older versions have them
+/// as they were typed.
+fn with_usual_names(config: RunConfig) -> RunConfig {
+    let usual = |name: &String| task(name).map_or_else(|_| name.clone(), |task| task.name.into());
+    let data = config.data();
+    let more: Vec<_> = data.more_tasks.iter().map(usual).collect();
+    let metric = config.own().metric.as_deref().and_then(Metric::named).map_or("", Metric::tag);
+    let named = config.with([
+        ("task", usual(&data.task).into()),
+        ("more_tasks", more.into()),
+        ("metric", metric.into()),
+    ]);
+    named.unwrap_or(config)
 }
 
 /// The folders of runs below `folder`, itself among them, in the order of their names.
@@ -257,8 +274,12 @@ fn tail(path: &Path, most: u64) -> Result<String> {
 /// What the last line of a log says of the run's end; `None` where it says something else, as that of
 /// a run that was killed. Lines begin with a time.
 fn last_word(log: &str) -> Option<String> {
+    const ENDS: [&str; 4] =
+        ["stopped", "failed", "killed from the dashboard", "the training ended abnormally"];
     let (_, line) = log.lines().last()?.split_once(' ')?;
-    let is_of_end = line.contains(" after update ") && !line.starts_with("going on");
+    let is_of_end = ENDS
+        .iter()
+        .any(|end| line.strip_prefix(end).is_some_and(|rest| rest.starts_with(" after update ")));
     is_of_end.then(|| line.to_string())
 }
 
@@ -301,6 +322,11 @@ mod tests {
         );
         assert_eq!(word("T update 5/9  loss 1\n"), None);
         assert_eq!(word("T going on after update 5\n"), None);
+        assert_eq!(word("T best/ holds the model after update 4, whose score was 60.00\n"), None);
+        assert_eq!(word("T no best/: the model after update 4 is lost: a\n"), None);
+        for end in ["failed after update 4: b", "killed from the dashboard after update 4"] {
+            assert_eq!(word(&format!("T {end}\n")).as_deref(), Some(end));
+        }
         assert_eq!(word("T 2400 updates of 16 on demo training samples, seed 1\n"), None);
         assert_eq!(word(""), None);
     }
@@ -329,6 +355,7 @@ mod tests {
             ("task = \"cola\"", Some("MCC")),
             ("task = \"mrpc\"", Some("ACC")),
             ("task = \"mrpc\"\nmetric = \"F1\"", Some("F1")),
+            ("task = \"MRPC\"\nmetric = \"f1\"", Some("F1")),
         ] {
             let layer = Layer::command_line(settings.parse().unwrap());
             assert_eq!(main_metric(&RunConfig::resolve(&[layer]).unwrap()), expected);

@@ -177,20 +177,25 @@ where
         Some(Due { generation, ranks: ranks.collect() })
     }
 
-    fn decide(
+    /// The scores of `weights` by their groups; `kept` is what holds from an update before, for whose other
+    /// groups none are needed.
+    fn scored(
         &self,
-        due: Due,
         groups: &Groups,
         weights: Weights<B::InnerBackend>,
-    ) -> Decision<B::InnerBackend> {
-        let mut scored: Vec<Scored<B::InnerBackend>> = vec![Vec::new(); due.ranks.len()];
+        kept: Option<&Decision<B::InnerBackend>>,
+    ) -> Vec<Scored<B::InnerBackend>> {
+        let mut scored: Vec<Scored<B::InnerBackend>> = vec![Vec::new(); self.sizes.len()];
+        let is_wanted = |group: &usize| kept.is_none_or(|kept| kept.momentary.contains(group));
         for (id, weight) in weights {
-            let group = groups.get(&id).and_then(|group| scored.get_mut(*group));
-            if let (Some(group), Some(scores)) = (group, self.scores(id, weight.clone())) {
+            let group = groups.get(&id).filter(|group| is_wanted(group));
+            let group = group.and_then(|group| scored.get_mut(*group));
+            let Some(group) = group else { continue };
+            if let Some(scores) = self.scores(id, weight.clone()) {
                 group.push((id, scores, weight));
             }
         }
-        Decision::new(due, scored)
+        scored
     }
 
     /// Notes how update `self.step` ended.
@@ -272,7 +277,7 @@ where
         let shows_scores = self.shows_scores();
         let wanted = due.is_some() || counts || shows_scores;
         let decision = self.decision.take();
-        let known = decision.as_ref().filter(|d| !d.is_momentary && due.as_ref() == Some(&d.due));
+        let known = decision.as_ref().filter(|d| due.as_ref() == Some(&d.due));
         let mut update = Update {
             step: self.step,
             lr,
@@ -294,10 +299,14 @@ where
         let mut weights = weights.unwrap_or_default();
 
         self.decision = match (&self.config.criterion, due) {
-            (Some(criterion), Some(due)) if known.is_none() => {
+            (Some(criterion), Some(due)) if !known.is_some_and(Decision::lasts) => {
                 let started = Instant::now();
-                let decision = self.decide(due, &groups, weights);
-                let masks = &decision.masks;
+                let scored = self.scored(&groups, weights, known);
+                let (decision, masks) = match known {
+                    Some(known) => (known.clone(), known.again(scored)),
+                    None => Decision::new(due, scored),
+                };
+                let masks = &masks;
                 let mut masking =
                     Masking::<C, B> { criterion, scope: &groups, masks, weights: vec![] };
                 module = module.map(&mut masking);

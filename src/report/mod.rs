@@ -239,5 +239,9 @@ mod tests {
         );
         assert!(shortfall(0.9, 240).unwrap().ends_with("scores tie at the threshold"));
         assert_eq!(report(Pruner::None, 1.0, 240).shortfall(240), None);
+        // Of eight weights no share is nearer to 20 % than two of them are; three are too many.
+        assert_eq!(shortfall(0.25, 240), None);
+        assert_eq!(shortfall(0.45, 240), None);
+        assert!(shortfall(0.46, 240).is_some());
     }
 }

@@ -27,6 +27,9 @@ const TEACHER: &str = "teacher";
 const TEACHER_ANSWERS: &str = "teacher-answers.safetensors";
 const OWN_DATA: &str = "own-data.json";
 
+/// Where runs go that nobody gives another folder.
+pub const RUNS: &str = "checkpoints/runs";
+
 /// The names that a run gives itself, so that no setting may give them to anything else.
 pub const OWN_NAMES: [&str; 17] = [
     CONFIG,
@@ -54,7 +57,9 @@ pub fn is_own_name(name: &str) -> bool {
     let of_a_task = |kind: &str| {
         name.strip_prefix(kind).is_some_and(|rest| rest.starts_with('-') && !rest.contains('.'))
     };
-    OWN_NAMES.contains(&name) || [MODEL, BEST].into_iter().any(of_a_task)
+    // Of evaluations and predictions.
+    let is_table = name.contains("_scores") && (name.ends_with(".json") || name.ends_with(".tsv"));
+    OWN_NAMES.contains(&name) || [MODEL, BEST].into_iter().any(of_a_task) || is_table
 }
 
 /// The folder of one run.
@@ -88,8 +93,13 @@ impl RunFolder {
             entry.is_ok_and(|entry| entry.file_name() == OsStr::new(LOCK))
         };
         if fs::read_dir(&self.0).is_ok_and(|mut entries| !entries.all(is_lock)) {
-            return Err(Error::value("output-dir", "a new or empty folder", self.0.display())
-                .hint("name another folder, or remove this one"));
+            let hint = match self.config().is_file() && !self.is_finished() {
+                true => format!("platon resume {} goes on with the run in it", self.0.display()),
+                false => "name another folder, or remove this one".to_owned(),
+            };
+            return Err(
+                Error::value("output-dir", "a new or empty folder", self.0.display()).hint(hint)
+            );
         }
         Ok(())
     }

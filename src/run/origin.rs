@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::folder::{BEST, BEST_HUGGING_FACE, BEST_SPARSE, HUGGING_FACE, MODEL, RunFolder, SPARSE};
+use super::folder::{
+    BEST, BEST_HUGGING_FACE, BEST_SPARSE, HUGGING_FACE, MODEL, RUNS, RunFolder, SPARSE,
+};
 use crate::error::{Error, Result};
 use crate::glue::task::Task;
 
@@ -71,6 +73,11 @@ pub fn model_in(path: &Path) -> Result<PathBuf> {
     let (run, model) = (RunFolder::at(path), RunFolder::at(path).model());
     let is_model = |folder: &Path| folder.join("config.json").is_file();
     let is_run = run.config().is_file();
+    if let Some(meant) = meant(path) {
+        let expected = "a run's or a model's folder, or a model's file";
+        return Err(Error::value(path.display(), expected, "none")
+            .hint(format!("did you mean {}?", meant.display())));
+    }
     if is_model(path) || !(is_run || is_model(&model)) {
         return Ok(path.to_path_buf());
     }
@@ -78,6 +85,13 @@ pub fn model_in(path: &Path) -> Result<PathBuf> {
         return Ok(model);
     }
     Err(unfinished(path))
+}
+
+/// The run among those in their usual place that somebody means by `path`, where nothing else is: as
+/// `platon list` names it.
+pub fn meant(path: &Path) -> Option<PathBuf> {
+    let run = Path::new(RUNS).join(path);
+    (!path.exists() && RunFolder::at(&run).config().is_file()).then_some(run)
 }
 
 /// The error of the run in the folder `path`, which has left no model yet.

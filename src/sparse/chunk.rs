@@ -8,7 +8,7 @@ use super::packing::Packed;
 use super::panels::Panels;
 use super::rowwise::apply;
 
-/// Activations of one chunk, kept for the next.
+/// Activations of one chunk.
 #[derive(Default)]
 pub(super) struct Memory {
     query: Vec<f32>,

@@ -42,6 +42,10 @@ pub(super) fn resolve(module: &str, name: &str) -> Option<Global> {
         ("collections", "OrderedDict") => Global::OrderedDict,
         ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2") => Global::Tensor,
         ("torch._utils", "_rebuild_parameter") => Global::Parameter,
+        // Plain values and types, as torch.load with weights_only takes them.
+        ("torch", "Size" | "device") | ("collections", "Counter") => Global::Inert,
+        ("builtins" | "__builtin__", "set" | "complex" | "bytearray") => Global::Inert,
+        ("torch", dtype) if DTYPES.contains(&dtype) => Global::Inert,
         ("torch", storage) => Global::Storage(element(storage)?),
         ("argparse", "Namespace")
         | ("numpy", "dtype")
@@ -58,6 +62,22 @@ pub(super) fn resolve(module: &str, name: &str) -> Option<Global> {
         _ => return None,
     })
 }
+
+/// Types of elements, as values of their own.
+const DTYPES: [&str; 12] = [
+    "float32",
+    "float64",
+    "float16",
+    "bfloat16",
+    "int64",
+    "int32",
+    "int16",
+    "int8",
+    "uint8",
+    "bool",
+    "complex64",
+    "complex128",
+];
 
 fn element(storage: &str) -> Option<Element> {
     Some(match storage {

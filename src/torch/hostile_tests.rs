@@ -165,8 +165,9 @@ fn names_off_the_list_are_refused_and_named() {
     let escaped = stack_global("os\nx", "system\u{1b}[31m");
     let refused = |name: &str| {
         format!(
-            "expected only tensors and plain values, found the pickle global {name} (hint: this \
-             file would run code if Python loaded it; get the checkpoint from a source you trust)"
+            "expected only tensors and plain values, found the pickle global {name} (hint: loading \
+             this file in Python may run code; save the state_dict alone with torch.save, or get the \
+             checkpoint from a source you trust)"
         )
     };
     let cases = [

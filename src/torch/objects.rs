@@ -127,8 +127,8 @@ impl<R: Read> Machine<'_, R> {
                 format!("the pickle global {found}"),
             )
             .hint(
-                "this file would run code if Python loaded it; \
-                 get the checkpoint from a source you trust",
+                "loading this file in Python may run code; save the state_dict alone with torch.save, or get \
+                 the checkpoint from a source you trust",
             )
         })?;
         self.push(Node::Global(global))

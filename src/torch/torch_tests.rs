@@ -56,6 +56,12 @@ fn a_state_dict_with_metadata_is_read() {
 }
 
 #[test]
+fn plain_values_beside_the_tensors_do_no_harm() {
+    let file = read(&fixture("plain_values.pt")).unwrap();
+    assert_eq!(file.tensors, BTreeMap::from([("weight".to_string(), tensor(&[2], &[0.0, 0.125]))]));
+}
+
+#[test]
 fn what_mt_dnn_writes_gives_its_state_and_its_config() {
     for name in ["mtdnn_zip.pt", "mtdnn_legacy.pt"] {
         let file = read(&fixture(name)).unwrap();

@@ -165,6 +165,11 @@ impl Card<'_> {
             Some(labels) => format!("the labels {}", labels.join(", ")),
             None => "a number".to_string(),
         };
+        // The paths in it are those of the machine that made it.
+        let data = match self.config.own().train_file {
+            Some(_) => " --train-file FILE",
+            None => "",
+        };
         let _ = write!(
             out,
             "\n## Use\n\nIt answers with {outputs}{}.\n\n```sh\nplaton predict FOLDER --input texts.tsv\n```\n\n\
@@ -174,7 +179,7 @@ impl Card<'_> {
              measured on the sets above and nowhere else: texts of another kind, language or length may be \
              answered worse, and pruning may cost more on rare cases than the mean shows. What the base model \
              and the data have of bias, it has too.\n\n## Making it again\n\n`recipe.toml` beside this file has \
-             all settings: `platon train recipe.toml`.\n",
+             all settings: `platon train recipe.toml{data}`.\n",
             if task.is_pair() { " to pairs of texts" } else { " to texts" },
         );
     }

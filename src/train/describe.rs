@@ -39,11 +39,15 @@ impl Plan {
         if !config.pruning().pruner.prunes() {
             let _ = writeln!(out, "pruning           none");
         } else {
-            let _ = writeln!(out, "before pruning    updates 1 to {first}");
+            let span = |from: usize, to: usize| match from <= to {
+                true => format!("updates {from} to {to}"),
+                false => "no update".to_owned(),
+            };
+            let _ = writeln!(out, "before pruning    {}", span(1, first));
             let _ = writeln!(
                 out,
-                "ratio falls       updates {} to {last}, from {} to {}",
-                first + 1,
+                "ratio falls       {}, from {} to {}",
+                span(first + 1, last),
                 self.schedule.at(first).ratio,
                 config.pruning().final_threshold
             );
@@ -52,7 +56,7 @@ impl Plan {
             {
                 let _ = writeln!(out, "part              {part} to {ratio}, {size} weights");
             }
-            let _ = writeln!(out, "final ratio       updates {} to {total}", last + 1);
+            let _ = writeln!(out, "final ratio       {}", span(last + 1, total));
         }
         let _ = writeln!(out, "parameters        {}", net.num_params());
         let _ = writeln!(

@@ -15,7 +15,7 @@ use crate::bert::weights::{self, StoredTensor};
 use crate::bert::{BertClassifier, BertConfig};
 use crate::config::RunConfig;
 use crate::error::Result;
-use crate::export::{self, Dropouts};
+use crate::export::{self, Columns, Dropouts};
 use crate::files::{write_json, write_whole};
 use crate::glue::encode::Encoder;
 use crate::glue::task::Task;
@@ -103,6 +103,8 @@ fn save<B: Backend>(
 ) -> Result<BTreeMap<String, StoredTensor>> {
     let Finished { config, tasks, head_dropouts, bert, encoder, .. } = finished;
     let mut first = None;
+    let (text, text_pair) = (config.own().text.clone(), config.own().text_pair.clone());
+    let columns = text.map(|text| Columns { text, text_pair });
     for (head, (task, dropout)) in tasks.iter().zip(*head_dropouts).enumerate() {
         let dropouts = Dropouts { encoder: config.model().bert_dropout_p, head: *dropout };
         let tensors = weights::collect(bert.family, &net.with_head(head))?;
@@ -113,6 +115,7 @@ fn save<B: Backend>(
             task,
             dropouts,
             *encoder,
+            columns.clone(),
         )?;
         first.get_or_insert(tensors);
     }

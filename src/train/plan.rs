@@ -93,7 +93,6 @@ impl Plan {
         let rate = |(n, task): (usize, &&'static Task)| head_dropout(config, n, task);
         let head_dropouts = tasks.iter().enumerate().map(rate).collect::<Result<_>>()?;
         let folder = TokenizerFolder::of(config.model().tokenizer.as_deref(), &checkpoint)?;
-        let tokenizer = folder.path();
         // Preparing takes minutes for the large tasks: what cannot fit is refused before it.
         let data_dir = data_dir_of(config, task, &Part::ALL)?;
         if let Some(rows) = most_training_rows(task, &data_dir).filter(|_| tasks.len() == 1) {
@@ -108,15 +107,15 @@ impl Plan {
             None
         } else {
             let encoder = folder.encoder()?;
-            encoder.check_fits(bert.vocab_size, tokenizer)?;
-            Some(encoder)
+            encoder.check_fits(bert.vocab_size, folder.path())?;
+            Some(encoder.clone())
         };
         if let (Some(encoder), Some(found), None) =
             (&encoder, &begun_with, &model_settings.tokenizer)
         {
             check_reads_alike(encoder, found)?;
         }
-        let options = Options { data_dir: &data_dir, tokenizer };
+        let options = Options { data_dir: &data_dir, tokenizer: folder.at() };
         let sets = Sets::read(&tasks, options, &bert, config, on_progress)?;
         let Sets { samples, places, dropped, starts, bins, first_bins, evaluated } = sets;
         if config.objective().mkd_opt > 0 && samples.iter().all(|s| s.softlabel.is_empty()) {
@@ -327,15 +326,19 @@ pub fn data_dir_of(config: &RunConfig, task: &Task, parts: &[Part]) -> Result<Pa
     }
 }
 
-/// `config` with its task under the task's own name, however it was spelled.
+/// `config` with its tasks and its metric under their own names, however they were spelled.
 ///
 /// # Errors
-/// As [`task_of`].
-pub fn with_own_name(config: RunConfig) -> Result<RunConfig> {
-    match task_of(&config)?.name {
-        name if name == config.data().task => Ok(config),
-        name => config.with([("task", name.into())]),
-    }
+/// As [`tasks_of`].
+pub fn with_own_names(config: &RunConfig) -> Result<RunConfig> {
+    let tasks = tasks_of(config)?;
+    let more: Vec<_> = tasks.iter().skip(1).map(|task| task.name.to_owned()).collect();
+    let metric = config.own().metric.as_deref().and_then(Metric::named).map_or("", Metric::tag);
+    config.with([
+        ("task", task_of(config)?.name.into()),
+        ("more_tasks", more.into()),
+        ("metric", metric.into()),
+    ])
 }
 
 /// An upper bound of the number of training samples, where it can be had without reading them.

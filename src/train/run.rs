@@ -1,5 +1,6 @@
 //! A whole run: its parts, its training, and how it ends.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,12 +79,9 @@ pub fn train<B: TrainingBackend>(
     if start.resumed {
         journal.line(&format!("going on after update {}", start.update()));
     }
-    if !parts.unused.is_empty() {
-        let model = config.model();
-        let checkpoint = model.weights().unwrap_or(&model.init_checkpoint).display();
-        let names = parts.unused.join(", ");
-        journal.line(&one_line(format!("{checkpoint}: tensors not used: {names}")));
-    }
+    let model = config.model();
+    let checkpoint = model.weights().unwrap_or(&model.init_checkpoint);
+    unused(checkpoint, &parts.unused).iter().for_each(|line| journal.line(line));
     for note in notes {
         journal.line(&note);
     }
@@ -249,6 +247,19 @@ impl Course<'_> {
             None => net.map_err(|cause| ended_abnormally(&cause, &journal, folder)),
         }
     }
+}
+
+/// What to say of the tensors of a checkpoint that are not used.
+fn unused(checkpoint: &Path, names: &[String]) -> Vec<String> {
+    // Every model has this table of 0, 1, 2 and so on.
+    let names = names.iter().filter(|name| !name.ends_with("position_ids"));
+    let (poolers, others): (Vec<_>, Vec<_>) = names.partition(|name| name.contains("pooler."));
+    let place = checkpoint.display();
+    let drawn = format!("{place}: its pooler is not used: the whole head is drawn afresh");
+    let others: Vec<&str> = others.into_iter().map(String::as_str).collect();
+    let left = format!("{place}: tensors not used: {}", others.join(", "));
+    let lines = [(!poolers.is_empty(), drawn), (!others.is_empty(), left)];
+    lines.into_iter().filter(|(is_said, _)| *is_said).map(|(_, line)| one_line(line)).collect()
 }
 
 /// Makes sure that all ranks begin the same run.

@@ -82,6 +82,11 @@ impl Start {
         self.record.update
     }
 
+    /// The fingerprint of the data that the run has begun with, where it has.
+    pub fn data(&self) -> Option<&str> {
+        self.record.binding.as_ref().map(|binding| binding.data.as_str())
+    }
+
     /// What the run's checkpoints are to be bound to.
     ///
     /// # Errors
@@ -124,8 +129,9 @@ impl Start {
                 format!("data of SHA-256 {}...", binding.data.get(..16).unwrap_or(&binding.data))
             };
             return Err(Error::value("data-dir", words(begun), words(&own)).hint(
-                "the files have changed since the run began; go on with those that it began with \
-                 (platon resume RUN --data-dir names their folder, --train-file one of your own)",
+                "the files, or what config.toml says of a teacher, have changed since the run began; go \
+                 on with those that it began with (platon resume RUN --data-dir names their folder, \
+                 --train-file one of your own)",
             ));
         }
         let last = plan.updates.last();

@@ -60,7 +60,8 @@ pub fn teacher_settings(config: &RunConfig, folder: &RunFolder) -> Result<RunCon
 
 /// Gives the training samples of `plan` the answers of the teacher that the settings name, if they
 /// name one: those in the run folder where they are there, and else new ones, which are then put there.
-/// Each of the processes of a run computes its share.
+/// Each of the processes of a run computes its share. `begun` is the fingerprint of the data, the answers
+/// among them, that the run has begun with, where it has.
 ///
 /// # Errors
 /// The teacher cannot be read, is not one for this task, or is another one than the run began with;
@@ -70,6 +71,7 @@ pub fn teach<B: TrainingBackend>(
     config: &RunConfig,
     folder: &RunFolder,
     device: &B::Device,
+    begun: Option<&str>,
     world: &World,
     progress: &Progress<'_>,
 ) -> Result<()> {
@@ -92,16 +94,30 @@ pub fn teach<B: TrainingBackend>(
         let teacher = world.in_turn(open)?;
         let about = [(SAMPLES, samples), (TEACHER, teacher.sha256.clone())];
         let answers = teacher.answers::<B>(config, device, world, progress.answered)?;
+        give(plan, &answers, outputs);
+        if let Some(begun) = begun
+            && plan.fingerprint()? != begun
+        {
+            let expected = "the answers that the run began with, which are lost";
+            return Err(Error::content(&file, None, expected, "others, or others' samples").hint(
+                "put this file back, or the teacher and the data as they were, or train anew",
+            ));
+        }
         let about = about.map(|(name, value)| (name.to_string(), value));
         let mut written = VectorsFile::new(&file, outputs, HashMap::from(about))?;
         written.add(&answers)?;
         written.finish()?;
         answers
     };
+    give(plan, &answers, outputs);
+    Ok(())
+}
+
+/// Gives the training samples of `plan` their answers, `[samples, outputs]`.
+fn give(plan: &mut Plan, answers: &[f32], outputs: usize) {
     for (sample, answer) in plan.samples.iter_mut().zip(answers.chunks(outputs.max(1))) {
         sample.softlabel = answer.to_vec();
     }
-    Ok(())
 }
 
 /// Where the teacher `path` is: of its own a run folder may have been moved together with it, but the
@@ -276,7 +292,7 @@ fn samples_for(
             return Err(Error::value("teacher", expected, checkpoint.path().display())
                 .hint("name the folder of the raw files with --data-dir"));
         }
-        let options = Options { data_dir: &data_dir, tokenizer: folder.path() };
+        let options = Options { data_dir: &data_dir, tokenizer: folder.at() };
         let data = Data { task: plan.task, options, bert, on_progress };
         let all = data.samples(Part::Train)?;
         plan.places.iter().filter_map(|n| all.get(*n)).cloned().collect()

@@ -159,9 +159,14 @@ fn a_dry_run_prints_settings_plan_and_parameters_and_leaves_no_run() {
 fn wrong_settings_are_refused_in_one_line_before_any_work() {
     let dir = tiny();
     dir.write("recipes/odd.toml", "sed = 1\n").write("recipes/broken.toml", "a = 1\nb =\n");
+    dir.write("recipes/far.toml", "task = \"demo\"\nepochs = 0\n");
     for (args, expected) in [
         ("train nowhere", "TASK: expected a recipe: cola, demo, mnli"),
-        ("train odd", "recipes/odd.toml: expected a known setting, found \"sed\""),
+        ("train odd", "known setting, found \"sed\" (hint: did you mean seed?)"),
+        ("train far", "recipes/far.toml:2: epochs: expected at least 1, found 0"),
+        ("train new.csv", "(hint: data of your own: platon train --train-file new.csv --text "),
+        ("train tiny --peer-timeout 2000000000", "peer_timeout: expected 1 to 31536000 seconds"),
+        ("train tiny --log-file demo_dev_scores_epoch_1.json", "log_file: expected a name of its"),
         ("train broken", "recipes/broken.toml:2: expected TOML"),
         ("train tiny --keep-ratio 0.5", "expected one of tiny's recipes: 0.2, found 0.5"),
         ("train tiny --final-threshold 0", "final_threshold: expected a remaining ratio in (0, 1]"),
@@ -201,6 +206,37 @@ fn wrong_settings_are_refused_in_one_line_before_any_work() {
         let line = dir.platon_refuses(args);
         assert!(line.contains(expected), "platon {args}: {line}");
     }
+}
+
+#[test]
+fn runs_and_models_are_found_where_the_program_puts_them() {
+    let dir = tiny();
+    let line = dir.platon_refuses("list");
+    let expected = "FOLDER: expected a folder with runs below it, found checkpoints/runs (hint: ";
+    assert!(line.contains(expected), "{line}");
+    dir.platon_ok("train tiny --no-tui --max-steps 2");
+    let run = "checkpoints/runs/demo-platon-0.2";
+    assert!(dir.path(run).is_dir());
+    // As `list` names it.
+    for command in ["resume", "evaluate", "bench", "predict --input new.txt"] {
+        let line = dir.platon_refuses(&format!("{command} demo-platon-0.2"));
+        assert!(line.ends_with(&format!("(hint: did you mean {run}?)")), "{command}: {line}");
+    }
+    std::fs::remove_file(dir.path(run).join("report.json")).unwrap();
+    let line = dir.platon_refuses(&format!("train tiny --no-tui --output-dir {run}"));
+    assert!(line.contains(&format!("(hint: platon resume {run} goes on with")), "{line}");
+    // By their names at Hugging Face, where they have been downloaded.
+    let base = "glue-data/demo/model";
+    for file in ["config.json", "vocab.txt"] {
+        dir.write(&format!("checkpoints/other/{file}"), &dir.read(&format!("{base}/{file}")));
+    }
+    dir.write("checkpoints/other/.repository", "me/other");
+    for name in ["me/other", "other"] {
+        let plan = dir.platon_ok(&format!("train tiny --dry-run --init-checkpoint {name}")).stdout;
+        assert!(plan.contains("init_checkpoint = \"checkpoints/other\""), "{name}: {plan}");
+    }
+    let line = dir.platon_refuses("train tiny --dry-run --init-checkpoint you/other");
+    assert!(line.contains("you/other/config.json: cannot read"), "{line}");
 }
 
 #[test]

@@ -375,7 +375,10 @@ fn a_run_goes_on_only_with_the_data_that_it_began_with() {
     dir.write(file, &(lines.join("\n") + "\n"));
     let line = dir.platon_refuses("resume run --no-tui");
     assert!(line.contains("data-dir: expected data of SHA-256 "), "{line}");
-    assert!(line.contains("(hint: the files have changed since the run began"), "{line}");
+    assert!(
+        line.contains("(hint: the files, or what config.toml says of a teacher, have changed"),
+        "{line}"
+    );
     dir.write(file, &samples);
     dir.platon_ok("resume run --no-tui");
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use platon::glue::demo;
+use platon::glue::encoder_at::EncoderAt;
 use platon::glue::prepare::{Options, prepare};
 use platon::glue::task::task;
 
@@ -43,7 +44,7 @@ fn official_files_have_the_known_numbers_of_rows() {
             let file = format!("{}/{}", task.folder, split.file);
             dir.write(&file, &std::fs::read_to_string(official.join(&file)).unwrap());
         }
-        let options = Options { data_dir: &dir.path(""), tokenizer: &tokenizer };
+        let options = Options { data_dir: &dir.path(""), tokenizer: &EncoderAt::new(&tokenizer) };
         let prepared = prepare(task, None, &options, &|_| ()).unwrap();
         let counts: Vec<usize> = prepared.iter().map(|p| p.rows).collect();
         assert_eq!(counts, rows, "{name}");

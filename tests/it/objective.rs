@@ -65,6 +65,12 @@ fn answers_of_a_teacher_are_kept_for_a_resumed_run() {
     dir.write("cut/teacher-answers.safetensors", "x");
     let text = dir.platon_refuses("resume cut --no-tui");
     assert!(text.contains("put back the teacher and this file as the run began"), "{text}");
+    // Another teacher's do not take the place of those that are lost.
+    std::fs::remove_file(dir.path("cut/teacher-answers.safetensors")).unwrap();
+    let text = dir.platon_refuses("resume cut --no-tui");
+    let expected = "cut/teacher-answers.safetensors: expected the answers that the run began with";
+    assert!(text.contains(expected) && text.contains("put this file back"), "{text}");
+    assert!(!dir.path("cut/teacher-answers.safetensors").exists());
     std::fs::write(dir.path("cut/teacher-answers.safetensors"), answers).unwrap();
     dir.platon_ok("resume cut --no-tui");
     assert_eq!(weights(&dir.path("cut/model")), weights(&dir.path("whole/model")));
@@ -108,6 +114,9 @@ fn a_run_trains_its_own_teacher_first() {
     dir.platon_ok("train moved/config.toml --no-tui --output-dir repeated");
     assert!(dir.path("repeated/teacher/model").exists());
     assert_eq!(weights(&dir.path("repeated/model")), weights(&dir.path("taught/model")));
+    // Whatever ratio it is to keep.
+    dir.platon_ok("train moved/config.toml --no-tui --keep-ratio 0.2 --output-dir kept --seed 8");
+    assert!(dir.path("kept/teacher/model").exists());
     // The recipe makes a teacher of its own wherever it is used.
     assert!(dir.read("moved/model/recipe.toml").contains("teacher = \"self\""));
 }

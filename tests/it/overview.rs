@@ -87,6 +87,30 @@ fn seeds_are_folded_and_what_differs_is_shown() {
     }
     let rows = table(&dir, "compare runs/a runs/b --json");
     assert_eq!((rows.len(), &rows[0]["seeds"]), (1, &"1, 2".into()));
+    // However somebody spells a name.
+    for (name, metric) in [("f", "f1"), ("g", "F1")] {
+        let config = dir.read("runs/p1/config.toml");
+        let named = config.replace("metric = \"\"", &format!("metric = \"{metric}\""));
+        assert_ne!(config, named);
+        dir.write(&format!("runs/{name}/config.toml"), &named);
+    }
+    assert_eq!(table(&dir, "compare runs/f runs/g --json").len(), 1);
+    dir.write("runs/h/config.toml", "epochs = 2\nbatch_size = 0\n");
+    let line = dir.platon_refuses("compare runs/f runs/h");
+    let expected = "runs/h/config.toml:2: batch_size: expected at least 1, found 0";
+    assert!(line.contains(expected), "{line}");
+    for name in ["f", "g", "h"] {
+        std::fs::remove_dir_all(dir.path(&format!("runs/{name}"))).unwrap();
+    }
+    // Of a score that is not defined there is no number, and its run is none of those of the mean.
+    let report = dir.read("runs/p2/report.json");
+    let mut undefined = dir.json("runs/p2/report.json");
+    undefined["dev"]["ACC"] = Value::Null;
+    dir.write("runs/p2/report.json", &undefined.to_string());
+    let defined = dir.json("runs/p1/report.json")["dev"]["ACC"].as_f64().unwrap();
+    let text = dir.platon_ok("compare runs/p1 runs/p2").stdout;
+    assert!(text.contains(&format!("{defined:.2}, 1 of 2 undefined")), "{text}");
+    dir.write("runs/p2/report.json", &report);
     let rows = table(&dir, "compare runs/a runs/b runs/c --json");
     let teachers: Vec<_> = rows.iter().map(|row| row["teacher"].as_str().unwrap()).collect();
     let seeds: Vec<_> = rows.iter().map(|row| row["seeds"].as_str().unwrap()).collect();

@@ -180,10 +180,35 @@ fn numbers_with_a_fraction_are_learnt_as_numbers() {
     assert_eq!(dir.json("run/model/config.json")["problem_type"], "regression");
     let answers = dir.platon_ok("predict run --input size.jsonl").stdout;
     assert!(answers.lines().skip(1).all(|l| l.split('\t').nth(1).unwrap().parse::<f32>().is_ok()));
+    let dense = dir.platon_ok("predict run --input size.jsonl --engine dense").stdout;
     // Two texts are wanted.
     dir.write("one.csv", "a\nx\n");
     let line = dir.platon_refuses("predict run --input one.csv");
     assert!(line.contains("one.csv: expected a column called b, found the columns a"), "{line}");
+    dir.platon_ok("predict run --input size.jsonl --engine dense --output to/answers.tsv");
+    assert_eq!(dir.read("to/answers.tsv"), dense);
+    let line = dir.platon_refuses("predict run --input size.jsonl --output to/answers.tsv");
+    assert!(line.contains("output: expected a new file, found to/answers.tsv"), "{line}");
+    dir.platon_refuses("predict run --input one.csv --output to/others.tsv");
+    assert!(!dir.path("to/others.tsv").exists());
+    // The model knows its columns, and that it reads pairs, wherever it goes.
+    std::fs::create_dir(dir.path("moved")).unwrap();
+    for file in std::fs::read_dir(dir.path("run/model")).unwrap() {
+        let file = file.unwrap().path();
+        std::fs::copy(&file, dir.path("moved").join(file.file_name().unwrap())).unwrap();
+    }
+    dir.platon_ok("export run --format sparse --output some.safetensors");
+    dir.platon_ok("convert some.safetensors converted");
+    for model in ["moved", "some.safetensors", "converted"] {
+        let found = dir.platon_ok(&format!("predict {model} --input size.jsonl --engine dense"));
+        assert_eq!(found.stdout, dense, "{model}");
+        let line = dir.platon_refuses(&format!("predict {model} --input one.csv"));
+        assert!(line.contains("one.csv: expected a column called b"), "{model}: {line}");
+        dir.write("one.txt", "a cat\n");
+        let line = dir.platon_refuses(&format!("predict {model} --input one.txt"));
+        let expected = "one.txt:1: expected two texts with a tab between them for this model";
+        assert!(line.contains(expected), "{model}: {line}");
+    }
 }
 
 #[test]
@@ -198,6 +223,7 @@ fn what_cannot_be_learnt_is_refused_in_a_line_and_leaves_nothing() {
         .write("empty.csv", "text,label\na,x\n,y\n")
         .write("big.csv", &big)
         .write("dev.csv", "text,label\na,sad\nb,calm\n")
+        .write("copy.csv", &dir.read("mood.csv"))
         .write("list.json", "[\n{\"text\": \"a\", \"label\": 1}]")
         .write("a.txt", "text,label\n");
     std::fs::write(dir.path("latin.csv"), b"text,label\ncaf\xe9,x\n").unwrap();
@@ -234,6 +260,11 @@ fn what_cannot_be_learnt_is_refused_in_a_line_and_leaves_nothing() {
         (
             "--train-file mood.csv --dev-file mood.csv",
             "dev_file: expected other rows than those of train_file",
+        ),
+        (
+            "--train-file mood.csv --dev-file copy.csv",
+            "copy.csv: expected other rows than those of mood.csv, found the same file (hint: without it, \
+             --dev-share of the training rows are held back)",
         ),
         (
             "--train-file mood.csv --text txt",

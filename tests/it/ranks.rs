@@ -309,6 +309,19 @@ fn what_one_rank_cannot_do_ends_the_run_with_its_name() {
     let error = other(&format!("{TRAIN} --output-dir run --seed 8"));
     assert!(error.starts_with("error: rank 1 ("), "{error}");
     assert!(error.contains(") has other settings than rank 0 (hint: "), "{error}");
+    // What a model's shapes do not show.
+    let base = "glue-data/demo/model";
+    let config = dir.read(&format!("{base}/config.json"));
+    let changed = config.replace("\"layer_norm_eps\": 1e-12", "\"layer_norm_eps\": 1e-5");
+    assert_ne!(config, changed);
+    dir.write("other/config.json", &changed)
+        .write("other/vocab.txt", &dir.read(&format!("{base}/vocab.txt")));
+    let error = other(&format!("{TRAIN} --output-dir run --init-checkpoint other"));
+    assert!(error.starts_with("error: rank 1 ("), "{error}");
+    assert!(
+        error.contains(") has other settings in the model's config.json than rank 0 (hint: "),
+        "{error}"
+    );
     let error = other("train tiny --no-tui --data-dir nowhere --bert-dropout-p 0 --dropout-p 0");
     assert!(error.starts_with("error: rank 1 ("), "{error}");
     assert!(error.contains("nowhere"), "{error}");

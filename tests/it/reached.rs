@@ -46,8 +46,12 @@ fn runs_that_can_have_no_scores_are_refused() {
     let refused =
         |flags: &str| dir.platon_refuses(&format!("train tiny --no-tui --output-dir run {flags}"));
     let error = refused("--delta-t 13");
-    assert!(error.contains("delta_t: expected at most the run's 12 updates"), "{error}");
+    assert!(error.contains("delta_t: expected far less than the run's 12 updates"), "{error}");
     assert!(error.contains("found 13: there would be no scores to prune by"), "{error}");
+    assert!(error.ends_with("(hint: say --delta-t 1, or train for more epochs)"), "{error}");
+    let error = refused("--epochs 1 --batch-size 96");
+    let expected = "epochs: expected a run of at least 2 updates, found 1 (hint: ";
+    assert!(error.contains(expected), "{error}");
     // It falls at 3 to 8.
     for delta_t in [8, 9] {
         let error = refused(&format!("--delta-t {delta_t}"));

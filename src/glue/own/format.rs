@@ -59,7 +59,7 @@ impl Format {
     /// The format of the file `path`; `None` where its name tells none.
     #[must_use]
     pub fn of(path: &Path) -> Option<Self> {
-        let name = path.file_name()?.to_str()?.to_lowercase();
+        let name = path.file_name()?.to_string_lossy().to_lowercase();
         let (rest, last) = name.rsplit_once('.')?;
         let packing = PACKINGS.iter().find(|(ending, _)| *ending == last).map(|(_, p)| *p);
         let ending = match packing {

@@ -75,7 +75,8 @@ impl Rows<AnyRead> {
             let mut reader = BufReader::new(file);
             if reader.fill_buf().map_err(|e| Error::io(path, "read", e))?.is_empty() {
                 // Of no rows nobody need know the columns.
-                return Ok(Self::Plain(Texts::new(path, BufReader::new(Box::new(reader)), task)));
+                let texts = Texts::new(path, BufReader::new(Box::new(reader) as AnyRead), task);
+                return Ok(Self::Plain(texts));
             }
             let table = Table::of_lines(path, reader, format, false)?;
             return Self::of_columns(table, task, named);
@@ -100,7 +101,10 @@ impl Rows<AnyRead> {
         let has_named =
             named.text.as_ref().is_some_and(|text| named.for_this || names.contains(text));
         if !has_named && !is_table(layout, &names, task) {
-            return Ok(Self::Plain(Texts::new(path, BufReader::new(reader), task)));
+            let learnt = named.text.is_some() && !named.for_this;
+            let is_pair = learnt.then_some(named.text_pair.is_some());
+            let texts = Texts::new(path, BufReader::new(reader), task).of_pairs(is_pair);
+            return Ok(Self::Plain(texts));
         }
         let format = Format { layout, packing: Packing::None };
         let table = Table::of_lines(path, reader, format, false)?;

@@ -16,6 +16,8 @@ pub(super) struct JsonLines {
     first: Option<(usize, Map<String, Json>)>,
     header: Vec<String>,
     wanted: Vec<String>,
+    /// Whether a field that a later object lacks is as good as null.
+    may_lack: bool,
 }
 
 impl JsonLines {
@@ -25,7 +27,8 @@ impl JsonLines {
     /// There is none, or the first line holds none.
     pub(super) fn new(lines: Lines) -> Result<Self> {
         let (header, wanted) = (Vec::new(), Vec::new());
-        let mut rows = Self { lines, line: Vec::new(), first: None, header, wanted };
+        let line = Vec::new();
+        let mut rows = Self { lines, line, first: None, header, wanted, may_lack: false };
         let Some(first) = rows.object()? else {
             return Err(Error::content(rows.lines.path(), None, "a JSON object per line", "none"));
         };
@@ -43,6 +46,11 @@ impl JsonLines {
     pub(super) fn choose(&mut self, wanted: Vec<usize>) {
         let names = wanted.into_iter().filter_map(|place| self.header.get(place).cloned());
         self.wanted = names.collect();
+    }
+
+    /// Takes a field that a later object lacks for null.
+    pub(super) fn may_lack(&mut self) {
+        self.may_lack = true;
     }
 
     /// Bytes of the file that have been read.
@@ -66,6 +74,10 @@ impl JsonLines {
         let mut values = Vec::with_capacity(self.wanted.len());
         for name in &self.wanted {
             let Some(value) = object.get_mut(name) else {
+                if self.may_lack {
+                    values.push(Value::Nothing);
+                    continue;
+                }
                 let expected = format!("a field called {name}, as the first line has");
                 return Err(Error::content(path, line, expected, known(&object))
                     .hint("every line must have it; null stands for nothing"));

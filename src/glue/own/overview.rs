@@ -107,6 +107,8 @@ pub fn columns(path: &Path) -> Result<Vec<Column>> {
     let names = table.header().names().to_vec();
     let places: Vec<usize> = (0..names.len()).filter(|place| table.is_plain(*place)).collect();
     table.choose(places.clone())?;
+    // Only of those that are used every line must have one.
+    table.may_lack();
     let mut cells: Vec<Vec<Value>> = vec![Vec::new(); places.len()];
     for _ in 0..LOOKED_AT {
         let Some(record) = table.next_record()? else { break };

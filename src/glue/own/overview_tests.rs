@@ -70,6 +70,13 @@ fn columns_are_described_by_their_first_rows() {
     let expected =
         ["whole numbers", "text", "numbers", "true or false", "lists or groups", "nothing"];
     assert_eq!(kinds, expected);
+    // A field that another line lacks may be of no use: whoever learns from it is told.
+    fs::write(&path, lines.replace(", \"n\": null}\n{\"id\": 2", "}\n{\"m\": 2, \"id\": 2"))
+        .unwrap();
+    let lacking = columns(&path).unwrap();
+    assert_eq!(lacking.iter().map(|column| column.kind).collect::<Vec<_>>(), expected[..5]);
+    fs::write(&path, lines.replace("\"id\": 2, ", "")).unwrap();
+    assert_eq!(columns(&path).unwrap()[0].empty, 1);
     let text = &found[1];
     assert_eq!((text.different, text.empty, text.example.as_str()), (2, 1, "a b"));
 }

@@ -156,6 +156,13 @@ impl Table {
         Ok(())
     }
 
+    /// Takes fields that an object lacks for null: to look at a file is not to learn from it.
+    pub fn may_lack(&mut self) {
+        if let Rows::JsonLines(rows) = &mut self.rows {
+            rows.may_lack();
+        }
+    }
+
     /// The next record; `None` at the end.
     ///
     /// # Errors

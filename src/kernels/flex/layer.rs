@@ -57,6 +57,15 @@ impl LayerKernels for Flex {
         }
     }
 
+    fn dense_inputs_backward(weight: Matrix, grad: Matrix, products: Products) -> Matrix {
+        match products.precision {
+            Precision::Single => linear::inputs_backward(weight, &take(grad), products.zeros),
+            Precision::Half | Precision::Bf16 => {
+                default::dense_inputs_backward(weight, grad, products)
+            }
+        }
+    }
+
     fn dense_activated_forward(
         x: Matrix,
         dense: Dense<Flex>,

@@ -61,21 +61,35 @@ pub fn backward(
     zeros: Zeros,
 ) -> DenseGradients<burn_flex::Flex> {
     let ([rows, inputs], [_, outputs]) = (x.dims(), weight.dims());
-    let (x, weight) = (take(x), take(weight));
+    let x = take(x);
+    let of_inputs = inputs_backward(weight, grad, zeros);
     let grad = View::new(read(grad), rows, outputs, outputs);
-    let stored = Stored::new(read(&weight), [inputs, outputs]);
-    let weight = View::new(read(&weight), inputs, outputs, outputs).transposed();
     let x = View::new(read(&x), rows, inputs, inputs).transposed();
     DenseGradients {
-        x: if zeros == Zeros::Skip && stored.is_worth_packing(rows) {
-            sparse(&stored.pack(vec![0.0; inputs]), grad.values(), rows)
-        } else {
-            product(grad, weight, [rows, inputs])
-        },
+        x: of_inputs,
         // Also of zeros: the scores need them all.
         weight: product_by_rows(x, grad, [inputs, outputs]),
         bias: column_sums(grad.values(), outputs),
     }
+}
+
+/// The gradient of the inputs of [`forward`] alone.
+///
+/// # Shapes
+/// - `weight`: `[inputs, outputs]`
+/// - `grad`: `[rows, outputs]`
+/// - output: `[rows, inputs]`
+pub fn inputs_backward(weight: Matrix, grad: &FlexTensor, zeros: Zeros) -> Matrix {
+    let [inputs, outputs] = weight.dims();
+    let weight = take(weight);
+    let values = read(grad);
+    let rows = values.len() / outputs.max(1);
+    let stored = Stored::new(read(&weight), [inputs, outputs]);
+    if zeros == Zeros::Skip && stored.is_worth_packing(rows) {
+        return sparse(&stored.pack(vec![0.0; inputs]), values, rows);
+    }
+    let weight = View::new(read(&weight), inputs, outputs, outputs).transposed();
+    product(View::new(values, rows, outputs, outputs), weight, [rows, inputs])
 }
 
 /// The product of rows with a packed matrix, plus its bias.

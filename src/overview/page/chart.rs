@@ -72,6 +72,8 @@ impl Chart {
         let ranges = self.curves.iter().flat_map(|curve| &curve.ranges);
         let ranges = ranges.flat_map(|(low, high)| [*low, *high]).filter_map(|y| y_scale.place(y));
         let xs = x_scale.range(all().map(|(x, _)| x));
+        // Else no end of it might be a round place, and none be labelled.
+        let xs = if x_scale == Scale::Percent { padded(&xs, x_scale) } else { xs };
         let ys = y_scale.range(all().map(|(_, y)| y).chain(ranges));
         let mut chart = ChartBuilder::on(root)
             .margin(10)

@@ -17,23 +17,31 @@ const NAMES: i32 = 50;
 const COLUMN: i32 = 56;
 const FOOT: i32 = 40;
 
-/// Draws shares as a heat map: the lighter a cell, the more remains. `label` is its text for those who
-/// do not see it.
+/// The greatest of the shares.
+pub fn most(shares: &Shares) -> f64 {
+    shares.rows.iter().flat_map(|(_, row)| row.iter().flatten().copied()).fold(0.0, f64::max)
+}
+
+/// Draws shares as a heat map: the lighter a cell, the more remains, up to the share `most`. `label` is
+/// its text for those who do not see it.
 ///
 /// # Errors
 /// It cannot be drawn.
-pub fn svg(shares: &Shares, label: &str) -> Result<String> {
+pub fn svg(shares: &Shares, most: f64, label: &str) -> Result<String> {
     let (columns, rows) = (shares.columns.len() as i32, shares.rows.len() as i32);
     let size = (NAMES + COLUMN * columns + 4, HEAD + ROW * rows + FOOT);
     let size = (size.0.unsigned_abs(), size.1.unsigned_abs());
-    draw(size, label, |root| draw_cells(shares, size.0 as i32, root))
+    draw(size, label, |root| draw_cells(shares, most.max(1e-9), size.0 as i32, root))
 }
 
-fn draw_cells(shares: &Shares, width: i32, root: &DrawingArea<SVGBackend, Shift>) -> Drawn {
+fn draw_cells(
+    shares: &Shares,
+    most: f64,
+    width: i32,
+    root: &DrawingArea<SVGBackend, Shift>,
+) -> Drawn {
     let text = |colour: &RGBColor| ("sans-serif", 14).into_font().color(colour);
     let centre = Pos::new(HPos::Center, VPos::Center);
-    let most = shares.rows.iter().flat_map(|(_, row)| row.iter().flatten().copied());
-    let most = most.fold(0.0, f64::max).max(1e-9);
     for (n, column) in (0..).zip(&shares.columns) {
         let place = (NAMES + COLUMN * n + COLUMN / 2, HEAD / 2);
         root.draw(&Text::new(column.as_str(), place, text(&INK).pos(centre)))?;
@@ -111,7 +119,11 @@ mod tests {
             numbers(&shares).text(Format::Csv),
             "layer,query,all\n0,5,12.5\n1,,50\nall,5,25\n"
         );
-        let svg = svg(&shares, "what remains").unwrap();
+        assert_eq!(most(&shares), 0.5);
+        let beside = svg(&shares, 1.0, "beside one of which all remains").unwrap();
+        assert!(beside.lines().any(|line| line == "100 %"));
+        assert_eq!(beside.matches(&hex(colour(1.0))).count(), 1, "that of the scale");
+        let svg = svg(&shares, 0.5, "what remains").unwrap();
         for text in ["query", "5.0", "12.5", "50.0", "25.0", "50 %"] {
             assert!(svg.lines().any(|line| line == text), "{text}");
         }

@@ -130,7 +130,7 @@ fn charts(run: &Summary, course: &Course) -> Vec<(&'static str, Vec<String>, Cha
     };
     let mut charts = vec![
         ("Loss", marked, chart("loss", Scale::Linear, losses)),
-        ("Scores on the dev sets", vec![], chart("score", Scale::Linear, scores.collect())),
+        ("Scores", vec![], chart("score", Scale::Linear, scores.collect())),
     ];
     if prunes {
         let percent = |points: Points| points.into_iter().map(|(x, y)| (x, 100.0 * y)).collect();
@@ -182,7 +182,7 @@ pub fn figure<'a>(title: &'a str, notes: Vec<String>, chart: &Chart) -> Result<F
 /// What the model of a run became.
 fn model(run: &Summary, report: &Report) -> Result<Markup> {
     let mut figures = Vec::new();
-    if let Some(heat) = heat_map("Remaining weights by layer and matrix", report)? {
+    if let Some(heat) = heat_map("Remaining weights by layer and matrix", report, None)? {
         figures.push(heat.html());
     }
     let weights = Bars { of: &report.weights, x: "absolute value of a weight", mark: None };
@@ -233,15 +233,20 @@ fn model(run: &Summary, report: &Report) -> Result<Markup> {
 ///
 /// # Errors
 /// It cannot be drawn.
-pub fn heat_map<'a>(title: &'a str, report: &Report) -> Result<Option<Figure<'a>>> {
+pub fn heat_map<'a>(
+    title: &'a str,
+    report: &Report,
+    most: Option<f64>,
+) -> Result<Option<Figure<'a>>> {
     let shares = report.shares();
+    let most = most.unwrap_or_else(|| heat::most(&shares));
     if shares.rows.is_empty() || !report.pruner.prunes() {
         return Ok(None);
     }
     Ok(Some(Figure {
         title,
         notes: vec!["In %; the lighter, the more remains.".to_string()],
-        svg: heat::svg(&shares, "what remains of each matrix of each layer")?,
+        svg: heat::svg(&shares, most, "what remains of each matrix of each layer")?,
         legend: Vec::new(),
         numbers: heat::numbers(&shares),
     }))

@@ -28,11 +28,12 @@ impl Scale {
     pub fn range(self, places: impl Iterator<Item = f64>) -> Range<f64> {
         let (low, high) = places
             .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), p| (low.min(p), high.max(p)));
-        if low < high {
+        // What differs by rounding alone is one place.
+        if high - low > high.abs() * 1e-6 {
             low..high
         } else if low.is_finite() {
             let aside = match self {
-                Self::Linear => (low.abs() * 0.1).max(1e-9),
+                Self::Linear => (low.abs() * 0.02).max(1e-9),
                 Self::Log | Self::Percent => 0.5,
             };
             low - aside..low + aside
@@ -57,7 +58,11 @@ impl Scale {
                 l if l >= 0.005 => format!("{place:.3}"),
                 l if l >= 0.0005 => format!("{place:.4}"),
                 _ if place == 0.0 => "0".to_string(),
-                _ => format!("{place:.1e}"),
+                _ if place.abs() >= 1.0 => format!("{place:.5}"),
+                l => {
+                    let digits = (place.abs().log10().floor() - l.log10()).ceil() + 1.0;
+                    format!("{place:.*e}", digits.clamp(1.0, 6.0) as usize)
+                }
             },
         }
     }
@@ -72,7 +77,12 @@ pub fn padded(range: &Range<f64>, scale: Scale) -> Range<f64> {
         Scale::Linear if range.start >= 0.0 && range.start <= range.end * 0.25 => {
             0.0..range.end + air
         }
-        Scale::Linear | Scale::Percent => range.start - air..range.end + air,
+        Scale::Linear => range.start - air..range.end + air,
+        // With a round place at either end.
+        Scale::Percent => {
+            let start = (range.start - air).floor();
+            start..(range.end + air).ceil().max(start + 1.0)
+        }
     }
 }
 
@@ -87,13 +97,17 @@ mod tests {
             Scale::Linear.label(2_500_000.0, 1e7),
             Scale::Linear.label(0.25, 0.9),
             Scale::Linear.label(0.000_025, 0.0001),
+            Scale::Linear.label(0.000_015, 6e-7),
             Scale::Linear.label(0.0, 0.0001),
             Scale::Log.label(-17.0, 6.0),
             Scale::Log.label(-16.5, 6.0),
             Scale::Percent.label(-2.0, 3.0),
             Scale::Percent.label(-0.5, 3.0),
         ];
-        assert_eq!(labels, ["1500", "2M", "0.25", "2.5e-5", "0", "1e-17", "", "25", ""]);
+        assert_eq!(
+            labels,
+            ["1500", "2M", "0.25", "2.5e-5", "1.500e-5", "0", "1e-17", "", "25", ""]
+        );
         assert_eq!(Scale::Percent.place(12.5), Some(-3.0));
     }
 
@@ -102,6 +116,9 @@ mod tests {
         assert_eq!(Scale::Linear.range([3.0, 1.0].into_iter()), 1.0..3.0);
         assert_eq!(Scale::Log.range([2.0].into_iter()), 1.5..2.5);
         assert_eq!(Scale::Linear.range(std::iter::empty()), 0.0..1.0);
+        let same = [20.0, 20.000_001].into_iter();
+        assert_eq!(Scale::Linear.range(same), 19.6..20.4);
+        assert_eq!(padded(&(-2.8..-1.8), Scale::Percent), -3.0..-1.0);
         let alone = Scale::Linear.range([0.0].into_iter());
         assert!(alone.start < 0.0 && alone.end > 0.0);
         assert_eq!(padded(&(-17.5..-15.2), Scale::Log), -18.0..-15.0);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use maud::html;
 
 use super::chart::{Chart, Curve};
+use super::heat;
 use super::html::{document, grid, legend, table};
 use super::one::{curve, figure, heat_map};
 use super::scale::Scale;
@@ -40,10 +41,14 @@ pub fn of_runs(runs: &[Summary]) -> Result<String> {
         against.push(figure(&title, vec![note.to_string()], &chart)?.html());
     }
     let mut heats = Vec::new();
+    // One scale for all: they are there to be compared.
+    let pruned = runs.iter().filter_map(|run| run.report.as_ref());
+    let pruned = pruned.filter(|report| report.pruner.prunes());
+    let most = pruned.map(|report| heat::most(&report.shares())).fold(0.0, f64::max);
     for run in runs {
         let Some(report) = &run.report else { continue };
         let name = run.name.clone();
-        let heat = heat_map(&name, report)?;
+        let heat = heat_map(&name, report, Some(most))?;
         heats.extend(heat.map(|heat| heat.html()));
     }
     let title = format!("{} runs", runs.len());

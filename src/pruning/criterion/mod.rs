@@ -16,7 +16,7 @@ use crate::kernels::{Fusion, InnerOptimizer, Scores, Stepped, UpdateKernels};
 pub struct Parameter<B: UpdateKernels, S, const D: usize> {
     /// Before the update.
     pub weight: Tensor<B, D>,
-    /// Not yet scaled.
+    /// To be multiplied by `grad_scale`, whatever has been done before.
     pub grad: Tensor<B, D>,
     /// What the gradient is to be multiplied by.
     pub grad_scale: f64,
