@@ -222,9 +222,10 @@ def flag(name, value):
     return f"--{name.replace('_', '-')}={value}"
 
 
-def trained(o, run, binary, commit):
-    """Trains `run`, or goes on with it; its report, and from what, by whom, where and when it was made."""
-    folder, of = o.runs / run.name, inputs(o, run.task)
+def trained(o, run, of, binary, commit):
+    """Trains `run` from the inputs `of`, or goes on with it; its report, and from what, by whom, where and when it was
+    made."""
+    folder = o.runs / run.name
     check_settings(run, of, folder)
     maker = o.runs / f"{run.name}.by"
     if not (folder / "report.json").is_file():
@@ -376,13 +377,14 @@ def results(o):
             if o.limit is not None and done >= o.limit:
                 break
             say(f"{n} of {len(runs)}: {run.name}")
+            of = inputs_of(run.task)  # as of all runs that it needs
             # They may be known by their figures alone.
             for name in run.others:
                 if not (o.runs / name / "report.json").is_file():
                     say(f"first what it needs: {name}")
                 # One that is there is looked at all the same: it may be of other settings.
-                trained(o, next(other for other in runs if other.name == name), binary, commit)
-            report, by = trained(o, run, binary, commit)
+                trained(o, next(other for other in runs if other.name == name), of, binary, commit)
+            report, by = trained(o, run, of, binary, commit)
             done += 1
             note(o.csv, {
                 "name": run.name, "task": run.task, "method": run.method, "ratio": run.ratio, "seed": run.seed,

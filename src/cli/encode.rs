@@ -9,7 +9,7 @@ use serde_json::json;
 use super::bars::SlowBar;
 use super::inference::{EngineName, with_model};
 use super::printer::Printer;
-use super::saved::SavedArgs;
+use super::saved::{SavedArgs, check_new};
 use super::windows::Encoding;
 use crate::bert::Checkpoint;
 use crate::config::RunConfig;
@@ -55,10 +55,7 @@ pub fn run(args: &EncodeArgs, printer: &Printer) -> Result<()> {
     let checkpoint = saved.checkpoint()?;
     checkpoint.check_weights()?;
     let encoder = saved.encoder(&checkpoint)?;
-    if let Some(file) = output.as_ref().filter(|file| file.exists()) {
-        return Err(Error::value("output", "a new file", file.display())
-            .hint("name another one, or remove this one"));
-    }
+    output.as_deref().map_or(Ok(()), check_new)?;
     let bert = checkpoint.config.clone();
     let width = bert.hidden_size;
     let engine = saved.engine()?;

@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use super::bars::SlowBar;
 use super::inference::with_model;
 use super::printer::Printer;
-use super::saved::SavedArgs;
+use super::saved::{SavedArgs, check_new};
 use super::windows::Encoding;
 use crate::bert::HeadSettings;
 use crate::bert::head_settings::Problem;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::files::WaitingFile;
 use crate::infer::answer::{Function, number};
 use crate::infer::model::Load;
@@ -40,10 +40,7 @@ struct Answers<'a> {
 impl<'a> Answers<'a> {
     fn new(output: Option<&Path>, printer: &'a Printer) -> Result<Self> {
         let Some(path) = output else { return Ok(Self { printer, file: None }) };
-        if path.exists() {
-            return Err(Error::value("output", "a new file", path.display())
-                .hint("name another one, or remove this one"));
-        }
+        check_new(path)?;
         Ok(Self { printer, file: Some(WaitingFile::new(path)?) })
     }
 

@@ -117,6 +117,15 @@ impl SavedArgs {
     }
 }
 
+/// Refuses to write to a file that is there.
+pub fn check_new(output: &Path) -> Result<()> {
+    if output.exists() {
+        return Err(Error::value("output", "a new file", output.display())
+            .hint("name another one, or remove this one"));
+    }
+    Ok(())
+}
+
 /// The tokenizer in the folder `named`, or else that of the model.
 pub fn encoder_of(named: Option<&Path>, checkpoint: &Checkpoint) -> Result<Encoder> {
     let folder = TokenizerFolder::of(named, checkpoint)?;

@@ -22,6 +22,11 @@ impl Own {
         })
     }
 
+    /// The metric that somebody asked for, however it was spelled.
+    pub fn asked_metric(&self) -> Option<Metric> {
+        self.metric.as_deref().and_then(Metric::named)
+    }
+
     /// Checks what depends on several of them; `is_defined` is whether a task table is named too.
     pub(super) fn check(&self, is_defined: bool) -> Result<()> {
         if let Some(name) = self.metric.as_deref().filter(|name| Metric::named(name).is_none()) {

@@ -162,8 +162,7 @@ impl Summary {
 /// known here.
 fn main_metric(config: &RunConfig) -> Option<&'static str> {
     let of_task = || task(&config.data().task).ok().map(|task| task.main);
-    let asked = config.own().metric.as_deref().and_then(Metric::named);
-    asked.or_else(of_task).map(Metric::tag)
+    config.own().asked_metric().or_else(of_task).map(Metric::tag)
 }
 
 /// The settings with GLUE's tasks and the metric under their usual names: runs of older versions have them
@@ -172,7 +171,7 @@ fn with_usual_names(config: RunConfig) -> RunConfig {
     let usual = |name: &String| task(name).map_or_else(|_| name.clone(), |task| task.name.into());
     let data = config.data();
     let more: Vec<_> = data.more_tasks.iter().map(usual).collect();
-    let metric = config.own().metric.as_deref().and_then(Metric::named).map_or("", Metric::tag);
+    let metric = config.own().asked_metric().map_or("", Metric::tag);
     let named = config.with([
         ("task", usual(&data.task).into()),
         ("more_tasks", more.into()),

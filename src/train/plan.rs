@@ -219,7 +219,7 @@ pub fn task_of(config: &RunConfig) -> Result<&'static Task> {
         (None, Some(table)) => task_def::read(table, name)?.task,
         (None, None) => task(name)?,
     };
-    let metric = config.own().metric.as_deref().and_then(Metric::named);
+    let metric = config.own().asked_metric();
     metric.map_or(Ok(task), |metric| task_def::decided_by(task, metric))
 }
 
@@ -333,7 +333,7 @@ pub fn data_dir_of(config: &RunConfig, task: &Task, parts: &[Part]) -> Result<Pa
 pub fn with_own_names(config: &RunConfig) -> Result<RunConfig> {
     let tasks = tasks_of(config)?;
     let more: Vec<_> = tasks.iter().skip(1).map(|task| task.name.to_owned()).collect();
-    let metric = config.own().metric.as_deref().and_then(Metric::named).map_or("", Metric::tag);
+    let metric = config.own().asked_metric().map_or("", Metric::tag);
     config.with([
         ("task", task_of(config)?.name.into()),
         ("more_tasks", more.into()),
